@@ -1,0 +1,9 @@
+"""Errors a user can act on."""
+
+
+class UserError(Exception):
+    """A mistake in what was given: a file, a row, a field, a configuration.
+
+    The message names the place, what was found, what was expected and what to do; the
+    command line prints it alone, without a stack trace, and exits with status 2.
+    """

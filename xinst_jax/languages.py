@@ -1,0 +1,78 @@
+"""The languages: what the pipeline must know of each to read, cut and ask for it."""
+
+import dataclasses
+
+from xinst_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Language:
+    """One language.
+
+    Attributes:
+      code: ISO 639-1 code, the name of the language everywhere on disk.
+      name: English name, as it stands in "Answer in {name}.".
+      scripts: Unicode script names whose letters make up its words.
+      spaced: whether words are separated by spaces (Thai's are not).
+      sentence_ends: characters that end a sentence; empty where sentences are marked
+        by spaces alone.
+      right_to_left: direction of the script, for pages that people read.
+    """
+
+    code: str
+    name: str
+    scripts: tuple[str, ...] = ("Latin",)
+    spaced: bool = True
+    sentence_ends: str = ".!?…"
+    right_to_left: bool = False
+
+
+_BUILT_IN = (
+    Language("fi", "Finnish"),
+    Language("id", "Indonesian"),
+    Language("th", "Thai", scripts=("Thai",), spaced=False, sentence_ends=".!?…"),
+    Language("tr", "Turkish"),
+    Language("vi", "Vietnamese"),
+    Language("bn", "Bengali", scripts=("Bengali",), sentence_ends="।॥.!?…"),
+    Language("hi", "Hindi", scripts=("Devanagari",), sentence_ends="।॥.!?…"),
+    Language("sw", "Swahili"),
+    Language("ta", "Tamil", scripts=("Tamil",), sentence_ends=".!?…।"),
+    Language(
+        "ur",
+        "Urdu",
+        scripts=("Arabic",),
+        sentence_ends="۔؟!.?…",
+        right_to_left=True,
+    ),
+)
+
+BUILT_IN: dict[str, Language] = {language.code: language for language in _BUILT_IN}
+"""The ten languages of the paper (Li et al., 2024), in its order."""
+
+
+def resolve(
+    codes: tuple[str, ...], extra: tuple[Language, ...] = ()
+) -> dict[str, Language]:
+    """The languages of a run, by code, in the order asked for.
+
+    Args:
+      codes: language codes, each built in or among `extra`.
+      extra: languages described by the run's configuration; one whose code is built in
+        replaces the built-in entry.
+
+    Raises:
+      UserError: a code that is neither built in nor described, or one given twice.
+    """
+    known = BUILT_IN | {language.code: language for language in extra}
+    if not codes:
+        raise UserError("RunConfig.languages is empty; name at least one language.")
+    if len(set(codes)) != len(codes):
+        raise UserError(f"RunConfig.languages names a language twice: {codes}.")
+    for code in codes:
+        if code not in known:
+            raise UserError(
+                f"Unknown language {code!r} in RunConfig.languages. Known: "
+                f"{', '.join(known)}. Describe another with a LanguageConfig in "
+                "RunConfig.extra_languages (see docs/configuration.md)."
+            )
+    return {code: known[code] for code in codes}

@@ -1,0 +1,191 @@
+"""What a stage made: its manifest, and the rule by which it is up to date.
+
+A manifest is a pure function of what was made, so that two runs that made the same have
+the same bytes; when it was made, and how long that took, is kept apart in the workdir's
+`timings.jsonl`.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from xinst_jax import config as config_lib
+from xinst_jax import shards
+from xinst_jax.errors import UserError
+
+MANIFEST = "manifest.json"
+_STARTED = "started.json"
+_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "seqio", "sentencepiece")
+
+
+@dataclasses.dataclass
+class Counts:
+    """How many rows went in and out of a stage, and why the others did not.
+
+    Attributes:
+      rows_in: rows read.
+      rows_out: rows written.
+      dropped: rows not written, by reason; a row that was cut or repaired but kept is
+        not among them.
+      notes: other figures worth a line in the report, by name.
+    """
+
+    rows_in: int = 0
+    rows_out: int = 0
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    notes: dict[str, float | int | str] = dataclasses.field(default_factory=dict)
+
+    def drop(self, reason: str, rows: int = 1) -> None:
+        """Counts `rows` as dropped for `reason`."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + rows
+
+
+@dataclasses.dataclass(frozen=True)
+class StageDirectory:
+    """One stage's directory under the workdir.
+
+    Attributes:
+      path: the directory.
+      stage: the stage's name, e.g. 'ratings/round-1'.
+      config: what the stage was told, ready for JSON.
+      inputs: digest of each input's manifest, or of the files a first stage reads.
+    """
+
+    path: pathlib.Path
+    stage: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything the stage's content depends on."""
+        return config_lib.digest(
+            {"stage": self.stage, "config": self.config, "inputs": dict(self.inputs)}
+        )
+
+    def finished(self) -> bool:
+        """Whether the directory holds this very stage, whole."""
+        manifest = read(self.path)
+        return manifest is not None and manifest["fingerprint"] == self.fingerprint
+
+    def why_stale(self) -> str:
+        """In words, what differs between the finished directory and this stage."""
+        manifest = read(self.path)
+        if manifest is None:
+            return "not made yet"
+        changed = sorted(
+            _differences(manifest["config"], config_lib.as_record(self.config))
+        )
+        if changed:
+            return "changed: " + "; ".join(changed[:4])
+        names = sorted(
+            name
+            for name in set(manifest["inputs"]) | set(self.inputs)
+            if manifest["inputs"].get(name) != self.inputs.get(name)
+        )
+        return "input changed: " + ", ".join(names)
+
+    def begin(self, redo: bool = False) -> bool:
+        """Readies the directory for writing; True if a half-done stage goes on.
+
+        What another configuration, or another input, left here is removed first.
+
+        Args:
+          redo: start from nothing, whatever is there.
+        """
+        started = self.path / _STARTED
+        resumable = (
+            not redo
+            and not (self.path / MANIFEST).exists()
+            and started.exists()
+            and json.loads(started.read_bytes())["fingerprint"] == self.fingerprint
+        )
+        if not resumable:
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            record = {"stage": self.stage, "fingerprint": self.fingerprint}
+            shards.write_bytes(started, _json(record))
+        return resumable
+
+    def finish(self, counts: Mapping[str, Counts], digest: str | None = None) -> str:
+        """Writes the manifest, the last file of the directory.
+
+        Args:
+          counts: counts by language, or under 'all'.
+          digest: digest of the content where the files themselves cannot give it
+            (checkpoints); otherwise that of every file is recorded.
+
+        Returns:
+          The manifest's own digest.
+        """
+        files: dict[str, Any] = {}
+        if digest is None:
+            for path in shards.each_file(self.path):
+                if path.name == _STARTED:
+                    continue
+                record: dict[str, Any] = {"sha256": shards.file_digest(path)}
+                if path.suffix == ".parquet":
+                    record["rows"] = pq.read_metadata(path).num_rows
+                files[path.relative_to(self.path).as_posix()] = record
+        manifest = {
+            "stage": self.stage,
+            "fingerprint": self.fingerprint,
+            "config": config_lib.as_record(self.config),
+            "inputs": dict(sorted(self.inputs.items())),
+            "counts": {
+                name: dataclasses.asdict(count) for name, count in counts.items()
+            },
+            "content": digest or config_lib.digest(files),
+            "files": files,
+            "packages": {
+                name: importlib.metadata.version(name) for name in _PACKAGES
+            },
+        }
+        shards.write_bytes(self.path / MANIFEST, _json(manifest))
+        (self.path / _STARTED).unlink(missing_ok=True)
+        return content_digest(manifest)
+
+
+def read(directory: pathlib.Path) -> dict[str, Any] | None:
+    """A finished directory's manifest, or None where there is none.
+
+    Raises:
+      UserError: the manifest is not JSON.
+    """
+    path = directory / MANIFEST
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}). Remove the directory {directory} to make it "
+            "again."
+        ) from error
+
+
+def content_digest(manifest: Mapping[str, Any]) -> str:
+    """Digest of what a manifest's stage made, by which later stages know their input."""
+    return config_lib.digest(
+        {name: manifest[name] for name in ("stage", "fingerprint", "content")}
+    )
+
+
+def _json(record: Any) -> bytes:
+    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _differences(old: Any, new: Any, name: str = "") -> set[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: set[str] = set()
+        for key in set(old) | set(new):
+            path = f"{name}.{key}" if name else key
+            found |= _differences(old.get(key), new.get(key), path)
+        return found
+    return set() if old == new else {f"{name} {old!r} -> {new!r}"}

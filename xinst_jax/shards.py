@@ -1,0 +1,139 @@
+"""Rows on disk: Parquet shards that are either whole or absent.
+
+Every file the pipeline writes goes to a temporary name, is flushed to the disk and then
+renamed, so a name that exists is a file that is complete.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xinst_jax.errors import UserError
+
+_SHARD = re.compile(r"part-(\d{5})-of-(\d{5})\.parquet")
+
+
+def shard_name(index: int, count: int) -> str:
+    """The file name of shard `index` (from 0) of `count`: part-00003-of-00016.parquet."""
+    if not 0 <= index < count:
+        raise ValueError(f"shard {index} of {count}")
+    return f"part-{index:05d}-of-{count:05d}.parquet"
+
+
+@contextlib.contextmanager
+def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a temporary name beside `path`; renames it there once the block ends well.
+
+    Raises:
+      UserError: the disk is full; what was complete before stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"No space left on the disk while writing {path}. Everything finished "
+                "before is intact: free some space and run the same command again."
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Writes a whole file, or none of it."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_table(path: pathlib.Path, table: pa.Table) -> None:
+    """Writes one Parquet file (zstd), or none of it; equal tables give equal bytes."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_shards(
+    directory: pathlib.Path,
+    rows: Sequence[dict[str, Any]],
+    schema: pa.Schema,
+    shard_rows: int,
+) -> None:
+    """Writes `rows` in order as shards of `shard_rows`; no rows give one empty shard.
+
+    Args:
+      directory: where the shards go; made if missing.
+      rows: dictionaries with the schema's fields; a missing one is null.
+      schema: fields and types of every shard.
+      shard_rows: rows of a shard; the last may have fewer.
+    """
+    count = max(1, -(-len(rows) // shard_rows))
+    for index in range(count):
+        part = rows[index * shard_rows : (index + 1) * shard_rows]
+        table = pa.Table.from_pylist(list(part), schema=schema)
+        write_table(directory / shard_name(index, count), table)
+
+
+def shard_paths(directory: pathlib.Path) -> list[pathlib.Path]:
+    """The shards of a finished directory, in order.
+
+    Raises:
+      UserError: the directory is missing, has no shards, or lacks some of them.
+    """
+    found = sorted(
+        path for path in directory.glob("part-*.parquet") if _SHARD.fullmatch(path.name)
+    )
+    if not found:
+        raise UserError(f"No Parquet shards in {directory}.")
+    match = _SHARD.fullmatch(found[0].name)
+    assert match is not None
+    count = int(match[2])
+    expected = [directory / shard_name(index, count) for index in range(count)]
+    if found != expected:
+        missing = sorted({p.name for p in expected} - {p.name for p in found})
+        raise UserError(f"{directory} is incomplete: it lacks {', '.join(missing)}.")
+    return found
+
+
+def read_table(
+    directory: pathlib.Path, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """All shards of a directory as one table, in order."""
+    return pa.concat_tables(
+        pq.read_table(path, columns=list(columns) if columns else None)
+        for path in shard_paths(directory)
+    )
+
+
+def read_rows(
+    directory: pathlib.Path, columns: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """All rows of a directory's shards as dictionaries, in order."""
+    return read_table(directory, columns).to_pylist()
+
+
+def file_digest(path: pathlib.Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def each_file(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Every finished file under a directory, sorted by path."""
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    )
