@@ -1,0 +1,150 @@
+"""The rule of what is made again, on a graph of four small stages."""
+
+import functools
+import io
+import pathlib
+
+import pytest
+import rich.console
+
+from xinst_jax import manifest, shards
+from xinst_jax.config import RunConfig
+from xinst_jax.errors import UserError
+from xinst_jax.pipeline import runner
+from xinst_jax.pipeline.workspace import Workspace
+
+_GRAPH = {"corpus": (), "seed": (), "rate": ("corpus", "seed"), "dataset": ("rate",)}
+
+
+class _Recorder:
+    """Stages that write one file each and remember that they were made."""
+
+    def __init__(self, fail: str = ""):
+        self.made: list[str] = []
+        self.fail = fail
+
+    def stages(self, **config: int) -> list[runner.Stage]:
+        return [
+            runner.Stage(
+                name=name,
+                verb=f"make-{name}",
+                config={"value": config.get(name, 0)},
+                inputs=inputs,
+                make=functools.partial(self._make, name),
+            )
+            for name, inputs in _GRAPH.items()
+        ]
+
+    def _make(self, name: str, workspace: Workspace, stage: manifest.StageDirectory):
+        if name == self.fail:
+            raise UserError("no such luck")
+        self.made.append(name)
+        shards.write_bytes(stage.path / "file", name.encode())
+        return runner.Made({"all": manifest.Counts(rows_in=1, rows_out=1)})
+
+
+def _workspace(path: pathlib.Path) -> Workspace:
+    return Workspace(RunConfig(name="test", languages=("fi",)), path / "work")
+
+
+def _run(workspace: Workspace, recorder: _Recorder, **config: int) -> list[str]:
+    recorder.made.clear()
+    console = rich.console.Console(file=io.StringIO())
+    runner.run_all(workspace, recorder.stages(**config), console)
+    return list(recorder.made)
+
+
+def test_a_second_run_makes_nothing(tmp_path):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    assert _run(workspace, recorder) == list(_GRAPH)
+    assert _run(workspace, recorder) == []
+
+
+@pytest.mark.parametrize(
+    ("removed", "made"),
+    [
+        ("dataset", ["dataset"]),
+        ("rate", ["rate", "dataset"]),
+        ("seed", ["seed", "rate", "dataset"]),
+    ],
+)
+def test_a_removed_stage_is_made_again_with_what_depends_on_it(tmp_path, removed, made):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    _run(workspace, recorder)
+    for path in sorted(workspace.path(removed).iterdir()):
+        path.unlink()
+    workspace.path(removed).rmdir()
+    assert _run(workspace, recorder) == made
+
+
+def test_a_changed_config_is_made_again_with_what_depends_on_it(tmp_path):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    _run(workspace, recorder)
+    assert _run(workspace, recorder, rate=1) == ["rate", "dataset"]
+    assert _run(workspace, recorder, rate=1) == []
+
+
+def test_a_failed_stage_leaves_what_was_done(tmp_path):
+    workspace = _workspace(tmp_path)
+    with pytest.raises(UserError, match="no such luck"):
+        _run(workspace, _Recorder(fail="rate"))
+    assert manifest.read(workspace.path("seed")) is not None
+    assert _run(workspace, _Recorder()) == ["rate", "dataset"]
+
+
+def test_a_verb_names_the_verb_that_makes_its_input(tmp_path):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    stages = recorder.stages()
+    console = rich.console.Console(file=io.StringIO())
+    with pytest.raises(UserError, match="'make-corpus'"):
+        runner.run_verb(workspace, stages, stages[2:3], console)
+    for number in (0, 1, 2):
+        runner.run_verb(workspace, stages, stages[number : number + 1], console)
+    assert recorder.made == ["corpus", "seed", "rate"]
+
+
+def test_preview_says_what_would_be_made_and_makes_nothing(tmp_path):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    _run(workspace, recorder)
+    recorder.made.clear()
+    out = io.StringIO()
+    console = rich.console.Console(file=out, width=120)
+    runner.preview(workspace, recorder.stages(rate=1), console)
+    assert recorder.made == []
+    assert "corpus: up to date" in out.getvalue()
+    assert "rate: would be made (changed: value 0 -> 1)" in out.getvalue()
+    assert "dataset: would be made (an input would be made again)" in out.getvalue()
+
+
+def test_a_workdir_belongs_to_one_run(tmp_path):
+    workspace = _workspace(tmp_path)
+    workspace.claim()
+    workspace.claim()
+    other = Workspace(RunConfig(name="other", languages=("fi",)), workspace.workdir)
+    with pytest.raises(UserError, match="made by the run 'test'"):
+        other.claim()
+
+
+def test_a_directory_of_other_files_is_no_workdir(tmp_path):
+    workspace = _workspace(tmp_path)
+    workspace.workdir.mkdir()
+    (workspace.workdir / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="not a run's workdir"):
+        workspace.claim()
+
+
+def test_two_processes_never_share_a_workdir(tmp_path):
+    workspace = _workspace(tmp_path)
+    with (
+        workspace.lock(),
+        pytest.raises(UserError, match="Another process"),
+        workspace.lock(),
+    ):
+        pass
+
+
+def test_stage_seeds_differ_and_repeat(tmp_path):
+    workspace = _workspace(tmp_path)
+    seeds = {name: workspace.seed(name) for name in _GRAPH}
+    assert len(set(seeds.values())) == len(_GRAPH)
+    assert seeds == {name: _workspace(tmp_path).seed(name) for name in _GRAPH}

@@ -1,0 +1,75 @@
+import pathlib
+
+import pytest
+
+from xinst_jax import manifest, shards
+from xinst_jax.errors import UserError
+
+
+def _stage(path: pathlib.Path, **changes) -> manifest.StageDirectory:
+    told = {"config": {"steps": 3, "rate": {"share": 0.5}}, "inputs": {"seed": "abc"}}
+    return manifest.StageDirectory(path=path, stage="rate", **(told | changes))
+
+
+def _finish(stage: manifest.StageDirectory) -> None:
+    stage.begin()
+    shards.write_bytes(stage.path / "fi" / "rows.txt", b"rows")
+    counts = manifest.Counts(rows_in=3, rows_out=2)
+    counts.drop("too_short")
+    stage.finish({"fi": counts})
+
+
+def test_a_finished_stage_is_up_to_date_until_config_or_input_changes(tmp_path):
+    stage = _stage(tmp_path / "rate")
+    assert not stage.finished()
+    _finish(stage)
+    assert stage.finished()
+    changed = _stage(stage.path, config={"steps": 3, "rate": {"share": 0.6}})
+    assert not changed.finished()
+    assert "rate.share 0.5 -> 0.6" in changed.why_stale()
+    other_input = _stage(stage.path, inputs={"seed": "abd"})
+    assert not other_input.finished()
+    assert other_input.why_stale() == "input changed: seed"
+
+
+def test_two_makings_of_the_same_have_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        _finish(_stage(tmp_path / name))
+    for file in ("manifest.json", "fi/rows.txt"):
+        assert (tmp_path / "a" / file).read_bytes() == (
+            tmp_path / "b" / file
+        ).read_bytes()
+    assert not (tmp_path / "a" / "started.json").exists()
+
+
+def test_a_half_done_stage_goes_on_and_keeps_its_files(tmp_path):
+    stage = _stage(tmp_path / "rate")
+    assert stage.begin() is False
+    (stage.path / "part").write_text("done")
+    assert stage.begin() is True
+    assert (stage.path / "part").exists()
+
+
+def test_a_half_done_stage_of_another_config_starts_from_nothing(tmp_path):
+    stage = _stage(tmp_path / "rate")
+    stage.begin()
+    (stage.path / "part").write_text("done")
+    assert _stage(stage.path, config={"steps": 4}).begin() is False
+    assert not (stage.path / "part").exists()
+
+
+def test_counts_and_files_are_in_the_manifest(tmp_path):
+    stage = _stage(tmp_path / "rate")
+    _finish(stage)
+    record = manifest.read(stage.path)
+    assert record is not None
+    assert record["counts"]["fi"]["dropped"] == {"too_short": 1}
+    assert set(record["files"]) == {"fi/rows.txt"}
+
+
+def test_a_damaged_manifest_says_what_to_do(tmp_path):
+    stage = _stage(tmp_path / "rate")
+    _finish(stage)
+    (stage.path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match="Remove the directory"):
+        stage.finished()

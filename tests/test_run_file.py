@@ -1,0 +1,81 @@
+import pathlib
+import re
+
+import pytest
+
+from xinst_jax import run_file
+from xinst_jax.config import RunConfig
+from xinst_jax.errors import UserError
+
+_RUNS = sorted((run_file.PROJECT / "gin" / "runs").glob("*.gin"))
+
+
+@pytest.fixture
+def gin_path(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "run.gin"
+    path.write_text(
+        "STEPS = 7\n"
+        "RunConfig.name = 'test'\n"
+        "RunConfig.languages = ('fi', 'th')\n"
+        "TrainConfig.steps = %STEPS\n"
+        "sft/TrainConfig.steps = 11\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("path", _RUNS, ids=lambda p: p.stem)
+def test_every_run_file_builds_a_run_and_is_a_lab_note(path: pathlib.Path):
+    required = re.findall(r"^(\w+) = %gin\.REQUIRED", path.read_text(), re.MULTILINE)
+    run = run_file.load(str(path), [f"{name}='given'" for name in required])
+    assert isinstance(run, RunConfig)
+    assert run.name == path.stem
+    for word in ("Goal", "Command", "Hardware", "Expect"):
+        assert word in path.read_text()
+
+
+def test_a_scope_overrides_one_training_run(gin_path):
+    run = run_file.load(str(gin_path), [])
+    assert (run.generator.steps, run.sft.steps) == (7, 11)
+
+
+def test_overrides_reach_macros_and_fields(gin_path):
+    run = run_file.load(str(gin_path), ["STEPS=9", "rater/TrainConfig.length=64"])
+    assert (run.generator.steps, run.rater.length, run.sft.length) == (9, 64, 2048)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("STEPSS=9", "STEPS"),
+        ("TrainConfig.stepz=9", "stepz"),
+        ("TrianConfig.steps=9", "TrianConfig"),
+        ("genrator/TrainConfig.steps=9", "genrator"),
+        ("RunConfig.languages=('fi', 'zz')", "zz"),
+        ("STEPS", "NAME=VALUE"),
+        ("STEPS=-1", "steps"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_an_error(gin_path, override, told):
+    with pytest.raises(UserError, match=told):
+        run_file.load(str(gin_path), [override])
+
+
+def test_a_value_that_only_the_command_line_can_give_is_asked_for(gin_path):
+    gin_path.write_text(gin_path.read_text() + "CORPUS = %gin.REQUIRED\n")
+    with pytest.raises(UserError, match="--gin.CORPUS=VALUE"):
+        run_file.load(str(gin_path), [])
+
+
+def test_a_missing_gin_file_is_named():
+    with pytest.raises(UserError, match=r"nowhere\.gin"):
+        run_file.load("nowhere.gin", [])
+
+
+def test_a_language_beyond_the_ten_is_a_config_line(gin_path):
+    gin_path.write_text(
+        gin_path.read_text()
+        + "RunConfig.extra_languages = [@LanguageConfig()]\n"
+        + "LanguageConfig.code = 'xh'\nLanguageConfig.name = 'Xhosa'\n"
+    )
+    run = run_file.load(str(gin_path), ["RunConfig.languages=('xh',)"])
+    assert run.language_table["xh"].name == "Xhosa"

@@ -1,0 +1,105 @@
+"""The command line: one verb a stage, and `pipeline` for all of them."""
+
+import argparse
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from xinst_jax.errors import UserError
+
+_VERBS = {
+    "pipeline": "every stage in order; what is up to date is left alone",
+    "prepare": "raw text -> corpus/: cleaned, cut, language-checked, de-duplicated",
+    "seed": "instruction pairs -> seed/: checked and split",
+    "tokenizer": "train a SentencePiece model on the corpus, or take the one given",
+    "import-hf": "a Hugging Face folder -> base/: sharded parameters",
+    "train": "train one model: --task lm, reverse, rate or sft",
+    "generate": "corpus/ + generator -> candidates/: an instruction for every text",
+    "rate": "candidates/ + rater -> ratings/: scores, and what is kept",
+    "diversify": "kept candidates -> diverse/: clustered and drawn evenly",
+    "assemble": "all of them -> dataset/: Parquet and JSON with a card",
+    "export-hf": "tuned model -> hf_model/: a Hugging Face folder",
+    "evaluate": "tuned model + questions -> evaluation/",
+    "report": "a workdir -> report/report.html",
+}
+_TASKS = ("lm", "reverse", "rate", "sft")
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit status: 0, 2 for a user's error, 130 if stopped."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args([a for a in given if not a.startswith("--gin.")])
+    overrides = [a.removeprefix("--gin.") for a in given if a.startswith("--gin.")]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        _run(options, overrides)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m xinst_jax",
+        description="From web text in a low-resource language to a model that answers "
+        "in it.",
+        epilog="--gin.NAME=VALUE overrides a macro of the gin file, "
+        "--gin.Class.field=VALUE a field, as often as needed.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, what in _VERBS.items():
+        command = verbs.add_parser(verb, help=what, description=what)
+        command.add_argument(
+            "--workdir", required=True, help="directory of the run; made if missing"
+        )
+        command.add_argument(
+            "--gin_file", required=True, help="run file, e.g. gin/runs/quickstart.gin"
+        )
+        if verb == "train":
+            command.add_argument("--task", required=True, choices=_TASKS)
+        if verb == "pipeline":
+            command.add_argument(
+                "--dry_run",
+                action="store_true",
+                help="say which stages are not up to date, and why; make nothing",
+            )
+    return parser
+
+
+def _run(options: argparse.Namespace, overrides: list[str]) -> None:
+    from xinst_jax import run_file
+
+    run = run_file.load(options.gin_file, overrides)
+
+    import rich.console
+
+    from xinst_jax.pipeline import runner, stages
+    from xinst_jax.pipeline.workspace import Workspace
+
+    console = rich.console.Console()
+    workspace = Workspace(run, pathlib.Path(options.workdir))
+    graph = stages.graph(run)
+    if options.verb == "pipeline" and options.dry_run:
+        runner.preview(workspace, graph, console)
+        return
+    with workspace.lock():
+        workspace.claim()
+        workspace.keep_compiled_programs()
+        if options.verb == "pipeline":
+            runner.run_all(workspace, graph, console)
+            from xinst_jax.report import table
+
+            table.print_results(run, workspace.workdir, console)
+            return
+        verb = options.verb if options.verb != "train" else f"train --task {options.task}"
+        runner.run_verb(workspace, graph, stages.of_verb(graph, verb), console)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The files from outside a workdir that its first stages read, checked and digested."""
+
+import functools
+import pathlib
+from collections.abc import Mapping
+
+from xinst_jax import run_file, shards
+from xinst_jax.config import RunConfig
+from xinst_jax.data import sources
+from xinst_jax.errors import UserError
+
+
+def located(path: str) -> str:
+    """A configured path pattern, from the current directory, else from the project.
+
+    Each comma-separated pattern is looked for on its own; its first folder decides.
+    """
+    parts = []
+    for part in (piece.strip() for piece in path.split(",")):
+        top = part.split("/")[0]
+        outside = part.startswith((sources.TFDS_PREFIX, "/")) or not top
+        if not outside and not pathlib.Path(top).exists():
+            part = str(run_file.project_path(top) / "/".join(part.split("/")[1:]))
+        parts.append(part)
+    return ",".join(parts)
+
+
+@functools.cache
+def corpus_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digests of every language's raw text.
+
+    Raises:
+      UserError: a language has no file, or its files hold no row with the text field.
+    """
+    path = located(run.corpus.path)
+    for code in run.languages:
+        sources.preflight(path, code, [[run.corpus.text_field]])
+    return _digests(path, run.languages)
+
+
+@functools.cache
+def seed_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digests of the seed pairs; a language may have none, but not all of them.
+
+    Raises:
+      UserError: no language has a file, or a file has no row with the fields.
+    """
+    path, config = located(run.seed_pairs.path), run.seed_pairs
+    seeded = [code for code in run.languages if sources.exists(path, code)]
+    if not seeded:
+        raise UserError(
+            f"No seed pairs: nothing matches SeedConfig.path = {config.path!r} for "
+            f"{', '.join(run.languages)}. At least one language needs pairs of an "
+            "English instruction and a response."
+        )
+    alternatives = [
+        [config.instruction_field, config.output_field],
+        [config.title_field, config.parallel_output_field],
+    ]
+    for code in seeded:
+        sources.preflight(path, code, alternatives)
+    return _digests(path, tuple(seeded))
+
+
+@functools.cache
+def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digests of a given tokenizer's files; none where it is trained.
+
+    Raises:
+      UserError: the path does not exist.
+    """
+    given = run.base_model or run.tokenizer.path
+    if not given:
+        return {}
+    path = pathlib.Path(given)
+    if not path.exists():
+        field = "RunConfig.base_model" if run.base_model else "TokenizerConfig.path"
+        raise UserError(f"{field} = {given!r} does not exist.")
+    found = [path] if path.is_file() else sorted(path.glob("*token*"))
+    return {file.name: shards.file_digest(file) for file in found if file.is_file()}
+
+
+@functools.cache
+def base_model_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digests of the base model's config, and names and sizes of its weights.
+
+    Raises:
+      UserError: the folder has no config.json or no safetensors file.
+    """
+    folder = pathlib.Path(run.base_model)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not (folder / "config.json").is_file() or not weights:
+        raise UserError(
+            f"RunConfig.base_model = {run.base_model!r} is not a Hugging Face folder: "
+            "expected config.json and *.safetensors in it."
+        )
+    sizes = {file.name: str(file.stat().st_size) for file in weights}
+    return {"config.json": shards.file_digest(folder / "config.json"), **sizes}
+
+
+@functools.cache
+def question_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digest of the evaluation questions.
+
+    Raises:
+      UserError: the file is missing, or no row has an instruction.
+    """
+    path = located(run.evaluate.questions)
+    sources.preflight(path, "en", [["instruction"]])
+    return sources.digests(path, "en")
+
+
+def _digests(path: str, codes: tuple[str, ...]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for code in codes:
+        for number, item in enumerate(sorted(sources.digests(path, code).items())):
+            name, digest = item
+            found[f"{code}/{number}/{pathlib.PurePath(name).name}"] = digest
+    return found

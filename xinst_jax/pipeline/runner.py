@@ -1,0 +1,173 @@
+"""Carrying out stages: which are up to date, which are made, in what order."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import rich.console
+
+from xinst_jax import manifest
+from xinst_jax.errors import UserError
+from xinst_jax.pipeline.workspace import Workspace
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What a stage reports of itself.
+
+    Attributes:
+      counts: rows in, out and dropped, by language or under 'all'.
+      digest: digest of the content where its files' bytes do not repeat from run to
+        run (checkpoints); None otherwise.
+    """
+
+    counts: Mapping[str, manifest.Counts]
+    digest: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A node of the pipeline's graph.
+
+    Attributes:
+      name: the stage's name and directory, e.g. 'ratings/round-2'.
+      verb: the command that makes it.
+      config: all that its content depends on beside its inputs, ready for JSON.
+      inputs: names of the stages that it reads.
+      files: digests of the files from outside the workdir that it reads, by name; it
+        raises UserError where one is missing.
+      make: writes the stage's directory.
+    """
+
+    name: str
+    verb: str
+    config: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    make: Callable[[Workspace, manifest.StageDirectory], Made]
+    files: Callable[[], Mapping[str, str]] = dict
+
+
+def run_all(
+    workspace: Workspace, stages: Sequence[Stage], console: rich.console.Console
+) -> None:
+    """Brings every stage up to date, in order; what is up to date is left alone.
+
+    A stage is made again when its own directory is missing or was made from another
+    configuration, and when a stage that it reads was made again in this call.
+
+    Raises:
+      UserError: as the stages do; stages finished before stay as they are.
+    """
+    for stage in stages:
+        stage.files()
+    made: set[str] = set()
+    for number, stage in enumerate(stages, 1):
+        directory = stage_directory(workspace, stage)
+        redo = bool(made & set(stage.inputs))
+        label = f"[{number}/{len(stages)}] {stage.name}"
+        if directory.finished() and not redo:
+            console.print(f"{label}: up to date", style="dim", highlight=False)
+            continue
+        reason = "an input was made again" if redo else directory.why_stale()
+        console.print(f"[bold]{label}[/bold]: {reason}", highlight=False)
+        make(workspace, stage, directory, redo, console)
+        made.add(stage.name)
+
+
+def preview(
+    workspace: Workspace, stages: Sequence[Stage], console: rich.console.Console
+) -> None:
+    """Prints what `run_all` would make, and why, without making it."""
+    would: set[str] = set()
+    for stage in stages:
+        directory = stage_directory(workspace, stage)
+        redo = bool(would & set(stage.inputs))
+        if directory.finished() and not redo:
+            console.print(f"{stage.name}: up to date", highlight=False)
+            continue
+        would.add(stage.name)
+        made = manifest.read(directory.path) is not None
+        reason = "an input would be made again" if redo and made else None
+        console.print(
+            f"{stage.name}: would be made ({reason or directory.why_stale()})",
+            highlight=False,
+        )
+
+
+def run_verb(
+    workspace: Workspace,
+    stages: Sequence[Stage],
+    wanted: Sequence[Stage],
+    console: rich.console.Console,
+) -> None:
+    """Makes the first of the wanted stages that is not up to date.
+
+    Args:
+      stages: the whole graph.
+      wanted: the stages that the verb stands for, in order (one a round).
+
+    Raises:
+      UserError: an input of that stage is not up to date; the message names the
+        command that makes it.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    for stage in wanted:
+        stage.files()
+        for name in stage.inputs:
+            if not stage_directory(workspace, by_name[name]).finished():
+                raise UserError(
+                    f"{stage.name} reads {name}, which is not up to date. Make it with "
+                    f"the verb '{by_name[name].verb}' first, or run 'pipeline'."
+                )
+        directory = stage_directory(workspace, stage)
+        if directory.finished():
+            console.print(f"{stage.name}: up to date", style="dim", highlight=False)
+            continue
+        console.print(
+            f"[bold]{stage.name}[/bold]: {directory.why_stale()}", highlight=False
+        )
+        make(workspace, stage, directory, False, console)
+        return
+
+
+def make(
+    workspace: Workspace,
+    stage: Stage,
+    directory: manifest.StageDirectory,
+    redo: bool,
+    console: rich.console.Console,
+) -> None:
+    """Makes one stage, or goes on with it where a stopped process left off."""
+    resumed = directory.begin(redo)
+    if resumed:
+        console.print(f"  going on with the half-done {stage.name}", style="dim")
+    with workspace.timed(stage.name, resumed):
+        made = stage.make(workspace, directory)
+        directory.finish(made.counts, made.digest)
+    console.print(f"  {_summary(made.counts)}", style="dim", highlight=False)
+
+
+def stage_directory(workspace: Workspace, stage: Stage) -> manifest.StageDirectory:
+    """The stage's directory, with the digests of its inputs as they are now."""
+    inputs = dict(stage.files())
+    for name in stage.inputs:
+        record = manifest.read(workspace.path(name))
+        inputs[name] = manifest.content_digest(record) if record else "missing"
+    return manifest.StageDirectory(
+        path=pathlib.Path(workspace.path(stage.name)),
+        stage=stage.name,
+        config=stage.config,
+        inputs=inputs,
+    )
+
+
+def _summary(counts: Mapping[str, manifest.Counts]) -> str:
+    rows_in = sum(count.rows_in for count in counts.values())
+    rows_out = sum(count.rows_out for count in counts.values())
+    reasons: dict[str, int] = {}
+    for count in counts.values():
+        for reason, rows in count.dropped.items():
+            reasons[reason] = reasons.get(reason, 0) + rows
+    dropped = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
+    return f"{rows_in:,} in, {rows_out:,} out" + (f"; {dropped}" if dropped else "")

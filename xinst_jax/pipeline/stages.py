@@ -1,0 +1,196 @@
+"""The graph: which stages a run has, and what each reads.
+
+corpus, seed --> tokenizer --> base
+round k:  generator/round-k --> candidates/round-k --+
+          rater/round-k ----------------------------+--> ratings/round-k
+          (the pairs that a round keeps train the next round's two models)
+last round --> diverse --> dataset --> model --> hf_model, evaluation --> report
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xinst_jax import __version__
+from xinst_jax import config as config_lib
+from xinst_jax.pipeline import make, raw_files
+from xinst_jax.pipeline.runner import Stage
+
+_PREPARED = ("corpus", "seed", "tokenizer")
+
+
+def graph(run: config_lib.RunConfig) -> list[Stage]:
+    """The run's stages, each after all that it reads."""
+    rounds = range(1, run.rounds + 1)
+    last = f"round-{run.rounds}"
+    return [
+        Stage(
+            name="corpus",
+            verb="prepare",
+            config=_depends(run, corpus=run.corpus),
+            inputs=(),
+            make=make.corpus,
+            files=functools.partial(raw_files.corpus_digests, run),
+        ),
+        Stage(
+            name="seed",
+            verb="seed",
+            config=_depends(run, seed_pairs=run.seed_pairs),
+            inputs=(),
+            make=make.seed,
+            files=functools.partial(raw_files.seed_digests, run),
+        ),
+        Stage(
+            name="tokenizer",
+            verb="tokenizer",
+            config=_depends(run, tokenizer=run.tokenizer, base_model=run.base_model),
+            inputs=("corpus", "seed"),
+            make=make.tokenizer,
+            files=functools.partial(raw_files.tokenizer_digests, run),
+        ),
+        _base(run),
+        *(stage for number in rounds for stage in _round(run, number)),
+        Stage(
+            name="diverse",
+            verb="diversify",
+            config=_depends(run, seed=run.seed, diversify=run.diversify),
+            inputs=(f"candidates/{last}", f"ratings/{last}"),
+            make=functools.partial(make.diverse, last=last),
+        ),
+        Stage(
+            name="dataset",
+            verb="assemble",
+            config=_depends(
+                run, seed=run.seed, license=run.export.dataset_license, name=run.name
+            ),
+            inputs=("corpus", f"candidates/{last}", f"ratings/{last}", "diverse"),
+            make=functools.partial(make.dataset, last=last),
+        ),
+        Stage(
+            name="model",
+            verb="train --task sft",
+            config=_depends(run, seed=run.seed, model=run.model, train=run.sft),
+            inputs=("seed", "tokenizer", "base", "dataset"),
+            make=make.model,
+        ),
+        Stage(
+            name="hf_model",
+            verb="export-hf",
+            config=_depends(run, export=run.export, name=run.name),
+            inputs=("tokenizer", "dataset", "model"),
+            make=make.hf_model,
+        ),
+        Stage(
+            name="evaluation",
+            verb="evaluate",
+            config=_depends(
+                run,
+                seed=run.seed,
+                evaluate=run.evaluate,
+                answer=run.answer,
+                model=run.model,
+            ),
+            inputs=("seed", "tokenizer", "base", "model"),
+            make=make.evaluation,
+            files=functools.partial(raw_files.question_digests, run),
+        ),
+        _report(run),
+    ]
+
+
+def of_verb(stages: Sequence[Stage], verb: str) -> list[Stage]:
+    """The stages that a verb makes, in order: one, or one a round."""
+    return [stage for stage in stages if stage.verb == verb]
+
+
+def _base(run: config_lib.RunConfig) -> Stage:
+    if run.base_model:
+        return Stage(
+            name="base",
+            verb="import-hf",
+            config=_depends(run, base_model=run.base_model, model=run.model),
+            inputs=("tokenizer",),
+            make=make.imported_base,
+            files=functools.partial(raw_files.base_model_digests, run),
+        )
+    return Stage(
+        name="base",
+        verb="train --task lm",
+        config=_depends(run, seed=run.seed, model=run.model, train=run.base),
+        inputs=_PREPARED,
+        make=make.trained_base,
+    )
+
+
+def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
+    """A round's four stages; from the second on they learn from what was kept."""
+    this, before = f"round-{number}", f"round-{number - 1}"
+    kept = (f"candidates/{before}", f"ratings/{before}") if number > 1 else ()
+    model = _depends(run, seed=run.seed, model=run.model, round=number)
+    return [
+        Stage(
+            name=f"generator/{this}",
+            verb="train --task reverse",
+            config={**model, "train": config_lib.as_record(run.generator)},
+            inputs=("seed", "tokenizer", "base", *kept),
+            make=functools.partial(make.generator, number=number),
+        ),
+        Stage(
+            name=f"candidates/{this}",
+            verb="generate",
+            config={**model, "generate": config_lib.as_record(run.generate)},
+            inputs=("corpus", "tokenizer", f"generator/{this}", *kept),
+            make=functools.partial(make.candidates, number=number),
+        ),
+        Stage(
+            name=f"rater/{this}",
+            verb="train --task rate",
+            config={
+                **model,
+                "train": config_lib.as_record(run.rater),
+                "examples_per_pair": run.rate.examples_per_pair,
+            },
+            inputs=("seed", "tokenizer", "base", *kept),
+            make=functools.partial(make.rater, number=number),
+        ),
+        Stage(
+            name=f"ratings/{this}",
+            verb="rate",
+            config={**model, "rate": config_lib.as_record(run.rate)},
+            inputs=("tokenizer", f"candidates/{this}", f"rater/{this}"),
+            make=functools.partial(make.ratings, number=number),
+        ),
+    ]
+
+
+def _report(run: config_lib.RunConfig) -> Stage:
+    rounds = range(1, run.rounds + 1)
+    return Stage(
+        name="report",
+        verb="report",
+        config=_depends(run, name=run.name),
+        inputs=(
+            *_PREPARED,
+            "base",
+            *(
+                f"{part}/round-{number}"
+                for number in rounds
+                for part in ("generator", "candidates", "rater", "ratings")
+            ),
+            "diverse",
+            "dataset",
+            "model",
+            "hf_model",
+            "evaluation",
+        ),
+        make=make.report,
+    )
+
+
+def _depends(run: config_lib.RunConfig, **parts: Any) -> Mapping[str, Any]:
+    """What a stage's content depends on beside its inputs, ready for JSON."""
+    return {
+        "xinst_jax": __version__,
+        "languages": config_lib.as_record(list(run.language_table.values())),
+        **{name: config_lib.as_record(part) for name, part in parts.items()},
+    }

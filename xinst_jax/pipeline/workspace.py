@@ -1,0 +1,167 @@
+"""A run's directory, and what its stages share: vocabulary, model shape, mesh."""
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from xinst_jax import config as config_lib
+from xinst_jax import shards
+from xinst_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import jax
+
+    from xinst_jax.data.vocab import Vocabulary
+    from xinst_jax.mesh import ShardingRules
+
+_RUN = "run.json"
+_TIMINGS = "timings.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """One run in its workdir; the parts that are slow to load are loaded when asked for.
+
+    Attributes:
+      run: the run's configuration.
+      workdir: the directory that holds one directory a stage.
+    """
+
+    run: config_lib.RunConfig
+    workdir: pathlib.Path
+
+    def path(self, stage: str) -> pathlib.Path:
+        """The directory of a stage."""
+        return self.workdir / stage
+
+    def seed(self, stage: str) -> int:
+        """The stage's own seed, 31 bits, from the run's seed and the stage's name."""
+        text = f"{self.run.seed}/{stage}".encode()
+        return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
+
+    @functools.cached_property
+    def vocabulary(self) -> "Vocabulary":
+        """The run's tokenizer."""
+        from xinst_jax.data import vocab
+
+        return vocab.load_vocabulary(self.path("tokenizer"))
+
+    @functools.cached_property
+    def model(self) -> config_lib.ModelConfig:
+        """The decoder's shape: the run's own, or that of the imported base model.
+
+        Raises:
+          UserError: the tokenizer has more pieces than the embedding has rows.
+        """
+        model = model_shape(self.run)
+        pieces = self.vocabulary.vocab_size
+        if pieces > model.vocab_size:
+            raise UserError(
+                f"The tokenizer has {pieces} pieces, but the model's embedding only "
+                f"{model.vocab_size} rows: they do not belong together. Raise "
+                "ModelConfig.vocab_size, or give the tokenizer of the checkpoint."
+            )
+        return model
+
+    @functools.cached_property
+    def mesh(self) -> "jax.sharding.Mesh":
+        """The devices."""
+        from xinst_jax import mesh
+
+        return mesh.make_mesh(self.run.mesh)
+
+    @functools.cached_property
+    def rules(self) -> "ShardingRules":
+        """Which logical axis lies on which mesh axis."""
+        from xinst_jax import mesh
+
+        return mesh.ShardingRules()
+
+    def claim(self) -> None:
+        """Makes the workdir this run's own.
+
+        Raises:
+          UserError: it belongs to another run, or holds files that no run wrote.
+        """
+        record = self.workdir / _RUN
+        if record.exists():
+            owner = json.loads(record.read_bytes())["name"]
+            if owner != self.run.name:
+                raise UserError(
+                    f"{self.workdir} was made by the run {owner!r}, and this gin file "
+                    f"describes {self.run.name!r}. Choose another --workdir, or the "
+                    "gin file that the workdir was made with."
+                )
+            return
+        if self.workdir.exists() and any(
+            path.name != ".lock" for path in self.workdir.iterdir()
+        ):
+            raise UserError(
+                f"{self.workdir} holds files but no {_RUN}: it is not a run's workdir. "
+                "Choose an empty or a new directory."
+            )
+        shards.write_bytes(record, json.dumps({"name": self.run.name}).encode())
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps a second process out of the workdir while the block runs.
+
+        Raises:
+          UserError: another process is at work in it, or it cannot be written.
+        """
+        try:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+            file = (self.workdir / ".lock").open("w")
+        except OSError as error:
+            raise UserError(f"--workdir {self.workdir}: {error.strerror}.") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"Another process is at work in {self.workdir}; wait for it, or "
+                    "choose another --workdir."
+                ) from error
+            yield
+
+    def keep_compiled_programs(self) -> None:
+        """Lets JAX keep compiled programs in the workdir, for the next start."""
+        os.environ.setdefault(
+            "JAX_COMPILATION_CACHE_DIR", str((self.workdir / ".programs").absolute())
+        )
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+
+    @contextlib.contextmanager
+    def timed(self, stage: str, resumed: bool) -> Iterator[None]:
+        """Adds a line on the block's wall seconds to the workdir's timings.jsonl."""
+        start = time.monotonic()
+        yield
+        line: dict[str, Any] = {
+            "stage": stage,
+            "seconds": round(time.monotonic() - start, 2),
+            "resumed": resumed,
+        }
+        with (self.workdir / _TIMINGS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def model_shape(run: config_lib.RunConfig) -> config_lib.ModelConfig:
+    """The decoder's shape of a run, read from its base model's folder if it has one."""
+    if not run.base_model:
+        return run.model
+    from xinst_jax.hf import config as hf_config
+
+    return dataclasses.replace(
+        hf_config.read(pathlib.Path(run.base_model)),
+        compute_dtype=run.model.compute_dtype,
+        param_dtype=run.model.param_dtype,
+        remat=run.model.remat,
+    )

@@ -1,0 +1,103 @@
+"""From a gin file and overrides on the command line to a `RunConfig`."""
+
+import difflib
+import pathlib
+import re
+
+import gin
+
+from xinst_jax import config as config_lib
+from xinst_jax.errors import UserError
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+"""Where `gin/` and `data/` are, for paths that do not exist from where one stands."""
+
+_SCOPES = ("base", "generator", "rater", "sft", "generate", "answer")
+
+
+def load(gin_file: str, overrides: list[str]) -> config_lib.RunConfig:
+    """Reads a run file and builds the run it describes.
+
+    Args:
+      gin_file: path of the file; 'include' lines in it are found from the current
+        directory, then from the project's own.
+      overrides: 'NAME=VALUE' texts in gin's syntax, NAME a macro that the file defines
+        or a 'Class.field' (or 'scope/Class.field'); a later one wins.
+
+    Raises:
+      UserError: the file is missing or does not parse, or a name in it or in an
+        override does not exist.
+    """
+    path = _find(gin_file)
+    gin.clear_config()
+    for place in (pathlib.Path.cwd(), PROJECT):
+        gin.add_config_file_search_path(str(place))
+    try:
+        gin.parse_config_file(str(path))
+        for override in overrides:
+            gin.parse_config(_checked(override, gin_file))
+        _check_scopes()
+        _check_required(gin_file)
+        return config_lib.RunConfig()
+    except UserError:
+        raise
+    except (ValueError, TypeError, SyntaxError, OSError, RuntimeError) as error:
+        raise UserError(f"{gin_file}: {str(error).strip()}") from error
+
+
+def text() -> str:
+    """The configuration in force, as gin text."""
+    return gin.config_str()
+
+
+def project_path(path: str) -> pathlib.Path:
+    """A relative path as seen from the current directory, else from the project."""
+    here = pathlib.Path(path)
+    there = PROJECT / path
+    return there if not here.exists() and there.exists() else here
+
+
+def _find(gin_file: str) -> pathlib.Path:
+    path = project_path(gin_file)
+    if not path.is_file():
+        raise UserError(
+            f"No gin file {gin_file!r}. Run files are in {PROJECT / 'gin' / 'runs'}."
+        )
+    return path
+
+
+def _checked(override: str, gin_file: str) -> str:
+    """The override as a gin statement, once its name is known to exist."""
+    name, equals, value = override.partition("=")
+    name = name.strip()
+    if not equals or not value.strip():
+        raise UserError(f"--gin.{override}: expected --gin.NAME=VALUE.")
+    if "." not in name:
+        macros = sorted(set(re.findall(r"^([A-Za-z_]\w*) = ", text(), re.MULTILINE)))
+        if name not in macros:
+            near = difflib.get_close_matches(name, macros, 3, 0.5) or macros
+            raise UserError(
+                f"--gin.{name}: {gin_file} defines no macro of that name. Known: "
+                f"{', '.join(near) or 'none'}; or give a field as Class.field."
+            )
+    return f"{name} = {value.strip()}"
+
+
+def _check_scopes() -> None:
+    """Gin accepts a misspelt scope in silence; the run would ignore its values."""
+    for scope in sorted(set(re.findall(r"^(\w+)/\w+\.\w+ = ", text(), re.MULTILINE))):
+        if scope not in _SCOPES:
+            raise UserError(
+                f"Unknown scope {scope!r} in a gin binding; known: {', '.join(_SCOPES)}."
+            )
+
+
+def _check_required(gin_file: str) -> None:
+    """Gin hands a macro's %gin.REQUIRED on as if it were a value."""
+    missing = re.findall(r"^(\w+) = %gin\.REQUIRED", text(), re.MULTILINE)
+    if missing:
+        raise UserError(
+            f"{gin_file} leaves {', '.join(missing)} to the command line: give "
+            + " ".join(f"--gin.{name}=VALUE" for name in missing)
+            + " (text in quotes inside quotes: --gin.NAME=\"'text'\")."
+        )
