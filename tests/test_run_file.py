@@ -50,6 +50,7 @@ def test_overrides_reach_macros_and_fields(gin_path):
         ("TrainConfig.stepz=9", "stepz"),
         ("TrianConfig.steps=9", "TrianConfig"),
         ("genrator/TrainConfig.steps=9", "genrator"),
+        ("generate/TrainConfig.steps=9", "generate/TrainConfig"),
         ("RunConfig.languages=('fi', 'zz')", "zz"),
         ("STEPS", "NAME=VALUE"),
         ("STEPS=-1", "steps"),
@@ -74,8 +75,8 @@ def test_a_missing_gin_file_is_named():
 def test_a_language_beyond_the_ten_is_a_config_line(gin_path):
     gin_path.write_text(
         gin_path.read_text()
-        + "RunConfig.extra_languages = [@LanguageConfig()]\n"
-        + "LanguageConfig.code = 'xh'\nLanguageConfig.name = 'Xhosa'\n"
+        + "RunConfig.extra_languages = [@xh/LanguageConfig()]\n"
+        + "xh/LanguageConfig.code = 'xh'\nxh/LanguageConfig.name = 'Xhosa'\n"
     )
     run = run_file.load(str(gin_path), ["RunConfig.languages=('xh',)"])
     assert run.language_table["xh"].name == "Xhosa"

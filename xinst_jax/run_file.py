@@ -12,7 +12,10 @@ from xinst_jax.errors import UserError
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 """Where `gin/` and `data/` are, for paths that do not exist from where one stands."""
 
-_SCOPES = ("base", "generator", "rater", "sft", "generate", "answer")
+_SCOPES = {
+    "TrainConfig": ("base", "generator", "rater", "sft"),
+    "DecodeConfig": ("generate", "answer"),
+}
 
 
 def load(gin_file: str, overrides: list[str]) -> config_lib.RunConfig:
@@ -85,10 +88,13 @@ def _checked(override: str, gin_file: str) -> str:
 
 def _check_scopes() -> None:
     """Gin accepts a misspelt scope in silence; the run would ignore its values."""
-    for scope in sorted(set(re.findall(r"^(\w+)/\w+\.\w+ = ", text(), re.MULTILINE))):
-        if scope not in _SCOPES:
+    bound = re.findall(r"^(\w+)/(?:xinst_jax\.)?(\w+)\.\w+ =", text(), re.MULTILINE)
+    for scope, name in sorted(set(bound)):
+        known = _SCOPES.get(name, ())
+        if name != "LanguageConfig" and scope not in known:
             raise UserError(
-                f"Unknown scope {scope!r} in a gin binding; known: {', '.join(_SCOPES)}."
+                f"{scope}/{name} in a gin binding: nothing is built under that scope. "
+                f"Scopes of {name}: {', '.join(known) or 'none'}."
             )
 
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ _SHARD = re.compile(r"part-(\d{5})-of-(\d{5})\.parquet")
 
 
 def shard_name(index: int, count: int) -> str:
-    """The file name of shard `index` (from 0) of `count`: part-00003-of-00016.parquet."""
+    """The file name of shard `index`, from 0: part-00003-of-00016.parquet."""
     if not 0 <= index < count:
         raise ValueError(f"shard {index} of {count}")
     return f"part-{index:05d}-of-{count:05d}.parquet"
@@ -39,9 +40,9 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
@@ -86,6 +87,48 @@ def write_shards(
         write_table(directory / shard_name(index, count), table)
 
 
+class ShardWriter:
+    """Writes rows as they come, in the shards that `write_shards` would make of them.
+
+    How many there are is known only at the end, so until `close` the shards lie under
+    hidden names, which a later writer of the same directory removes.
+    """
+
+    def __init__(self, directory: pathlib.Path, schema: pa.Schema, shard_rows: int):
+        """Starts with an empty directory: what lies there is removed.
+
+        Args:
+          directory: where the shards go; made if missing.
+          schema: fields and types of every shard.
+          shard_rows: rows of a shard; the last may have fewer.
+        """
+        self._directory, self._schema = directory, schema
+        self._shard_rows = shard_rows
+        self._rows: list[dict[str, Any]] = []
+        self._waiting: list[pathlib.Path] = []
+        if directory.exists():
+            shutil.rmtree(directory)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Adds a row with the schema's fields; a missing one is null."""
+        self._rows.append(row)
+        if len(self._rows) == self._shard_rows:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is left and gives the shards their names."""
+        if self._rows or not self._waiting:
+            self._flush()
+        for index, path in enumerate(self._waiting):
+            path.replace(self._directory / shard_name(index, len(self._waiting)))
+
+    def _flush(self) -> None:
+        path = self._directory / f".waiting-{len(self._waiting):05d}"
+        write_table(path, pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._waiting.append(path)
+        self._rows = []
+
+
 def shard_paths(directory: pathlib.Path) -> list[pathlib.Path]:
     """The shards of a finished directory, in order.
 
@@ -107,6 +150,14 @@ def shard_paths(directory: pathlib.Path) -> list[pathlib.Path]:
     return found
 
 
+def complete(directory: pathlib.Path) -> bool:
+    """Whether a directory has shards, and all of them."""
+    try:
+        return bool(shard_paths(directory))
+    except UserError:
+        return False
+
+
 def read_table(
     directory: pathlib.Path, columns: Sequence[str] | None = None
 ) -> pa.Table:
@@ -126,7 +177,7 @@ def read_rows(
 
 def file_digest(path: pathlib.Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

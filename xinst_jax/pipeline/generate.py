@@ -1,5 +1,7 @@
 """Candidates: an instruction written for every text of the corpus."""
 
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from xinst_jax import shards
-from xinst_jax.config import DecodeConfig
 from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
@@ -27,33 +28,44 @@ SCHEMA = pa.schema(
     ]
 )
 
-Generate = Callable[[Sequence[Sequence[int]], Sequence[str]], list[Generation]]
+
+@dataclasses.dataclass(frozen=True)
+class Writer:
+    """The generator, and how text becomes its tokens.
+
+    Attributes:
+      generate: writes after each of a list of prompts, given their row ids.
+      encode: a prompt's token ids, begin token included.
+      decode: the text of token ids.
+      longest_prompt: tokens of the longest prompt.
+    """
+
+    generate: Callable[[Sequence[Sequence[int]], Sequence[str]], list[Generation]]
+    encode: Callable[[str], list[int]]
+    decode: Callable[[Sequence[int]], str]
+    longest_prompt: int
 
 
 def run(
     stage: StageDirectory,
-    config: DecodeConfig,
     languages: Sequence[str],
     corpus: pathlib.Path,
     kept: Mapping[str, Mapping[str, dict[str, Any]]],
     number: int,
-    generate: Generate,
-    encode: Callable[[str], list[int]],
-    decode: Callable[[Sequence[int]], str],
+    writer: Writer,
+    shard_rows: int,
 ) -> dict[str, Counts]:
-    """Writes `candidates/round-k/{lang}`; what is already there is kept.
+    """Writes `candidates/round-k/{lang}`; shards that are there already are kept.
 
     Args:
       stage: the directory to write.
-      config: how instructions are decoded.
       languages: language codes.
       corpus: the finished `corpus` directory.
       kept: by language and document id, the candidates that the round before kept;
         they stand, and every other document gets a new instruction.
       number: the round, from 1.
-      generate: writes token ids after each of a list of prompts, given their row ids.
-      encode: the tokenizer, without special tokens.
-      decode: its inverse.
+      writer: the generator.
+      shard_rows: documents of an output shard.
 
     Returns:
       Counts by language.
@@ -61,51 +73,54 @@ def run(
     counts = {}
     for language in languages:
         documents = shards.read_rows(corpus / language, ["id", "lang", "text"])
-        standing = kept.get(language, {})
-        size = config.shard_rows
-
-        def compute(index: int, documents: Any = documents, standing: Any = standing):
-            part = documents[index * size : (index + 1) * size]
-            rows = _candidates(part, standing, number, config, generate, encode, decode)
-            return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-        directory = stage.path / language
+        parts = [
+            documents[start : start + shard_rows]
+            for start in range(0, max(1, len(documents)), shard_rows)
+        ]
         jobs.run_shards(
-            directory,
-            max(1, -(-len(documents) // size)),
-            compute,
+            stage.path / language,
+            len(parts),
+            functools.partial(_shard, parts, kept.get(language, {}), number, writer),
             label=f"generate {language}",
         )
-        counts[language] = _counts(len(documents), directory, number)
+        counts[language] = _counts(len(documents), stage.path / language, number)
     return counts
 
 
-def _candidates(
-    documents: Sequence[Mapping[str, Any]],
+def _shard(
+    parts: Sequence[Sequence[Mapping[str, Any]]],
     standing: Mapping[str, dict[str, Any]],
     number: int,
-    config: DecodeConfig,
-    generate: Generate,
-    encode: Callable[[str], list[int]],
-    decode: Callable[[Sequence[int]], str],
+    writer: Writer,
+    index: int,
+) -> pa.Table:
+    """The candidates of one part of the documents, in the documents' order."""
+    rows = {row["id"]: row for row in standing.values()}
+    new = [document for document in parts[index] if document["id"] not in rows]
+    rows |= {row["id"]: row for row in _written(new, number, writer)}
+    found = [rows[one["id"]] for one in parts[index] if one["id"] in rows]
+    return pa.Table.from_pylist(found, schema=SCHEMA)
+
+
+def _written(
+    documents: Sequence[Mapping[str, Any]], number: int, writer: Writer
 ) -> list[dict[str, Any]]:
-    """One candidate a document, in the documents' order."""
-    new = [document for document in documents if document["id"] not in standing]
-    fitted = [
-        fitting.fit(
-            document["text"], prompts.reverse, encode, config.prompt_buckets[-1]
+    """A new candidate for each document whose prompt fits."""
+    asked = []
+    for document in documents:
+        prompt = fitting.fit(
+            document["text"], prompts.reverse, writer.encode, writer.longest_prompt
         )
-        for document in new
-    ]
-    asked = [(document, prompt) for document, prompt in zip(new, fitted) if prompt]
-    written = generate(
+        if prompt is not None:
+            asked.append((document, prompt))
+    generations = writer.generate(
         [prompt.ids for _, prompt in asked], [document["id"] for document, _ in asked]
     )
-    rows = {
-        document["id"]: {
+    return [
+        {
             "id": document["id"],
             "lang": document["lang"],
-            "instruction": decode(generation.tokens).strip(),
+            "instruction": writer.decode(generation.tokens).strip(),
             "output": document["text"],
             "logprob": generation.logprob,
             "n_tokens": len(generation.tokens),
@@ -113,10 +128,8 @@ def _candidates(
             "prompt_cut": prompt.cut,
             "round": number,
         }
-        for (document, prompt), generation in zip(asked, written, strict=True)
-    }
-    rows.update(standing)
-    return [rows[document["id"]] for document in documents if document["id"] in rows]
+        for (document, prompt), generation in zip(asked, generations, strict=True)
+    ]
 
 
 def _counts(documents: int, directory: pathlib.Path, number: int) -> Counts:

@@ -28,7 +28,7 @@ _TIMINGS = "timings.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class Workspace:
-    """One run in its workdir; the parts that are slow to load are loaded when asked for.
+    """One run in its workdir; what is slow to load is loaded when asked for.
 
     Attributes:
       run: the run's configuration.

@@ -1,0 +1,158 @@
+"""The rater's figures, held against scikit-learn and against cases known by hand."""
+
+import io
+
+import numpy as np
+import pytest
+import rich.console
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from xinst_jax.data.prompts import LABELS
+from xinst_jax.pipeline import quality
+
+
+def _rows(labels, langs=None, corruptions=None):
+    default = {"bad": "random_instruction", "fair": "cut_response", "good": "none"}
+    return [
+        {
+            "label": label,
+            "lang": langs[number] if langs else "fi",
+            "corruption": corruptions[number] if corruptions else default[label],
+        }
+        for number, label in enumerate(labels)
+    ]
+
+
+def _random(seed: int, rows: int = 300):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(LABELS, size=rows, p=[0.5, 0.3, 0.2])
+    logits_nk = rng.normal(size=(rows, 3))
+    logits_nk[np.arange(rows), [LABELS.index(label) for label in labels]] += 1
+    odds_nk = np.exp(logits_nk)
+    return labels, odds_nk / odds_nk.sum(axis=1, keepdims=True)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, 0.25, 0.5, 0.5000001, 1]), st.booleans()),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_auc_equals_scikit_learn_also_with_ties(rows):
+    score_n = np.array([score for score, _ in rows])
+    positive_n = np.array([positive for _, positive in rows])
+    found = quality.auc(score_n, positive_n)
+    if positive_n.all() or not positive_n.any():
+        assert found is None
+    else:
+        assert found == pytest.approx(metrics.roc_auc_score(positive_n, score_n))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_accuracy_f1_and_confusion_equal_scikit_learn(seed: int):
+    labels, probabilities_nk = _random(seed)
+    answers = np.array(LABELS)[probabilities_nk.argmax(axis=1)]
+    found = quality.measure(probabilities_nk, _rows(labels))
+    assert found["all"]["accuracy"] == pytest.approx(np.mean(labels == answers))
+    assert found["all"]["macro_f1"] == pytest.approx(
+        metrics.f1_score(labels, answers, average="macro")
+    )
+    assert found["all"]["balanced_accuracy"] == pytest.approx(
+        metrics.balanced_accuracy_score(labels, answers)
+    )
+    np.testing.assert_array_equal(
+        found["confusion"], metrics.confusion_matrix(labels, answers, labels=LABELS)
+    )
+    score_n = probabilities_nk @ [0, 0.5, 1]
+    assert found["all"]["auc_good"] == pytest.approx(
+        metrics.roc_auc_score(labels == "good", score_n)
+    )
+
+
+def test_chance_is_the_commonest_level():
+    labels = ["bad"] * 5 + ["fair"] * 3 + ["good"] * 2
+    found = quality.measure(np.tile([1.0, 0, 0], (10, 1)), _rows(labels))["all"]
+    assert found["n"] == 10
+    assert found["accuracy"] == found["chance"] == 0.5
+    assert found["balanced_accuracy"] == pytest.approx(1 / 3)
+    assert found["auc_good"] == 0.5
+    assert found["above_chance"] is False
+
+
+def test_a_coin_is_not_above_chance_and_a_rater_is():
+    labels, probabilities_nk = _random(5)
+    assert quality.measure(probabilities_nk, _rows(labels))["all"]["above_chance"]
+    shuffled_nk = np.random.default_rng(0).permutation(probabilities_nk)
+    guess = quality.measure(shuffled_nk, _rows(labels))["all"]
+    assert not guess["above_chance"]
+    assert abs(guess["auc_good"] - 0.5) < 0.1
+
+
+def test_guessing_is_called_above_chance_one_time_in_twenty():
+    rng = np.random.default_rng(7)
+    rows = _rows(["bad", "fair", "good"] * 30)
+    verdicts = [
+        quality.measure(rng.dirichlet(np.ones(3), size=90), rows)["all"]["above_chance"]
+        for _ in range(600)
+    ]
+    assert 0.02 < np.mean(verdicts) < 0.09
+
+
+def test_below_chance_is_not_above():
+    labels = ["good"] * 20 + ["bad"] * 20
+    wrong_nk = np.array([[1.0, 0, 0]] * 20 + [[0, 0, 1.0]] * 20)
+    found = quality.measure(wrong_nk, _rows(labels))["all"]
+    assert (found["auc_good"], found["above_chance"]) == (0, False)
+
+
+def test_each_corruption_and_language_is_measured_by_itself():
+    labels = ["good"] * 20 + ["bad"] * 20 + ["fair"] * 20
+    corruptions = ["none"] * 20 + ["echo"] * 20 + ["generic"] * 20
+    langs = ["fi", "sw"] * 30
+    # Echoes are found, generic instructions are all taken for good.
+    probabilities_nk = np.array([[0, 0.1, 0.9]] * 20 + [[0.8, 0.1, 0.1]] * 20)
+    probabilities_nk = np.vstack([probabilities_nk, [[0, 0.1, 0.9]] * 20])
+    found = quality.measure(probabilities_nk, _rows(labels, langs, corruptions))
+    assert list(found["corruptions"]) == ["echo", "generic"]
+    echo, generic = found["corruptions"].values()
+    assert (echo["n"], echo["label"], echo["accuracy"]) == (20, "bad", 1.0)
+    assert (echo["auc_good"], echo["above_chance"]) == (1.0, True)
+    assert (generic["accuracy"], generic["above_chance"]) == (0.0, False)
+    assert generic["auc_good"] == 0.5
+    assert generic["mean_score"] == pytest.approx(0.95)
+    assert {lang: each["n"] for lang, each in found["languages"].items()} == {
+        "fi": 30,
+        "sw": 30,
+    }
+
+
+def _printed(table) -> str:
+    out = io.StringIO()
+    rich.console.Console(file=out, width=120).print(table)
+    return out.getvalue()
+
+
+def test_the_table_shows_chance_and_says_when_the_rater_is_no_better():
+    labels, probabilities_nk = _random(5)
+    rows = _rows(labels, ["fi" if number % 2 else "sw" for number in range(300)])
+    text = _printed(quality.table(quality.measure(probabilities_nk, rows), "Rater"))
+    for part in ("Rater", "chance", "all", "fi", "sw", "bad: random_instruction"):
+        assert part in text
+    assert "not above chance" not in text
+    rng = np.random.default_rng(3)
+    guess = quality.measure(rng.permutation(probabilities_nk), rows)
+    assert "not above chance" in _printed(quality.table(guess, "Rater"))
+
+
+def test_no_held_out_pairs_are_said_to_be_too_few():
+    found = quality.measure(np.zeros((0, 3)), [])
+    assert found["all"]["n"] == 0
+    assert found["all"]["accuracy"] is None
+    assert "too few pairs" in _printed(quality.table(found, "Rater"))
+    one = quality.measure(np.array([[0, 0, 1.0]]), _rows(["good"]))
+    assert one["all"]["accuracy"] == 1
+    assert one["all"]["above_chance"] is None

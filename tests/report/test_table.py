@@ -1,0 +1,51 @@
+import rich.console
+
+from xinst_jax.config import RunConfig
+from xinst_jax.report import table
+
+
+def printed(workdir, languages=("fi", "th", "ur")) -> str:
+    console = rich.console.Console(width=110, record=True, force_terminal=False)
+    run = RunConfig(name="run", languages=languages)
+    table.print_results(run, workdir, console)
+    return console.export_text()
+
+
+def test_the_table_shows_rows_reasons_and_seconds(workdir):
+    text = printed(workdir.path)
+    (line,) = [line for line in text.splitlines() if " corpus " in line]
+    for part in ("132", "120", "near duplicate 6, too short 6", "100.5"):
+        assert part in line
+
+
+def test_three_samples_in_three_languages_and_the_paths_end_it(workdir):
+    text = printed(workdir.path)
+    for code in ("fi", "th", "ur"):
+        assert f"{code}  score 0." in text
+    assert text.count("alert('planted')") == 6
+    assert f"{workdir.path}/dataset" in text.replace("\n", "")
+
+
+def test_a_stage_that_is_not_made_is_named_as_such(tmp_path):
+    text = printed(tmp_path)
+    assert text.count("not made yet") == 13
+    assert "score" not in text
+
+
+def test_markup_in_an_instruction_is_printed_as_it_stands():
+    sample = {
+        "lang": "fi",
+        "score": 0.5,
+        "instruction": "Use [bold]this[/bold] [link",
+        "output": "Sana " * 200,
+    }
+    text = table.sample_text(sample).plain
+    assert "Use [bold]this[/bold] [link" in text
+    assert text.endswith("…")
+    assert len(text) < 330
+
+
+def test_reasons_beyond_the_top_are_added_up():
+    words = table.dropped_words({"a_b": 5, "c": 3, "d": 2, "e": 1}, 2)
+    assert words == "a b 5, c 3, other 3"
+    assert table.dropped_words({}, 3) == ""

@@ -1,0 +1,89 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from xinst_jax.config import MeshConfig, TrainConfig
+from xinst_jax.mesh import ShardingRules, make_mesh
+from xinst_jax.models import decoder, presets
+from xinst_jax.train import optim
+
+
+def test_learning_rate_rises_in_a_line_and_falls_as_half_a_cosine():
+    config = TrainConfig(
+        steps=100, warmup_steps=10, learning_rate=2.0, final_lr_share=0.1
+    )
+    rates = [float(optim.learning_rate(config)(count)) for count in range(100)]
+    np.testing.assert_allclose(rates[:10], 2.0 * np.arange(1, 11) / 10, rtol=1e-6)
+    done = np.arange(1, 91) / 90
+    expected = 0.2 + 1.8 * (1 + np.cos(np.pi * done)) / 2
+    np.testing.assert_allclose(rates[10:], expected, rtol=1e-5)
+    assert rates[-1] == pytest.approx(0.2, rel=1e-5)
+
+
+def test_no_warm_up_starts_at_the_peak():
+    config = TrainConfig(steps=1000, warmup_steps=0, learning_rate=2.0)
+    assert float(optim.learning_rate(config)(0)) == pytest.approx(2.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_matrices_decay_and_norms_do_not_although_stacked(tied):
+    model = presets.tiny(tie_embeddings=tied)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    params = decoder.abstract_params(model, ShardingRules(), mesh)
+    assert params["layers"]["mlp_norm"]["scale_ld"].ndim == 2
+    found = jax.tree_util.tree_leaves_with_path(optim.decayed(params))
+    kept = {jax.tree_util.keystr(path) for path, decays in found if not decays}
+    assert kept == {
+        "['final_norm']['scale_d']",
+        "['layers']['attention_norm']['scale_ld']",
+        "['layers']['mlp_norm']['scale_ld']",
+    }
+
+
+def test_a_bias_of_heads_does_not_decay():
+    bias = {
+        "query_bias_lnh": jnp.zeros((2, 4, 8)),
+        "query_ldnh": jnp.zeros((2, 3, 4, 8)),
+    }
+    assert optim.decayed(bias) == {"query_bias_lnh": False, "query_ldnh": True}
+
+
+def test_a_name_that_misses_an_axis_is_an_error():
+    with pytest.raises(ValueError, match="gate_df"):
+        optim.decayed({"gate_df": jnp.zeros((2, 3, 4))})
+
+
+def test_updates_equal_torch_adamw_with_clipping():
+    config = TrainConfig(
+        steps=20, warmup_steps=5, learning_rate=1e-2, weight_decay=0.3, clip_norm=0.5
+    )
+    rng = np.random.default_rng(0)
+    start = {
+        "gate_ldf": rng.normal(size=(2, 3, 4)).astype(np.float32),
+        "scale_ld": rng.normal(size=(2, 3)).astype(np.float32),
+    }
+    theirs = {name: torch.nn.Parameter(torch.tensor(a)) for name, a in start.items()}
+    groups = [
+        {"params": [theirs["gate_ldf"]], "weight_decay": 0.3},
+        {"params": [theirs["scale_ld"]], "weight_decay": 0.0},
+    ]
+    torch_adamw = torch.optim.AdamW(groups, betas=(config.b1, config.b2))
+    optimizer = optim.make_optimizer(config)
+    ours, opt_state = start, optimizer.init(start)
+    for count in range(20):
+        grads = {
+            name: (rng.normal(size=a.shape) * 10 ** rng.uniform(-3, 1)).astype("f4")
+            for name, a in start.items()
+        }
+        updates, opt_state = optimizer.update(grads, opt_state, ours)
+        ours = {name: ours[name] + updates[name] for name in ours}
+        for name, parameter in theirs.items():
+            parameter.grad = torch.tensor(grads[name])
+        torch.nn.utils.clip_grad_norm_(theirs.values(), config.clip_norm)
+        for group in torch_adamw.param_groups:
+            group["lr"] = float(optim.learning_rate(config)(count))
+        torch_adamw.step()
+    for name, parameter in theirs.items():
+        np.testing.assert_allclose(ours[name], parameter.detach().numpy(), atol=2e-6)

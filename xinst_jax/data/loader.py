@@ -1,0 +1,172 @@
+"""Packed rows as batches: which rows a step sees is arithmetic on its number.
+
+The row at place p of training, p counting from 0 over all steps, is the p-th of a
+permutation keyed by (seed, epoch): every row once an epoch, the same batches on any
+number of hosts, and nothing to save for a resume.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from array_record.python import array_record_module
+
+from xinst_jax.data import packing, permutation
+from xinst_jax.errors import UserError
+from xinst_jax.mesh import ShardingRules
+
+_NO_ROW = -1
+_OPTIONS = "readahead_buffer_size:0"
+
+
+class Rows:
+    """The packed rows of a directory, read by number.
+
+    Attributes:
+      summary: what the directory holds.
+    """
+
+    def __init__(self, directory: pathlib.Path):
+        """Opens a directory that `packing.pack` has written.
+
+        Raises:
+          UserError: it is not finished, or a file of it is missing or damaged.
+        """
+        self.summary = packing.read_summary(directory)
+        self._dtype = packing.row_dtype(self.summary.length)
+        shards = -(-self.summary.rows // self.summary.shard_rows)
+        self._paths = [packing.shard_path(directory, i) for i in range(shards)]
+        self._readers = [self._open(index) for index in range(shards)]
+
+    def __len__(self) -> int:
+        return self.summary.rows
+
+    def row_numbers(self, step: int, global_batch: int, seed: int) -> np.ndarray:
+        """The rows of a step's global batch, (B,) int64; steps count from 0."""
+        places_b = step * global_batch + np.arange(global_batch)
+        epochs_b, places_b = np.divmod(places_b, len(self))
+        rows_b = np.empty(global_batch, np.int64)
+        for epoch in np.unique(epochs_b).tolist():
+            chosen = epochs_b == epoch
+            rows_b[chosen] = permutation.permute(
+                places_b[chosen], len(self), seed, epoch
+            )
+        return rows_b
+
+    def batch(
+        self,
+        step: int,
+        global_batch: int,
+        mesh: jax.sharding.Mesh,
+        rules: ShardingRules,
+        seed: int,
+    ) -> dict[str, jax.Array]:
+        """A training step's batch, divided over the mesh; a host reads its own rows.
+
+        Returns:
+          tokens, targets, segment_ids, positions (B, T) int32; loss_weights (B, T)
+          float32.
+        """
+        rows_b = self.row_numbers(step, global_batch, seed)
+        return _on_mesh(self.read, rows_b, self.summary.length, mesh, rules)
+
+    def in_order(
+        self,
+        global_batch: int,
+        mesh: jax.sharding.Mesh,
+        rules: ShardingRules,
+        limit: int,
+    ) -> Iterator[dict[str, jax.Array]]:
+        """The first `limit` rows as batches, for evaluation.
+
+        The last batch is filled up with rows of padding, which have no loss weight.
+        """
+        count = min(limit, len(self))
+        for start in range(0, count, global_batch):
+            rows_b = start + np.arange(global_batch)
+            rows_b[rows_b >= count] = _NO_ROW
+            yield _on_mesh(self.read, rows_b, self.summary.length, mesh, rules)
+
+    def read(self, rows_b: np.ndarray) -> dict[str, np.ndarray]:
+        """The rows of these numbers as (B, T) arrays; number -1 is a row of padding.
+
+        Raises:
+          UserError: a file is damaged.
+        """
+        records_b = np.zeros(rows_b.size, self._dtype)
+        shards_b, offsets_b = np.divmod(rows_b, self.summary.shard_rows)
+        for shard in np.unique(shards_b[rows_b != _NO_ROW]).tolist():
+            chosen = (shards_b == shard) & (rows_b != _NO_ROW)
+            content = self._read_shard(shard, offsets_b[chosen].tolist())
+            records_b[chosen] = np.frombuffer(content, self._dtype)
+        fields = {name: records_b[name] for name in self._dtype.names or ()}
+        return fields | {"positions": positions(fields["segment_ids"])}
+
+    def _read_shard(self, shard: int, offsets: list[int]) -> bytes:
+        try:
+            return b"".join(self._readers[shard].read(offsets))
+        except RuntimeError as error:
+            raise self._damaged(shard, str(error)) from error
+
+    def _open(self, shard: int) -> array_record_module.ArrayRecordReader:
+        expected = min(
+            self.summary.shard_rows,
+            self.summary.rows - shard * self.summary.shard_rows,
+        )
+        if not self._paths[shard].exists():
+            raise self._damaged(shard, "the file is missing")
+        reader = array_record_module.ArrayRecordReader(
+            str(self._paths[shard]), _OPTIONS
+        )
+        if (found := reader.num_records()) != expected:
+            raise self._damaged(shard, f"{found} rows found, {expected} expected")
+        return reader
+
+    def _damaged(self, shard: int, what: str) -> UserError:
+        path = self._paths[shard]
+        return UserError(
+            f"{path}: {what}. Remove {path.parent} and run the stage that packs it."
+        )
+
+
+def positions(segment_ids_bt: np.ndarray) -> np.ndarray:
+    """Each token's position in its own example, (B, T) int32.
+
+    Segment ids `[1 1 1 2 2 0]` give `[0 1 2 0 1 0]`.
+    """
+    place_t = np.arange(segment_ids_bt.shape[1], dtype=np.int32)
+    begins_bt = np.ones(segment_ids_bt.shape, bool)
+    begins_bt[:, 1:] = segment_ids_bt[:, 1:] != segment_ids_bt[:, :-1]
+    starts_bt = np.maximum.accumulate(np.where(begins_bt, place_t, 0), axis=1)
+    return np.where(segment_ids_bt > 0, place_t - starts_bt, 0).astype(np.int32)
+
+
+def _on_mesh(
+    read: Callable[[np.ndarray], dict[str, np.ndarray]],
+    rows_b: np.ndarray,
+    length: int,
+    mesh: jax.sharding.Mesh,
+    rules: ShardingRules,
+) -> dict[str, jax.Array]:
+    """These rows as global arrays, of which this process reads its part."""
+    shape = (rows_b.size, length)
+    spec = rules.divide(mesh.shape, shape, ("batch", "length"))
+    sharding = jax.sharding.NamedSharding(mesh, spec)
+
+    @functools.cache
+    def block(first: int, end: int) -> dict[str, np.ndarray]:
+        return read(rows_b[first:end])
+
+    def part(name: str, index: tuple[slice, ...]) -> np.ndarray:
+        first, end, _ = index[0].indices(rows_b.size)
+        return block(first, end)[name][:, index[1]]
+
+    names = (*(packing.row_dtype(length).names or ()), "positions")
+    return {
+        name: jax.make_array_from_callback(
+            shape, sharding, functools.partial(part, name)
+        )
+        for name in names
+    }

@@ -1,0 +1,338 @@
+"""The decoder: embedding, scanned blocks, final norm, head."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xinst_jax.config import ModelConfig
+from xinst_jax.mesh import ShardingRules
+from xinst_jax.models.attention import (
+    Attention,
+    cache_mask,
+    dense_attention,
+    segment_mask,
+)
+from xinst_jax.models.layers import (
+    MLP,
+    SAVED,
+    RMSNorm,
+    leading_spec,
+    normal,
+    rotary_angles,
+    weight,
+    whole,
+)
+from xinst_jax.models.product import product
+
+Params: TypeAlias = dict[str, "jax.Array | Params"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class KVCache:
+    """Keys and values of what a batch of rows has read, in the compute dtype.
+
+    Columns are shared by all rows of a batch; which of them hold a token of a row, and
+    at which position, is the caller's to say.
+
+    Attributes:
+      k_lbksh: rotated keys.
+      v_lbksh: values.
+    """
+
+    k_lbksh: jax.Array
+    v_lbksh: jax.Array
+
+
+_Step: TypeAlias = Callable[[jax.Array, nnx.State], tuple[jax.Array, None]]
+
+
+class Block(nnx.Module):
+    """One block of the decoder: attention and feed-forward, each normalised before."""
+
+    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs):
+        self.rules = rules
+        self.attention_norm = RMSNorm(config, rules, stacked=True, rngs=rngs)
+        self.attention = Attention(config, rules, rngs=rngs)
+        self.mlp_norm = RMSNorm(config, rules, stacked=True, rngs=rngs)
+        self.mlp = MLP(config, rules, rngs=rngs)
+
+    def __call__(
+        self, x_btd: jax.Array, angles_bth: jax.Array, mask_bts: jax.Array
+    ) -> jax.Array:
+        """Maps (B, T, D) to (B, T, D), each token attending to those in the mask."""
+        normed_btd = self.attention_norm(x_btd)
+        q_bnth, k_bkth, v_bkth = self.attention.project(normed_btd, angles_bth)
+        whole_length = self.rules.spec("batch", "kv_heads", None, "head_dim")
+        k_bksh = jax.reshard(k_bkth, whole_length)
+        v_bksh = jax.reshard(v_bkth, whole_length)
+        return self._finish(x_btd, q_bnth, k_bksh, v_bksh, mask_bts)
+
+    def extend(
+        self,
+        x_btd: jax.Array,
+        angles_bth: jax.Array,
+        mask_bts: jax.Array,
+        cache: KVCache,
+        layer: jax.Array,
+        column: jax.Array | int,
+    ) -> tuple[jax.Array, KVCache]:
+        """As `__call__`, with keys and values written to and read from a cache.
+
+        Args:
+          x_btd: activations of the new tokens.
+          angles_bth: their rotary angles.
+          mask_bts: which of the first S cache columns each of them sees.
+          cache: of all blocks.
+          layer: int32 number of this block.
+          column: cache column of the first new token.
+        """
+        normed_btd = self.attention_norm(x_btd)
+        q_bnth, k_bkth, v_bkth = self.attention.project(normed_btd, angles_bth)
+        at = (layer, 0, 0, column, 0)
+        k_lbksh = jax.lax.dynamic_update_slice(cache.k_lbksh, k_bkth[None], at)
+        v_lbksh = jax.lax.dynamic_update_slice(cache.v_lbksh, v_bkth[None], at)
+        seen = mask_bts.shape[2]
+        k_bksh = jax.lax.dynamic_index_in_dim(k_lbksh, layer, keepdims=False)
+        v_bksh = jax.lax.dynamic_index_in_dim(v_lbksh, layer, keepdims=False)
+        y_btd = self._finish(
+            x_btd, q_bnth, k_bksh[:, :, :seen], v_bksh[:, :, :seen], mask_bts
+        )
+        return y_btd, KVCache(k_lbksh, v_lbksh)
+
+    def _finish(
+        self,
+        x_btd: jax.Array,
+        q_bnth: jax.Array,
+        k_bksh: jax.Array,
+        v_bksh: jax.Array,
+        mask_bts: jax.Array,
+    ) -> jax.Array:
+        context_bnth = dense_attention(q_bnth, k_bksh, v_bksh, mask_bts, self.rules)
+        x_btd = x_btd + self.attention.back(context_bnth)
+        return x_btd + self.mlp(self.mlp_norm(x_btd))
+
+
+class Decoder(nnx.Module):
+    """A Llama-kind decoder, its blocks stacked on a leading axis and scanned.
+
+    Touvron et al., arXiv 2302.13971, section 2.2, and 2307.09288 (grouped queries);
+    agrees with transformers' LlamaForCausalLM.
+
+    Made and called under `jax.set_mesh`; `rules` divide weights and activations.
+    """
+
+    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs):
+        self.config, self.rules = config, rules
+        table = ((config.vocab_size, config.embed_dim), ("vocab", "embed"))
+        self.embedding = nnx.Dict(
+            table_vd=weight(config, rules, rngs, *table, normal(0.02))
+        )
+        self.layers = Block(config, rules, rngs=rngs)
+        self.final_norm = RMSNorm(config, rules, stacked=False, rngs=rngs)
+        if not config.tie_embeddings:
+            self.head = nnx.Dict(
+                table_vd=weight(config, rules, rngs, *table, normal(0.02))
+            )
+
+    def __call__(
+        self, tokens_bt: jax.Array, segment_ids_bt: jax.Array, positions_bt: jax.Array
+    ) -> jax.Array:
+        """Reads packed rows.
+
+        Args:
+          tokens_bt: int32 token ids.
+          segment_ids_bt: int32; a token sees the earlier tokens of its own segment, and
+            0 is padding.
+          positions_bt: int32 position of each token in its segment.
+
+        Returns:
+          Final-normed hidden states (B, T, D) in the compute dtype.
+        """
+        rows, whole_rows = (
+            self.rules.spec("batch", "length"),
+            self.rules.spec("batch", None),
+        )
+        tokens_bt = jax.reshard(tokens_bt, rows)
+        segment_ids_bt = jax.reshard(segment_ids_bt, rows)
+        mask_bts = segment_mask(segment_ids_bt, jax.reshard(segment_ids_bt, whole_rows))
+        angles_bth = self._angles(jax.reshard(positions_bt, rows))
+        graphdef, stacked = nnx.split(self.layers)
+
+        def step(x_btd: jax.Array, block: nnx.State) -> tuple[jax.Array, None]:
+            return nnx.merge(graphdef, block)(x_btd, angles_bth, mask_bts), None
+
+        saving = _rematerialised(step, self.config.remat)
+        x_btd, _ = jax.lax.scan(saving, self._embed(tokens_bt), stacked)
+        return self.final_norm(x_btd)
+
+    def logits(self, x_btd: jax.Array) -> jax.Array:
+        """Scores of the next token, (B, T, V) float32, for hidden states (B, T, D)."""
+        table = self.embedding if self.config.tie_embeddings else self.head
+        table_vd = whole(table.table_vd, self.rules, x_btd.dtype)
+        spec = jax.P(*leading_spec(x_btd, 2), self.rules.vocab)
+        return product("btd,vd->btv", x_btd, table_vd, spec, jnp.float32)
+
+    def init_cache(self, batch: int, columns: int) -> KVCache:
+        """An empty cache for `batch` rows of at most `columns` tokens."""
+        config = self.config
+        shape = (
+            config.num_layers,
+            batch,
+            config.num_kv_heads,
+            columns,
+            config.head_dim,
+        )
+        spec = self.rules.spec("layers", "batch", "kv_heads", None, "head_dim")
+        empty = jnp.zeros(shape, config.compute_dtype, out_sharding=spec)
+        return KVCache(empty, empty)
+
+    def extend(
+        self,
+        tokens_bt: jax.Array,
+        positions_bt: jax.Array,
+        valid_bs: jax.Array,
+        cache: KVCache,
+        column: jax.Array | int,
+    ) -> tuple[jax.Array, KVCache]:
+        """Reads T more tokens of each row, after those in the cache.
+
+        The tokens' keys and values go to cache columns column ... column + T - 1. Query
+        t sees column s if valid_bs[b, s] and s <= column + t. Positions are each row's
+        own, so a row whose prompt is shorter leaves a gap of invalid columns.
+
+        Args:
+          tokens_bt: int32 token ids.
+          positions_bt: int32 position of each token in its row.
+          valid_bs: booleans, whether a cache column holds a token of the row.
+          cache: what was read before.
+          column: int32 scalar, the same for all rows. A Python integer lets attention
+            leave out the columns behind the new tokens.
+
+        Returns:
+          Final-normed hidden states of the new tokens, and the cache with them.
+        """
+        rows, length = self.rules.spec("batch", None), tokens_bt.shape[1]
+        angles_bth = self._angles(jax.reshard(positions_bt, rows))
+        if isinstance(column, int):
+            valid_bs = valid_bs[:, : column + length]
+        mask_bts = cache_mask(jax.reshard(valid_bs, rows), column, length)
+        graphdef, stacked = nnx.split(self.layers)
+
+        def step(
+            carry: tuple[jax.Array, KVCache], block: tuple[jax.Array, nnx.State]
+        ) -> tuple[tuple[jax.Array, KVCache], None]:
+            (x_btd, cache), (layer, state) = carry, block
+            read = nnx.merge(graphdef, state).extend
+            return read(x_btd, angles_bth, mask_bts, cache, layer, column), None
+
+        layers_l = jnp.arange(self.config.num_layers)
+        x_btd = self._embed(jax.reshard(tokens_bt, rows))
+        (x_btd, cache), _ = jax.lax.scan(step, (x_btd, cache), (layers_l, stacked))
+        return self.final_norm(x_btd), cache
+
+    def _embed(self, tokens_bt: jax.Array) -> jax.Array:
+        dtype = jnp.dtype(self.config.compute_dtype)
+        table_vd = whole(self.embedding.table_vd, self.rules, dtype)
+        spec = jax.P(*leading_spec(tokens_bt, 2), self.rules.act_embed)
+        return table_vd.at[tokens_bt].get(out_sharding=spec)
+
+    def _angles(self, positions_bt: jax.Array) -> jax.Array:
+        config = self.config
+        return rotary_angles(positions_bt, config.head_dim, config.rope_theta)
+
+
+def _rematerialised(step: _Step, remat: str) -> _Step:
+    if remat == "none":
+        return step
+    policies = {
+        "minimal": jax.checkpoint_policies.save_only_these_names(SAVED),
+        "full": jax.checkpoint_policies.nothing_saveable,
+    }
+    return jax.checkpoint(step, policy=policies[remat], prevent_cse=False)
+
+
+@functools.cache
+def graph(config: ModelConfig, rules: ShardingRules) -> nnx.GraphDef:
+    """The decoder without its weights; called under `jax.set_mesh`."""
+    decoder = nnx.eval_shape(lambda: Decoder(config, rules, rngs=nnx.Rngs(0)))
+    return nnx.split(decoder)[0]
+
+
+def bind(config: ModelConfig, rules: ShardingRules, params: Params) -> Decoder:
+    """The decoder with these weights, for use inside `jax.jit`."""
+    return nnx.merge(graph(config, rules), params)
+
+
+def init_params(
+    config: ModelConfig, rules: ShardingRules, mesh: jax.sharding.Mesh, key: jax.Array
+) -> Params:
+    """Random weights, made where they live; the same numbers on every mesh.
+
+    Raises:
+      UserError: a weight does not divide over the mesh.
+    """
+    with jax.set_mesh(mesh):
+        return _make(config, rules, key)
+
+
+def abstract_params(
+    config: ModelConfig, rules: ShardingRules, mesh: jax.sharding.Mesh
+) -> Params:
+    """Shapes, dtypes and shardings of the weights, as `jax.ShapeDtypeStruct`s.
+
+    Raises:
+      UserError: a weight does not divide over the mesh.
+    """
+    with jax.set_mesh(mesh):
+        made = jax.eval_shape(
+            functools.partial(_make, config, rules), jax.random.key(0)
+        )
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape,
+            leaf.dtype,
+            sharding=jax.sharding.NamedSharding(mesh, leaf.sharding.spec),
+        ),
+        made,
+    )
+
+
+def compute_params(
+    config: ModelConfig, rules: ShardingRules, mesh: jax.sharding.Mesh, params: Params
+) -> Params:
+    """The weights as inference multiplies them: matrices already in the compute dtype.
+
+    Hidden states are those of the weights as kept, since each matrix is cast before it
+    is multiplied anyway; norms stay as they are. Weights that are so already, divided
+    by these rules, are returned without a copy. Rules whose `embed` is None keep
+    matrices whole along the model's width: a step of decoding gathers nothing.
+    """
+    with jax.set_mesh(mesh):
+        state = nnx.split(nnx.eval_shape(lambda: bind(config, rules, params)))[1]
+
+    def target(param: nnx.Param) -> jax.ShapeDtypeStruct:
+        axes = param.get_metadata("axes")
+        sharding = jax.sharding.NamedSharding(mesh, rules.spec(*axes))
+        dtype = config.compute_dtype if "embed" in axes else param.dtype
+        return jax.ShapeDtypeStruct(param.shape, dtype, sharding=sharding)
+
+    targets = nnx.to_pure_dict(
+        jax.tree.map(target, state, is_leaf=lambda node: isinstance(node, nnx.Param))
+    )
+    return jax.tree.map(
+        lambda leaf, to: jax.device_put(leaf, to.sharding).astype(to.dtype),
+        params,
+        targets,
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _make(config: ModelConfig, rules: ShardingRules, key: jax.Array) -> Params:
+    decoder = Decoder(config, rules, rngs=nnx.Rngs(key))
+    return nnx.to_pure_dict(nnx.split(decoder)[1])

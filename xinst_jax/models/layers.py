@@ -1,0 +1,185 @@
+"""Weights, and the layers that are not attention.
+
+Every layer is declared once for all blocks: a weight's leading axis L stacks them.
+Inside the scan over blocks a module holds one block's slice, without that axis.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from xinst_jax.config import ModelConfig
+from xinst_jax.mesh import ShardingRules
+from xinst_jax.models.product import product
+
+SAVED = "product"
+"""Name of what `multiply` gives, by which a rematerialisation policy keeps it."""
+
+Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype, jax.P], jax.Array]
+
+
+def normal(std: float) -> Initializer:
+    """Draws a weight from a normal distribution of this standard deviation."""
+
+    def init(
+        key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, spec: jax.P
+    ) -> jax.Array:
+        return std * jax.random.normal(key, shape, dtype, out_sharding=spec)
+
+    return init
+
+
+def ones(
+    key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, spec: jax.P
+) -> jax.Array:
+    """Starts a weight at one."""
+    return jnp.ones(shape, dtype, out_sharding=spec)
+
+
+def weight(
+    config: ModelConfig,
+    rules: ShardingRules,
+    rngs: nnx.Rngs,
+    shape: tuple[int, ...],
+    axes: tuple[str, ...],
+    init: Initializer,
+) -> nnx.Param:
+    """Declares a weight: its shape, its logical axes and its initialiser.
+
+    It is made already divided over the mesh that is set.
+
+    Raises:
+      UserError: a dimension does not divide over its mesh axes.
+    """
+    spec = rules.divide(jax.sharding.get_abstract_mesh().shape, shape, axes)
+    value = init(rngs.params(), shape, jnp.dtype(config.param_dtype), spec)
+    return nnx.Param(value, axes=axes)
+
+
+def whole(param: nnx.Param, rules: ShardingRules, dtype: jnp.dtype) -> jax.Array:
+    """A weight as it is multiplied: in `dtype`, gathered along the model's width.
+
+    The cast comes first, so that devices exchange the narrower numbers.
+    """
+    value = param[...].astype(dtype)
+    axes = param.get_metadata("axes")[-value.ndim :]
+    names = (None if axis == "embed" else axis for axis in axes)
+    return jax.reshard(value, rules.spec(*names))
+
+
+def multiply(
+    equation: str, x: jax.Array, param: nnx.Param, rules: ShardingRules, spec: jax.P
+) -> jax.Array:
+    """The product of activations with a weight, in the activations' dtype.
+
+    Args:
+      equation: einsum equation of activations and weight.
+      x: activations in the compute dtype.
+      param: one block's slice of a weight.
+      rules: how the weight is divided.
+      spec: how the result is divided.
+    """
+    w = whole(param, rules, x.dtype)
+    return checkpoint_name(product(equation, x, w, spec), SAVED)
+
+
+def leading_spec(x: jax.Array, count: int) -> tuple[str | tuple[str, ...] | None, ...]:
+    """How the first `count` dimensions of an array are divided: entries of a spec."""
+    return tuple(jax.typeof(x).sharding.spec)[:count]
+
+
+class RMSNorm(nnx.Module):
+    """Root mean square normalisation over the last axis, in float32.
+
+    Zhang and Sennrich, arXiv 1910.07467, equation 4; agrees with LlamaRMSNorm.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        rules: ShardingRules,
+        *,
+        stacked: bool,
+        rngs: nnx.Rngs,
+    ):
+        self.config = config
+        width = (config.embed_dim,)
+        if stacked:
+            shape, axes = (config.num_layers, *width), ("layers", "act_embed")
+            self.scale_ld = weight(config, rules, rngs, shape, axes, ones)
+        else:
+            self.scale_d = weight(config, rules, rngs, width, ("act_embed",), ones)
+        self.stacked = stacked
+
+    def __call__(self, x_btd: jax.Array) -> jax.Array:
+        """Normalises (B, T, D) to mean square 1 and scales it; the dtype stays."""
+        scale_d = (self.scale_ld if self.stacked else self.scale_d)[...]
+        wide_btd = x_btd.astype(jnp.float32)
+        mean_bt1 = jnp.mean(jnp.square(wide_btd), axis=-1, keepdims=True)
+        normed_btd = wide_btd * jax.lax.rsqrt(mean_bt1 + self.config.norm_eps)
+        return (normed_btd * scale_d.astype(jnp.float32)).astype(x_btd.dtype)
+
+
+class MLP(nnx.Module):
+    """The gated feed-forward layer, down(silu(gate(x)) * up(x)).
+
+    Shazeer, arXiv 2002.05202, section 2 (SwiGLU); agrees with LlamaMLP.
+    """
+
+    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs):
+        self.rules = rules
+        count, width, inner = config.num_layers, config.embed_dim, config.mlp_dim
+        into = ((count, width, inner), ("layers", "embed", "mlp"), normal(width**-0.5))
+        back = ((count, inner, width), ("layers", "mlp", "embed"))
+        self.gate_ldf = weight(config, rules, rngs, *into)
+        self.up_ldf = weight(config, rules, rngs, *into)
+        self.down_lfd = weight(
+            config, rules, rngs, *back, normal((2 * count * inner) ** -0.5)
+        )
+
+    def __call__(self, x_btd: jax.Array) -> jax.Array:
+        """Maps (B, T, D) to (B, T, D); the dtype stays."""
+        rules, rows = self.rules, leading_spec(x_btd, 2)
+        inner, outer = jax.P(*rows, rules.mlp), jax.P(*rows, rules.act_embed)
+        gate_btf = multiply("btd,df->btf", x_btd, self.gate_ldf, rules, inner)
+        up_btf = multiply("btd,df->btf", x_btd, self.up_ldf, rules, inner)
+        active_btf = jax.nn.silu(gate_btf) * up_btf
+        return multiply("btf,fd->btd", active_btf, self.down_lfd, rules, outer)
+
+
+def rotary_angles(positions_bt: jax.Array, head_dim: int, theta: float) -> jax.Array:
+    """The angles that rotary positions turn a head's pairs of coordinates by.
+
+    Su et al., arXiv 2104.09864, section 3.4.2; agrees with LlamaRotaryEmbedding.
+
+    Args:
+      positions_bt: int32 position of each token in its own sequence.
+      head_dim: width H of a head.
+      theta: base of the frequencies.
+
+    Returns:
+      Radians, (B, T, H / 2) float32.
+    """
+    frequency_h = theta ** -(jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
+    return positions_bt[..., None].astype(jnp.float32) * frequency_h
+
+
+def rotate(x_bnth: jax.Array, angles_bth: jax.Array) -> jax.Array:
+    """Turns coordinate i of each head together with coordinate i + H / 2.
+
+    The half-split layout is Hugging Face's: its weights need no permutation.
+
+    Args:
+      x_bnth: queries or keys, (B, heads, T, H).
+      angles_bth: (B, T, H / 2) float32 radians.
+    """
+    cos_b1th, sin_b1th = jnp.cos(angles_bth)[:, None], jnp.sin(angles_bth)[:, None]
+    first, second = jnp.split(x_bnth.astype(jnp.float32), 2, axis=-1)
+    turned = (
+        first * cos_b1th - second * sin_b1th,
+        second * cos_b1th + first * sin_b1th,
+    )
+    return jnp.concatenate(turned, axis=-1).astype(x_bnth.dtype)

@@ -1,0 +1,137 @@
+"""Text that is on a page but is no text of it: menus, cookie notices, tables."""
+
+import dataclasses
+
+import regex
+
+from xinst_jax.languages import Language
+from xinst_jax.pipeline import endings
+
+COOKIE_WORDS: dict[str, tuple[str, ...]] = {
+    "en": ("cookie",),
+    "fi": ("eväste",),
+    "id": ("kuki",),
+    "th": ("คุกกี้",),
+    "tr": ("çerez",),
+    "vi": (),
+    "bn": ("কুকি",),
+    "hi": ("कुकी",),
+    "sw": ("vidakuzi", "kidakuzi"),
+    "ta": ("குக்கீ",),
+    "ur": ("کوکی",),
+}
+"""What browsers call a cookie in each language (the terms of Firefox's localisations);
+the English word is looked for in every language."""
+
+CONSENT_WORDS: dict[str, tuple[str, ...]] = {
+    "en": ("privacy policy", "cookie policy", "accept", "consent", "settings"),
+    "fi": ("tietosuoja", "hyväksy", "suostumu", "asetuks"),
+    "id": ("kebijakan privasi", "setuju", "terima", "pengaturan"),
+    "th": ("ความเป็นส่วนตัว", "ยอมรับ", "ยินยอม", "การตั้งค่า"),
+    "tr": ("gizlilik", "kabul et", "onay", "ayarlar"),
+    "vi": ("quyền riêng tư", "đồng ý", "chấp nhận", "cài đặt"),
+    "bn": ("গোপনীয়তা", "গ্রহণ", "সম্মতি", "সেটিংস"),
+    "hi": ("गोपनीयता", "स्वीकार", "सहमत", "सेटिंग्स"),
+    "sw": ("faragha", "kubali", "idhini", "mipangilio"),
+    "ta": ("தனியுரிமை", "ஏற்", "ஒப்புதல்", "அமைப்பு"),
+    "ur": ("پرائیویسی", "رازداری", "قبول", "متفق", "ترتیبات"),
+}
+"""Words of consent beside which a cookie is a browser's: C4's policy phrases (Raffel et
+al. 2020, section 2.2; `_POLICY_SUBSTRINGS` in TFDS' c4_utils) as notices put them in
+each language, with the labels of the buttons."""
+
+_COOKIE_CHARS = 200
+_ITEM_SEPARATOR = regex.compile(r"\n|[|•·»›]")
+_ITEM_CHARS = 40
+_MIN_ITEMS = 5
+_MAX_ITEM_SHARE = 0.5
+_LETTERS = regex.compile(r"[\p{L}\p{M}]+")
+_MIN_LETTER_SHARE = 0.6
+_MAX_REPEATED_SHARE = 0.3
+_MAX_LOST_SHARE = 0.002
+
+
+@dataclasses.dataclass(frozen=True)
+class Flaw:
+    """Why a text is refused.
+
+    Attributes:
+      reason: one word, countable.
+      value: what was measured.
+      threshold: what would have been accepted.
+    """
+
+    reason: str
+    value: str
+    threshold: str
+
+
+def find(text: str, language: Language) -> Flaw | None:
+    """The first reason, if any, for which a cleaned text is no prose of a page."""
+    for check in (_damaged, _cookie_notice, _menu, _few_letters, _repeated_lines):
+        flaw = check(text, language)
+        if flaw is not None:
+            return flaw
+    return None
+
+
+def _damaged(text: str, language: Language) -> Flaw | None:
+    """Characters lost in an earlier decoding."""
+    share = text.count("\ufffd") / max(1, len(text))
+    if share <= _MAX_LOST_SHARE:
+        return None
+    return Flaw("damaged", f"{share:.3f} lost", f"<= {_MAX_LOST_SHARE}")
+
+
+def _cookie_notice(text: str, language: Language) -> Flaw | None:
+    """Cookies named twice or more, every 200 characters, beside words of consent."""
+    lower = text.lower()
+    named = sum(
+        lower.count(word)
+        for word in (*COOKIE_WORDS["en"], *COOKIE_WORDS.get(language.code, ()))
+    )
+    if named < max(2, len(text) / _COOKIE_CHARS):
+        return None
+    words = (*CONSENT_WORDS["en"], *CONSENT_WORDS.get(language.code, ()))
+    if not any(word in lower for word in words):
+        return None
+    return Flaw("cookie_notice", f"{named} mentions", f"< 1 in {_COOKIE_CHARS} chars")
+
+
+def _menu(text: str, language: Language) -> Flaw | None:
+    """Most of it short items, a line or a cell each, that are no sentences."""
+    items = [
+        part
+        for part in map(str.strip, _ITEM_SEPARATOR.split(text))
+        if 0 < len(part) <= _ITEM_CHARS and not _ends_sentence(part, language)
+    ]
+    share = sum(map(len, items)) / max(1, _ink(text))
+    if len(items) < _MIN_ITEMS or share <= _MAX_ITEM_SHARE:
+        return None
+    return Flaw("menu", f"{min(share, 1):.2f} in items", f"<= {_MAX_ITEM_SHARE}")
+
+
+def _ends_sentence(part: str, language: Language) -> bool:
+    return endings.marks_sentences(language) and endings.is_finished(part, language)
+
+
+def _ink(text: str) -> int:
+    """Characters of a cleaned text that are no white space."""
+    return len(text) - text.count(" ") - text.count("\n")
+
+
+def _few_letters(text: str, language: Language) -> Flaw | None:
+    """Tables, codes and numbers."""
+    share = sum(map(len, _LETTERS.findall(text))) / max(1, _ink(text))
+    if share >= _MIN_LETTER_SHARE:
+        return None
+    return Flaw("few_letters", f"{share:.2f} letters", f">= {_MIN_LETTER_SHARE}")
+
+
+def _repeated_lines(text: str, language: Language) -> Flaw | None:
+    """The same lines over and over (the share of FineWeb-2's `dup_line_frac`)."""
+    lines = [line for line in text.split("\n") if line]
+    share = 1 - len(set(lines)) / max(1, len(lines))
+    if share <= _MAX_REPEATED_SHARE:
+        return None
+    return Flaw("repeated_lines", f"{share:.2f} repeated", f"<= {_MAX_REPEATED_SHARE}")

@@ -1,0 +1,104 @@
+"""Which language a text is in: by its script, then by two identifiers in turn."""
+
+import dataclasses
+import functools
+
+import pycld2
+import regex
+
+from xinst_jax.languages import Language
+
+ENGLISH = Language("en", "English")
+_MIN_SCRIPT_SHARE = 0.5
+_LETTERS = regex.compile(r"[\p{L}\p{M}]+")
+# pycld2 raises on these.
+_UNREADABLE = regex.compile(r"[\p{Cc}\p{Cs}\p{Cn}--\n\t]", regex.V1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a text was found to be.
+
+    Attributes:
+      reason: '' for a text in the language, else 'wrong_script' or 'wrong_language'.
+      share: share of the text in the language, 0 to 1; where py3langid decided, its
+        probability.
+      found: what was found, in words.
+    """
+
+    reason: str
+    share: float
+    found: str
+
+
+def identify(text: str, language: Language, min_share: float) -> Verdict:
+    """Whether a text is in a language.
+
+    Half its letters must be of the language's scripts. Then CLD2 decides, if it gives
+    the language `min_share` of the text, or if it gives it a smaller part and too much
+    to another: a mixed text. Where it takes the whole text for another language (as
+    Indonesian for Malay), or has no name for the rest, py3langid decides. A language
+    that neither knows is judged by its script alone.
+
+    Args:
+      text: cleaned; control characters are passed over.
+      language: the language it should be in.
+      min_share: share, 0 to 1, that the language must have.
+    """
+    script_share = _script_share(text, language)
+    if script_share < _MIN_SCRIPT_SHARE:
+        found = f"{script_share:.2f} of letters {'/'.join(language.scripts)}"
+        return Verdict("wrong_script", script_share, found)
+    shares = _cld2_shares(text)
+    share = shares.get(language.code, 0.0)
+    if share >= min_share:
+        return Verdict("", share, f"{language.code} {share:.2f} (cld2)")
+    others = {code: part for code, part in shares.items() if code != language.code}
+    foreign = max(others.values(), default=0.0)
+    if share > 0 and foreign > 1 - min_share:
+        found = ", ".join(f"{code} {part:.2f}" for code, part in shares.items())
+        return Verdict("wrong_language", share, f"{found} (cld2)")
+    if language.code in _py3langid().labels:
+        code, probability = _py3langid().classify(text)
+        found = f"{code} {float(probability):.2f} (py3langid)"
+        if code == language.code:
+            return Verdict("", float(probability), found)
+        return Verdict("wrong_language", share, found)
+    if language.code in _cld2_codes():
+        return Verdict("wrong_language", share, f"{shares} (cld2)")
+    return Verdict("", script_share, "judged by its script alone")
+
+
+def _script_share(text: str, language: Language) -> float:
+    letters = sum(map(len, _LETTERS.findall(text)))
+    own = sum(map(len, _script_pattern(language).findall(text)))
+    return own / letters if letters else 0.0
+
+
+@functools.lru_cache
+def _script_pattern(language: Language) -> regex.Pattern:
+    scripts = "".join(rf"\p{{Script={name}}}" for name in language.scripts)
+    letters = rf"[{scripts}\p{{Script=Inherited}}&&[\p{{L}}\p{{M}}]]+"
+    return regex.compile(letters, regex.V1)
+
+
+def _cld2_shares(text: str) -> dict[str, float]:
+    """Share of the text that CLD2 gives to each language that it has a name for."""
+    try:
+        _, _, found = pycld2.detect(_UNREADABLE.sub("", text))
+    except pycld2.error:
+        return {}
+    return {code: percent / 100 for _, code, percent, _ in found if code != "un"}
+
+
+@functools.cache
+def _cld2_codes() -> frozenset[str]:
+    return frozenset(code for _, code in pycld2.LANGUAGES)
+
+
+@functools.cache
+def _py3langid():  # type: ignore[no-untyped-def]
+    # Takes a second to load: only where a text needs it.
+    from py3langid import langid
+
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

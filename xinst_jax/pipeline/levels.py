@@ -1,0 +1,217 @@
+"""The rater's training data: good pairs, and the same pairs spoilt to fair and bad.
+
+The paper trains its rater on three synthetic levels and does not say how they are made
+(Li et al., 2024, figure of the method); here *good* is a pair as it is, and *fair* and
+*bad* are made from it by the named functions of `corruptions`.
+
+What length can still tell: a cut response is shorter than a whole one. A classifier
+that sees the lengths alone stays near chance all the same (a test holds it).
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from xinst_jax.data.prompts import LABELS
+from xinst_jax.pipeline import corruptions
+from xinst_jax.pipeline.corruptions import Nearness, Pair, Pool
+
+NONE = "none"
+"""The corruption's name of a pair that has none."""
+
+SCHEMA = pa.schema(
+    [
+        (name, pa.string())
+        for name in (
+            "id",
+            "pair",
+            "lang",
+            "instruction",
+            "output",
+            "label",
+            "corruption",
+            "split",
+        )
+    ]
+)
+
+_BAD, _FAIR, _GOOD = LABELS
+
+
+def good_pairs(
+    seed: Iterable[Mapping[str, str]], kept: Iterable[Mapping[str, str]] = ()
+) -> list[Pair]:
+    """The pairs taken for good: the seed, and what the last round kept, to train on.
+
+    A kept pair with the response of a held-out seed pair is left out.
+
+    Args:
+      seed: rows with id, lang, instruction, output and split.
+      kept: rows with id, lang, instruction and output.
+    """
+    pairs = [
+        Pair(row["id"], row["lang"], row["instruction"], row["output"], row["split"])
+        for row in seed
+    ]
+    held_out = {(pair.lang, pair.output) for pair in pairs if pair.split == "held_out"}
+    pairs += [
+        Pair(row["id"], row["lang"], row["instruction"], row["output"], "train")
+        for row in kept
+        if (row["lang"], row["output"]) not in held_out
+    ]
+    return pairs
+
+
+def make_levels(
+    pairs: Sequence[Pair],
+    *,
+    seed: int,
+    examples_per_pair: int = 2,
+    embeddings_pe: np.ndarray | None = None,
+    nearness: Nearness | None = None,
+    boilerplate: Mapping[str, Sequence[str]] | None = None,
+) -> list[dict[str, str]]:
+    """Each pair as it is and spoilt, with its level: the rater's examples.
+
+    All of a pair's rows are in its split, and what they borrow comes from pairs and
+    registry entries of that split. In training the corruptions take turns; one that
+    cannot be carried out leaves its turn to another. With an even `examples_per_pair`
+    the three levels are equally common in every language. A held-out pair is spoilt in
+    every way, so that each can be measured. What is made of a pair depends on the set
+    of pairs and the seed, not on their order.
+
+        blue = Pair("s1", "fi", "Why is the sky blue?", "Koska ilma ...", "train")
+        make_levels([blue], seed=0)
+        # [{'id': 's1/none/0', 'label': 'good', 'corruption': 'none', ...},
+        #  {'id': 's1/boilerplate_response/0', 'label': 'bad',
+        #   'output': 'Ilma | sinistä | ilma', ...},
+        #  {'id': 's1/generic_instruction/0', 'label': 'fair',
+        #   'instruction': 'Compose something interesting.', ...}]
+
+    Args:
+      pairs: the good pairs, each (lang, id) once.
+      seed: of the PRNG.
+      examples_per_pair: corrupted examples of each pair, half bad and half fair; an odd
+        one out is bad and fair in turn. The good one is repeated to match each half.
+      embeddings_pe: float32, unit rows: embeddings of the pairs' instructions, to tell
+        neighbours by; hashed character n-grams by default.
+      nearness: what the embeddings' cosines mean; by default that of the encoder in
+        use, or of the n-grams.
+      boilerplate: by language, texts known for menus and notices, such as what was
+        rejected from the corpus; without them they are made of the response's words.
+
+    Returns:
+      Rows with the fields of `SCHEMA`, pair by pair.
+    """
+    if embeddings_pe is None:
+        embeddings_pe = corruptions.ngram_features([p.instruction for p in pairs])
+        nearness = nearness or corruptions.NGRAM_NEARNESS
+    nearness = nearness or corruptions.ENCODER_NEARNESS
+    order = sorted(range(len(pairs)), key=lambda i: (pairs[i].lang, pairs[i].id))
+    rows: dict[int, list[dict[str, str]]] = {}
+    for split in ("train", "held_out"):
+        members = [number for number in order if pairs[number].split == split]
+        pool = Pool(
+            [pairs[number] for number in members],
+            embeddings_pe[members],
+            nearness,
+            boilerplate or {},
+            held_out=split == "held_out",
+        )
+        turns = _turns(pool.pairs, seed)
+        for index, number in enumerate(members):
+            if pool.held_out:
+                rows[number] = _held_out_levels(index, pool, seed)
+            else:
+                rows[number] = _train_levels(
+                    index, pool, turns[index], seed, examples_per_pair
+                )
+    return [row for number in sorted(rows) for row in rows[number]]
+
+
+def _turns(pairs: Sequence[Pair], seed: int) -> list[int]:
+    """Each pair's turn: languages after one another, each in an order by digests."""
+    keys = [
+        (pair.lang, hashlib.sha256(f"{seed}/{pair.lang}/{pair.id}".encode()).digest())
+        for pair in pairs
+    ]
+    turns = [0] * len(pairs)
+    for turn, index in enumerate(sorted(range(len(pairs)), key=lambda i: keys[i])):
+        turns[index] = turn
+    return turns
+
+
+def _train_levels(
+    index: int, pool: Pool, turn: int, seed: int, examples_per_pair: int
+) -> list[dict[str, str]]:
+    """The rows of a pair to train on: good ones, bad ones, fair ones."""
+    odd = examples_per_pair % 2
+    bad = examples_per_pair // 2 + (odd if turn % 2 == 0 else 0)
+    # The fair corruptions' turns are shifted every round of the bad ones', so that
+    # each of the one meets each of the other.
+    shifted = turn + turn // len(corruptions.BAD)
+    plan = [(_BAD, corruptions.BAD, turn, number) for number in range(bad)]
+    plan += [
+        (_FAIR, corruptions.FAIR, shifted, number)
+        for number in range(examples_per_pair - bad)
+    ]
+    rows = [
+        _good(pool.pairs[index], number)
+        for number in range(max(1, examples_per_pair // 2))
+    ]
+    for label, registry, first, number in plan:
+        for name in _choices(pool.pairs[index], list(registry), first + number, seed):
+            row = _spoilt(index, pool, label, registry, name, number, seed)
+            if row is not None:
+                rows.append(row)
+                break
+    return rows
+
+
+def _choices(pair: Pair, names: list[str], turn: int, seed: int) -> list[str]:
+    """The name whose turn it is, then the others in an order drawn for the pair."""
+    name = names[turn % len(names)]
+    rng = corruptions.generator(seed, pair.lang, pair.id, "instead of", name)
+    others = [other for other in names if other != name]
+    return [name, *(others[place] for place in rng.permutation(len(others)))]
+
+
+def _held_out_levels(index: int, pool: Pool, seed: int) -> list[dict[str, str]]:
+    """The rows of a pair to measure by: the good one, and each corruption once."""
+    plan = [(_BAD, corruptions.BAD, name) for name in corruptions.BAD]
+    plan += [(_FAIR, corruptions.FAIR, name) for name in corruptions.FAIR]
+    spoilt = [_spoilt(index, pool, *corruption, 0, seed) for corruption in plan]
+    return [_good(pool.pairs[index], 0), *(row for row in spoilt if row is not None)]
+
+
+def _spoilt(
+    index: int,
+    pool: Pool,
+    label: str,
+    registry: Mapping[str, corruptions.Corruption],
+    name: str,
+    number: int,
+    seed: int,
+) -> dict[str, str] | None:
+    """The pair's row by one corruption; None where it cannot be carried out."""
+    pair = pool.pairs[index]
+    rng = corruptions.generator(seed, pair.lang, pair.id, name, str(number))
+    spoilt = registry[name](index, pool, rng)
+    if spoilt is None or spoilt == (pair.instruction, pair.output):
+        return None
+    return _row(pair, label, name, number, *spoilt)
+
+
+def _good(pair: Pair, number: int) -> dict[str, str]:
+    return _row(pair, _GOOD, NONE, number, pair.instruction, pair.output)
+
+
+def _row(
+    pair: Pair, label: str, corruption: str, number: int, instruction: str, output: str
+) -> dict[str, str]:
+    fields = dataclasses.asdict(pair) | {"pair": pair.id, "label": label}
+    fields |= {"instruction": instruction, "output": output, "corruption": corruption}
+    return fields | {"id": f"{pair.id}/{corruption}/{number}"}

@@ -1,0 +1,449 @@
+"""Each stage joined to a run: paths and configuration in, what was made out.
+
+What is slow to import is imported where it is used, so that a pipeline of which every
+stage is up to date answers at once.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import rich.console
+
+from xinst_jax import manifest, run_file, shards
+from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline import kept, raw_files
+from xinst_jax.pipeline.runner import Made
+from xinst_jax.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from xinst_jax.models.decoder import Params
+
+
+_SHARD_ROWS = 10_000
+_PAIR = pa.schema(
+    [(name, pa.string()) for name in ("id", "lang", "instruction", "output", "split")]
+)
+
+
+def corpus(workspace: Workspace, stage: StageDirectory) -> Made:
+    """Raw text to clean, response-sized documents."""
+    from xinst_jax.pipeline import corpus as corpus_lib
+
+    config = workspace.run.corpus
+    config = dataclasses.replace(config, path=raw_files.located(config.path))
+    return Made(corpus_lib.run(stage, config, workspace.run.language_table))
+
+
+def seed(workspace: Workspace, stage: StageDirectory) -> Made:
+    """Instruction pairs, checked and split."""
+    from xinst_jax.pipeline import seed as seed_lib
+
+    config = workspace.run.seed_pairs
+    config = dataclasses.replace(config, path=raw_files.located(config.path))
+    return Made(seed_lib.run(stage, config, workspace.run.language_table))
+
+
+def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
+    """A SentencePiece model trained on corpus and seed, or the tokenizer given."""
+    from xinst_jax.data import vocab
+
+    run = workspace.run
+    given = run.base_model or run.tokenizer.path
+    texts: list[str] = []
+    if given:
+        vocab.copy_tokenizer(run_file.project_path(given), stage.path)
+    else:
+        texts = _tokenizer_texts(workspace)
+        vocab.train_sentencepiece(texts, stage.path / "tokenizer.model", run.tokenizer)
+    pieces = vocab.load_vocabulary(stage.path).vocab_size
+    return Made({"all": Counts(rows_in=len(texts), rows_out=pieces)})
+
+
+def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
+    """A small language model trained from scratch on the corpus."""
+    import jax
+
+    from xinst_jax.data import tasks
+    from xinst_jax.models import decoder
+    from xinst_jax.pipeline import training
+
+    key = jax.random.key(workspace.seed("initial parameters"))
+    config = workspace.run.base
+    tasks.register_lm(
+        workspace.path("corpus"),
+        workspace.run.languages,
+        workspace.vocabulary,
+        length=config.length,
+        temperature=config.temperature,
+    )
+    return training.run(
+        workspace,
+        stage,
+        config,
+        _examples(workspace, stage, tasks.LM, config.passes),
+        lambda: decoder.init_params(
+            workspace.model, workspace.rules, workspace.mesh, key
+        ),
+    )
+
+
+def imported_base(workspace: Workspace, stage: StageDirectory) -> Made:
+    """The parameters of a Hugging Face folder."""
+    from xinst_jax.hf import folder
+    from xinst_jax.train import checkpoint
+
+    path = run_file.project_path(workspace.run.base_model)
+    model, rules, mesh = workspace.model, workspace.rules, workspace.mesh
+    params = folder.import_params(path, model, rules, mesh)
+    checkpoint.save_params(stage.path / "checkpoints", params)
+    counts = Counts(rows_in=1, rows_out=1, notes={"parameters": _size(params)})
+    return Made({"all": counts}, checkpoint.params_digest(params))
+
+
+def generator(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
+    """The reverse-instruction generator, on the seed and what was kept so far."""
+    from xinst_jax.data import tasks
+
+    config = workspace.run.generator
+    pairs = stage.path / "pairs"
+    _write_pairs(workspace, pairs, number)
+    tasks.register_reverse(
+        pairs,
+        workspace.run.languages,
+        workspace.vocabulary,
+        length=config.length,
+        temperature=config.temperature,
+    )
+    return _tuned(workspace, stage, tasks.REVERSE, "generator")
+
+
+def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
+    """An instruction for every document that has none worth keeping yet."""
+    from xinst_jax.pipeline import generate, text_models
+
+    run, vocabulary = workspace.run, workspace.vocabulary
+    engine = text_models.engine(workspace, f"generator/round-{number}", run.generate)
+    writer = generate.Writer(
+        functools.partial(engine.generate, seed=workspace.seed(stage.stage)),
+        vocabulary.encode_prompt,
+        vocabulary.decode,
+        engine.longest_prompt,
+    )
+    return Made(
+        generate.run(
+            stage,
+            run.languages,
+            workspace.path("corpus"),
+            _kept(workspace, number - 1),
+            number,
+            writer,
+            run.generate.shard_rows,
+        )
+    )
+
+
+def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
+    """The three-level rater, on pairs of known level made from seed and kept pairs."""
+    from xinst_jax.data import tasks
+
+    config, rows = workspace.run.rater, stage.path / "levels"
+    if not shards.complete(rows):
+        _write_levels(workspace, rows, number)
+    tasks.register_rate(
+        rows,
+        workspace.run.languages,
+        workspace.vocabulary,
+        length=config.length,
+        temperature=config.temperature,
+    )
+    return _tuned(workspace, stage, tasks.RATE, "rater")
+
+
+def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
+    """Scores of the candidates, which of them are kept, and how good the rater is."""
+    from xinst_jax.pipeline import rate, text_models
+
+    this, run = f"round-{number}", workspace.run
+    levels = shards.read_rows(workspace.path(f"rater/{this}") / "levels")
+    counts = rate.run(
+        stage,
+        run.rate,
+        run.languages,
+        workspace.path(f"candidates/{this}"),
+        text_models.rater(workspace, f"rater/{this}"),
+        [row for row in levels if row["split"] == "held_out"],
+    )
+    rich.console.Console().print(rate.quality_table(stage.path, number))
+    return Made(counts)
+
+
+def diverse(workspace: Workspace, stage: StageDirectory, last: str) -> Made:
+    """The kept pairs clustered by their instructions, and drawn evenly."""
+    from xinst_jax.pipeline import diversify
+
+    return Made(
+        diversify.run(
+            stage,
+            workspace.run.diversify,
+            workspace.run.languages,
+            workspace.path(f"ratings/{last}"),
+            workspace.path(f"candidates/{last}"),
+            workspace.mesh,
+            workspace.seed(stage.stage),
+        )
+    )
+
+
+def dataset(workspace: Workspace, stage: StageDirectory, last: str) -> Made:
+    """The X-Instruction dataset: Parquet, JSON, card, statistics."""
+    from xinst_jax.pipeline import assemble
+
+    run = workspace.run
+    return Made(
+        assemble.run(
+            stage,
+            run.language_table,
+            name=run.name,
+            license=run.export.dataset_license,
+            diverse=workspace.path("diverse"),
+            ratings=workspace.path(f"ratings/{last}"),
+            candidates=workspace.path(f"candidates/{last}"),
+            corpus=workspace.path("corpus"),
+            seed=workspace.seed(stage.stage),
+        )
+    )
+
+
+def model(workspace: Workspace, stage: StageDirectory) -> Made:
+    """The final model: cross-lingual fine-tuning on the dataset and the seed."""
+    from xinst_jax.data import tasks
+
+    config = workspace.run.sft
+    tasks.register_sft(
+        workspace.path("dataset"),
+        workspace.path("seed"),
+        workspace.run.language_table,
+        workspace.vocabulary,
+        length=config.length,
+        temperature=config.temperature,
+    )
+    return _tuned(workspace, stage, tasks.SFT, "sft")
+
+
+def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
+    """The tuned model as a Hugging Face folder."""
+    from xinst_jax.data import prompts
+    from xinst_jax.hf import cards, folder
+    from xinst_jax.hf import config as hf_config
+    from xinst_jax.hf import tokenizer as hf_tokenizer
+    from xinst_jax.pipeline import training
+
+    run, vocabulary = workspace.run, workspace.vocabulary
+    params = training.trained_params(workspace, "model")
+    prompt = prompts.answer("{instruction}", "{output_lang}", seed_style=True)
+    names = {code: language.name for code, language in run.language_table.items()}
+    rows = {
+        code: len(shards.read_table(workspace.path("dataset") / code, ["id"]))
+        for code in run.languages
+    }
+    base = run_file.project_path(run.base_model) if run.base_model else None
+    card = cards.model_card(
+        name=run.name,
+        languages=names,
+        license=run.export.license,
+        base_model=base.name if base else "",
+        datasets=[],
+        rows=rows,
+        prompt=prompt,
+        figures=_training_figures(workspace),
+    )
+    folder.export_folder(
+        stage.path,
+        params,
+        workspace.model,
+        dtype=run.export.dtype,
+        vocab_size=hf_config.read(base).vocab_size if base else vocabulary.vocab_size,
+        special=hf_config.SpecialIds(
+            vocabulary.bos_id, (vocabulary.eos_id,), vocabulary.pad_id
+        ),
+        tokenizer=hf_tokenizer.from_folder(
+            workspace.path("tokenizer"), prompt, workspace.model.max_length
+        ),
+        card=card,
+        shard_bytes=int(run.export.shard_gigabytes * 10**9),
+        base=base,
+    )
+    counts = Counts(rows_in=1, rows_out=1, notes={"parameters": _size(params)})
+    return Made({"all": counts})
+
+
+def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
+    """The tuned model's answers, and how likely it finds held-out responses."""
+    from xinst_jax.data import sources
+    from xinst_jax.eval import evaluate
+    from xinst_jax.pipeline import text_models
+
+    run, vocabulary = workspace.run, workspace.vocabulary
+    path = raw_files.located(run.evaluate.questions)
+    questions = [
+        row.fields for row in sources.read(path, "en") if isinstance(row, sources.Row)
+    ]
+    engine = text_models.engine(workspace, "model", run.answer)
+    seed = workspace.seed(stage.stage)
+
+    def answer(prompts: list[str], ids: list[str]) -> Sequence[evaluate.Answer]:
+        tokens = [vocabulary.encode_prompt(prompt) for prompt in prompts]
+        return [
+            evaluate.Answer(
+                vocabulary.decode(one.tokens), one.logprob, len(one.tokens), one.finish
+            )
+            for one in engine.generate(tokens, ids, seed)
+        ]
+
+    held_out = {
+        code: [
+            row
+            for row in shards.read_rows(workspace.path("seed") / code)
+            if row["split"] == "held_out"
+        ]
+        for code in run.languages
+    }
+    counts = evaluate.run(
+        stage,
+        questions[: run.evaluate.max_questions or None],
+        run.language_table,
+        answer,
+        held_out,
+        {
+            "base": text_models.response_scorer(workspace, "base"),
+            "tuned": text_models.response_scorer(workspace, "model"),
+        },
+    )
+    return Made(counts)
+
+
+def report(workspace: Workspace, stage: StageDirectory) -> Made:
+    """The page that shows what the run made."""
+    from xinst_jax.report import page
+
+    run = workspace.run
+    path = stage.path / "report.html"
+    page.write(workspace.workdir, path, run.name, run.language_table)
+    return Made({"all": Counts(rows_in=len(run.languages), rows_out=1)})
+
+
+def _write_pairs(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
+    """The pairs that a round learns to reverse: the seed, and what was kept before."""
+    standing = _kept(workspace, number - 1)
+    for code in workspace.run.languages:
+        rows = shards.read_rows(workspace.path("seed") / code, _PAIR.names)
+        rows += [{**row, "split": "train"} for row in standing.get(code, {}).values()]
+        shards.write_shards(directory / code, rows, _PAIR, _SHARD_ROWS)
+
+
+def _write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
+    """The rater's examples: pairs taken for good, and the same pairs spoilt."""
+    from xinst_jax.hf import encoder
+    from xinst_jax.pipeline import levels
+
+    run = workspace.run
+    standing = _kept(workspace, number - 1)
+    seed_rows = [
+        row
+        for code in run.languages
+        for row in shards.read_rows(workspace.path("seed") / code)
+    ]
+    kept_rows = [row for rows in standing.values() for row in rows.values()]
+    pairs = levels.good_pairs(seed_rows, kept_rows)
+    embeddings_pe = encoder.embed(
+        encoder.load_encoder(run.diversify.encoder),
+        [pair.instruction for pair in pairs],
+        workspace.mesh,
+        run.diversify.batch_rows,
+    )
+    rows = levels.make_levels(
+        pairs,
+        seed=workspace.seed(f"levels/round-{number}"),
+        examples_per_pair=run.rate.examples_per_pair,
+        embeddings_pe=embeddings_pe,
+    )
+    shards.write_shards(directory, rows, levels.SCHEMA, _SHARD_ROWS)
+
+
+def _training_figures(workspace: Workspace) -> dict[str, str]:
+    """What the tuned model's training measured, in words for its card."""
+    record = manifest.read(workspace.path("model"))
+    assert record is not None
+    notes = record["counts"]["all"]["notes"]
+    if "held_out_loss" not in notes:
+        return {"training loss": f"{notes['loss']:.3f}"}
+    return {
+        "held-out loss before tuning": f"{notes['held_out_loss_before']:.3f}",
+        "held-out loss": f"{notes['held_out_loss']:.3f}",
+    }
+
+
+def _size(params: "Params") -> int:
+    """How many numbers the parameters are."""
+    import jax
+
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _tokenizer_texts(workspace: Workspace) -> list[str]:
+    """Corpus and seed texts, as evenly over languages as they allow."""
+    per_language = []
+    for code in workspace.run.languages:
+        texts = shards.read_table(workspace.path("corpus") / code, ["text"])
+        pairs = shards.read_table(workspace.path("seed") / code)
+        per_language.append(
+            texts["text"].to_pylist()
+            + pairs["instruction"].to_pylist()
+            + pairs["output"].to_pylist()
+        )
+    most = max(1, workspace.run.tokenizer.max_sentences // len(per_language))
+    return [text for texts in per_language for text in texts[:most]]
+
+
+def _tuned(
+    workspace: Workspace, stage: StageDirectory, mixture: str, name: str
+) -> Made:
+    """Trains from the base model on a registered mixture."""
+    from xinst_jax.pipeline import training
+
+    config = getattr(workspace.run, name)
+    return training.run(
+        workspace,
+        stage,
+        config,
+        _examples(workspace, stage, mixture, config.passes),
+        lambda: training.trained_params(workspace, "base"),
+    )
+
+
+def _examples(
+    workspace: Workspace, stage: StageDirectory, mixture: str, passes: float
+) -> Callable[[str], Any]:
+    from xinst_jax.data import tasks
+
+    return lambda split: tasks.examples(
+        mixture, split, passes=passes, seed=workspace.seed(stage.stage)
+    )
+
+
+def _kept(
+    workspace: Workspace, number: int
+) -> Mapping[str, Mapping[str, dict[str, Any]]]:
+    """What a round kept; nothing before the first."""
+    if number == 0:
+        return {}
+    this = f"round-{number}"
+    return kept.read(
+        workspace.path(f"candidates/{this}"),
+        workspace.path(f"ratings/{this}"),
+        workspace.run.languages,
+    )

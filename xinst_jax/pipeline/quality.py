@@ -1,0 +1,198 @@
+"""How well a rater tells good pairs from spoilt ones, beside what guessing gives."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import rich.table
+
+from xinst_jax.data.prompts import LABELS
+
+WEIGHTS = np.linspace(0, 1, len(LABELS))
+"""What each level counts for in a score: bad 0, fair 0.5, good 1."""
+
+_GOOD = LABELS[-1]
+_CHANCE_Z = 1.645
+"""Standard normal quantile above which one value in twenty lies by chance."""
+
+
+def measure(
+    probabilities_nk: np.ndarray, rows: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """The rater's quality on pairs of known level, ready for JSON.
+
+    The level that is most likely counts as the rater's answer; a pair's score is its
+    expected level, 0 to 1.
+
+    Args:
+      probabilities_nk: (rows, levels), summing to 1: what the rater gave each level.
+      rows: with fields lang, label and corruption.
+
+    Returns:
+      'levels': their names. 'confusion': rows by true and by answered level. 'all' and
+      each of 'languages': rows n, accuracy, chance (the accuracy of always answering
+      the commonest level), balanced_accuracy (chance is one in three), macro_f1,
+      auc_good (good against the rest; chance is 0.5) and above_chance. Each of
+      'corruptions': n, label, accuracy, mean_score, auc_good (good pairs against those
+      spoilt in this way) and above_chance. A figure that is not defined is None.
+    """
+    truth_n = np.array([LABELS.index(row["label"]) for row in rows], np.int64)
+    answer_n = probabilities_nk.argmax(axis=1)
+    score_n = probabilities_nk @ WEIGHTS
+    languages = np.array([row["lang"] for row in rows])
+    corruptions = np.array([row["corruption"] for row in rows])
+    good_n = truth_n == LABELS.index(_GOOD)
+
+    def of_language(lang: str) -> dict[str, Any]:
+        here = languages == lang
+        return _levels(truth_n[here], answer_n[here], score_n[here])
+
+    def of_corruption(name: str) -> dict[str, Any]:
+        here = corruptions == name
+        compared = here | good_n
+        return {
+            "n": int(here.sum()),
+            "label": LABELS[truth_n[here][0]],
+            "accuracy": float((truth_n == answer_n)[here].mean()),
+            "mean_score": float(score_n[here].mean()),
+            **_against_good(score_n[compared], good_n[compared]),
+        }
+
+    spoilt = dict.fromkeys(corruptions[~good_n].tolist())
+    return {
+        "levels": list(LABELS),
+        "confusion": confusion(truth_n, answer_n).tolist(),
+        "all": _levels(truth_n, answer_n, score_n),
+        "languages": {
+            lang: of_language(lang) for lang in dict.fromkeys(languages.tolist())
+        },
+        "corruptions": {name: of_corruption(name) for name in spoilt},
+    }
+
+
+def confusion(truth_n: np.ndarray, answer_n: np.ndarray) -> np.ndarray:
+    """Rows by true level (first axis) and answered level: (levels, levels) int64."""
+    found_kk = np.zeros((len(LABELS), len(LABELS)), np.int64)
+    np.add.at(found_kk, (truth_n, answer_n), 1)
+    return found_kk
+
+
+def macro_f1(found_kk: np.ndarray) -> float | None:
+    """Mean over the levels of the harmonic mean of precision and recall.
+
+    A level that is neither true of any row nor answered does not count.
+
+    Args:
+      found_kk: rows by true and by answered level.
+    """
+    both_k = found_kk.sum(axis=0) + found_kk.sum(axis=1)
+    present = both_k > 0
+    if not present.any():
+        return None
+    return float((2 * np.diagonal(found_kk)[present] / both_k[present]).mean())
+
+
+def auc(score_n: np.ndarray, positive_n: np.ndarray) -> float | None:
+    """The probability that a positive row scores above a negative one, ties by half.
+
+    It is the Mann-Whitney statistic over the number of pairs, from mean ranks. None
+    where either kind is missing.
+
+        auc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
+        # 0.875
+    """
+    positives, negatives = int(positive_n.sum()), int((~positive_n).sum())
+    if not positives or not negatives:
+        return None
+    _, place_n, count = np.unique(score_n, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(count) - (count - 1) / 2
+    ranks = float(mean_rank[place_n][positive_n].sum())
+    return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def table(quality: Mapping[str, Any], title: str) -> rich.table.Table:
+    """The figures of `measure` for people to read, chance beside each.
+
+    Args:
+      quality: what `measure` returned.
+      title: the table's heading.
+    """
+    shown = rich.table.Table(title=title, title_justify="left")
+    shown.add_column("held-out pairs")
+    for name in ("n", "accuracy", "chance", "macro F1", "AUC of good", "verdict"):
+        shown.add_column(name, justify="right" if name != "verdict" else "left")
+    everything = quality["all"]
+    _add(shown, "all", everything, everything["chance"])
+    shown.add_section()
+    for lang, figures in quality["languages"].items():
+        _add(shown, lang, figures, figures["chance"])
+    shown.add_section()
+    for name, figures in quality["corruptions"].items():
+        _add(shown, f"{figures['label']}: {name}", figures, None)
+    shown.caption = "chance of AUC is 0.500; accuracy on three levels"
+    return shown
+
+
+def _levels(
+    truth_n: np.ndarray, answer_n: np.ndarray, score_n: np.ndarray
+) -> dict[str, Any]:
+    found_kk = confusion(truth_n, answer_n)
+    rows, per_level_k = len(truth_n), found_kk.sum(axis=1)
+    right_k, present_k = np.diagonal(found_kk), per_level_k > 0
+    return {
+        "n": rows,
+        "accuracy": float(right_k.sum() / rows) if rows else None,
+        "chance": float(per_level_k.max() / rows) if rows else None,
+        "balanced_accuracy": (
+            float((right_k[present_k] / per_level_k[present_k]).mean())
+            if rows
+            else None
+        ),
+        "macro_f1": macro_f1(found_kk),
+        **_against_good(score_n, truth_n == LABELS.index(_GOOD)),
+    }
+
+
+def _against_good(score_n: np.ndarray, good_n: np.ndarray) -> dict[str, Any]:
+    """AUC of good against the rest, and whether it is above chance.
+
+    Above chance means that a one-sided Mann-Whitney test at 5% would say so (normal
+    approximation, without correction for ties).
+    """
+    area = auc(score_n, good_n)
+    if area is None:
+        return {"auc_good": None, "above_chance": None}
+    positives, negatives = int(good_n.sum()), int((~good_n).sum())
+    spread = ((positives + negatives + 1) / (12 * positives * negatives)) ** 0.5
+    return {
+        "auc_good": float(area),
+        "above_chance": bool(area - 0.5 > _CHANCE_Z * spread),
+    }
+
+
+_VERDICTS = {
+    True: "[green]above chance[/green]",
+    False: "[bold red]not above chance[/bold red]",
+    None: "too few pairs",
+}
+
+
+def _add(
+    shown: rich.table.Table,
+    name: str,
+    figures: Mapping[str, Any],
+    chance: float | None,
+) -> None:
+    shown.add_row(
+        name,
+        f"{figures['n']:,}",
+        _figure(figures["accuracy"]),
+        _figure(chance),
+        _figure(figures.get("macro_f1")),
+        _figure(figures["auc_good"]),
+        _VERDICTS[figures["above_chance"]],
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

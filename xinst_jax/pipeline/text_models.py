@@ -1,0 +1,102 @@
+"""Trained models as functions on text: tokens go in and out here and nowhere else."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from xinst_jax.config import DecodeConfig
+from xinst_jax.data import fitting, prompts
+from xinst_jax.infer import score
+from xinst_jax.infer.engine import Engine
+from xinst_jax.pipeline import training
+from xinst_jax.pipeline.workspace import Workspace
+
+
+def engine(workspace: Workspace, stage: str, config: DecodeConfig) -> Engine:
+    """What generates with the model of a finished training stage."""
+    vocabulary = workspace.vocabulary
+    return Engine(
+        training.trained_params(workspace, stage),
+        workspace.model,
+        workspace.rules,
+        workspace.mesh,
+        config,
+        vocabulary.stop_ids,
+        vocabulary.vocab_size,
+    )
+
+
+def rater(
+    workspace: Workspace, stage: str
+) -> Callable[[list[tuple[str, str]]], np.ndarray]:
+    """The rater of a finished training stage: pairs to log-probabilities of levels.
+
+    Returns:
+      A function of (instruction, response) pairs that gives float32 (rows, labels)
+      log-probabilities of `prompts.LABELS`. A response that is too long for the rater's
+      training length is cut at its end.
+    """
+    run, encode = workspace.run, workspace.vocabulary.encode_prompt
+    params = training.trained_params(workspace, stage)
+    labels = [workspace.vocabulary.encode(label) for label in prompts.LABELS]
+    longest = run.rater.length - max(map(len, labels))
+    buckets = [size for size in run.generate.prompt_buckets if size < longest]
+
+    def read(pair: tuple[str, str]) -> list[int]:
+        instruction, response = pair
+        fitted = fitting.fit(
+            response, lambda text: prompts.rate(instruction, text), encode, longest
+        )
+        # An instruction that fills the whole prompt is no instruction: rate its start.
+        return fitted.ids if fitted else encode(prompts.rate(instruction, ""))[:longest]
+
+    def rate(pairs: list[tuple[str, str]]) -> np.ndarray:
+        return score.label_logprobs(
+            params,
+            workspace.model,
+            workspace.rules,
+            workspace.mesh,
+            [read(pair) for pair in pairs],
+            labels,
+            run.rate.batch_rows,
+            [*buckets, longest],
+        )
+
+    return rate
+
+
+def response_scorer(
+    workspace: Workspace, stage: str
+) -> Callable[[Sequence[str], Sequence[str]], tuple[np.ndarray, np.ndarray]]:
+    """How likely a finished training stage's model finds responses after prompts.
+
+    Returns:
+      A function of prompts and responses that gives the summed log-probabilities of
+      each response's tokens and end token, float32, and how many there are, int32. A
+      response that is too long for the fine-tuning length is cut at its end.
+    """
+    vocabulary, length = workspace.vocabulary, workspace.run.sft.length
+    params = training.trained_params(workspace, stage)
+
+    def logprobs(
+        asked: Sequence[str], responses: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        prompt_ids = [
+            vocabulary.encode_prompt(prompt)[: length - 1] for prompt in asked
+        ]
+        response_ids = [
+            [*vocabulary.encode(response), vocabulary.eos_id][: length - len(prompt)]
+            for prompt, response in zip(prompt_ids, responses, strict=True)
+        ]
+        return score.response_logprobs(
+            params,
+            workspace.model,
+            workspace.rules,
+            workspace.mesh,
+            prompt_ids,
+            response_ids,
+            workspace.run.answer.batch_rows,
+            length,
+        )
+
+    return logprobs

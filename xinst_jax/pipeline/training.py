@@ -1,0 +1,132 @@
+"""One model's training as a stage: examples packed, then trained on."""
+
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+from xinst_jax.config import TrainConfig
+from xinst_jax.data import loader, packing
+from xinst_jax.errors import UserError
+from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.models import decoder
+from xinst_jax.models.decoder import Params
+from xinst_jax.pipeline.runner import Made
+from xinst_jax.pipeline.workspace import Workspace
+from xinst_jax.train import checkpoint, loop
+
+Pairs = Iterator[tuple[Sequence[int], Sequence[int]]]
+
+TRAIN, HELD_OUT = "train", "validation"
+"""The splits of a task, named as seqio names them."""
+
+
+def run(
+    workspace: Workspace,
+    stage: StageDirectory,
+    config: TrainConfig,
+    examples: Callable[[str], Pairs],
+    initial_params: Callable[[], Params],
+) -> Made:
+    """Packs a task's examples into `data/` and trains on them; goes on if stopped.
+
+    Args:
+      workspace: the run.
+      stage: the directory that the training owns.
+      config: the training.
+      examples: the (prompt ids, response ids) of a split, in the order to pack them.
+      initial_params: the parameters to start from, called only at step 0.
+
+    Raises:
+      UserError: as `packing.pack` and `loop.train` do.
+    """
+    for split in (TRAIN, HELD_OUT):
+        _pack(workspace, stage.path / "data" / split, split, config, examples)
+    train_rows = loader.Rows(stage.path / "data" / TRAIN)
+    held_out = stage.path / "data" / HELD_OUT
+    held_out_rows = (
+        loader.Rows(held_out) if (held_out / packing.SUMMARY).exists() else None
+    )
+    mesh, rules = workspace.mesh, workspace.rules
+    seed = workspace.seed(stage.stage)
+
+    def eval_batches() -> Iterator[dict]:
+        if held_out_rows is None:
+            return iter(())
+        return held_out_rows.in_order(
+            config.global_batch, mesh, rules, config.eval_rows
+        )
+
+    result = loop.train(
+        model=workspace.model,
+        rules=rules,
+        mesh=mesh,
+        config=config,
+        initial_params=initial_params,
+        train_batch=lambda step: train_rows.batch(
+            step, config.global_batch, mesh, rules, seed
+        ),
+        eval_batches=eval_batches,
+        directory=stage.path,
+        label=stage.stage,
+    )
+    counts = _counts(train_rows.summary, result)
+    return Made({"all": counts}, checkpoint.params_digest(result.params))
+
+
+def trained_params(workspace: Workspace, stage: str) -> Params:
+    """The parameters that a finished training stage left."""
+    mesh, rules = workspace.mesh, workspace.rules
+    abstract = decoder.abstract_params(workspace.model, rules, mesh)
+    return checkpoint.restore_params(workspace.path(stage) / "checkpoints", abstract)
+
+
+def _pack(
+    workspace: Workspace,
+    directory: pathlib.Path,
+    split: str,
+    config: TrainConfig,
+    examples: Callable[[str], Pairs],
+) -> None:
+    if (directory / packing.SUMMARY).exists():
+        return
+    vocabulary = workspace.vocabulary
+    pairs = examples(split)
+    first = next(pairs, None)
+    if first is None:
+        if split == TRAIN:
+            raise UserError(f"There is no example to train on for {directory}.")
+        return
+
+    def all_pairs() -> Pairs:
+        yield first
+        yield from pairs
+
+    packing.pack(
+        all_pairs(),
+        directory,
+        length=config.length,
+        bos=vocabulary.bos_id,
+        eos=vocabulary.eos_id,
+    )
+
+
+def _counts(summary: packing.Packed, result: loop.TrainResult) -> Counts:
+    refused = sum(summary.refused.values())
+    losses = [line["loss"] for line in result.history if "loss" in line]
+    held_out = [line["eval_loss"] for line in result.history if "eval_loss" in line]
+    notes: dict[str, float | int | str] = {
+        "packed_rows": summary.rows,
+        "fill": summary.fill,
+        "cut": summary.cut,
+        "steps": result.steps,
+    }
+    if losses:
+        notes["loss"] = losses[-1]
+    if held_out:
+        notes["held_out_loss_before"] = held_out[0]
+        notes["held_out_loss"] = held_out[-1]
+    return Counts(
+        rows_in=summary.examples + refused,
+        rows_out=summary.examples,
+        dropped=dict(summary.refused),
+        notes=notes,
+    )
