@@ -116,7 +116,7 @@ def test_preflight_names_what_is_wrong_before_work_starts(tmp_path, rows):
     with pytest.raises(UserError, match="empty"):
         sources.preflight(path, "fi", wanted)
     write(tmp_path / "fi.jsonl", [{"body": "x", "id": "1"}])
-    with pytest.raises(UserError, match="found fields body, id, expected .*'text'"):
+    with pytest.raises(UserError, match=r"found fields body, id, expected .*'text'"):
         sources.preflight(path, "fi", wanted)
     (tmp_path / "fi.jsonl").write_bytes("Terve, maailma\n".encode("utf-16"))
     with pytest.raises(UserError, match="not_utf8"):

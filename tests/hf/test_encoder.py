@@ -31,14 +31,18 @@ def sentences(count: int) -> list[str]:
 def reference(folder: pathlib.Path, texts: list[str], longest: int) -> np.ndarray:
     model = transformers.BertModel.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    batch = tokenizer(
-        texts, padding=True, truncation=True, max_length=longest, return_tensors="pt"
-    )
-    with torch.no_grad():
-        hidden_btd = model(**batch).last_hidden_state
-    mask_bt1 = batch["attention_mask"][..., None].float()
-    mean_be = (hidden_btd * mask_bt1).sum(1) / mask_bt1.sum(1)
-    return torch.nn.functional.normalize(mean_be).numpy()
+    parts = [texts[start : start + 10] for start in range(0, len(texts), 10)]
+    found = []
+    for part in parts:
+        batch = tokenizer(
+            part, padding=True, truncation=True, max_length=longest, return_tensors="pt"
+        )
+        with torch.no_grad():
+            hidden_btd = model(**batch).last_hidden_state
+        mask_bt1 = batch["attention_mask"][..., None].float()
+        mean_be = (hidden_btd * mask_bt1).sum(1) / mask_bt1.sum(1)
+        found.append(torch.nn.functional.normalize(mean_be).numpy())
+    return np.concatenate(found)
 
 
 def one_device() -> jax.sharding.Mesh:

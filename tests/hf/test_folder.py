@@ -135,7 +135,10 @@ def test_greedy_tokens_equal_transformers(llama):
 def tokenizer_files(size: int = VOCAB) -> dict[str, bytes]:
     vocabulary = {f"w{index}": index for index in range(size)}
     model = tokenizers.models.WordLevel(vocabulary, unk_token="w0")
-    return {"tokenizer.json": tokenizers.Tokenizer(model).to_str().encode()}
+    return {
+        "tokenizer.json": tokenizers.Tokenizer(model).to_str().encode(),
+        "tokenizer_config.json": b'{"pad_token": "w7"}',
+    }
 
 
 def export(params, model, folder: pathlib.Path, **changes) -> pathlib.Path:
@@ -267,6 +270,25 @@ def test_weights_that_are_not_finite_are_refused_and_leave_no_folder(llama, tmp_
     assert not any(tmp_path.iterdir())
 
 
+def test_a_full_disk_leaves_the_folder_as_it_was(llama, tmp_path, monkeypatch):
+    folder, _ = llama
+    model = float32(folder)
+    params = folder_lib.import_params(folder, model, RULES, one_device())
+    out = export(params, model, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(*_, **__):
+        raise safetensors.SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    with pytest.raises(UserError, match="No space left on the disk"):
+        export(params, model, out, dtype="bfloat16")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_tokenizer_larger_than_the_model_is_refused(llama, tmp_path):
     folder, _ = llama
     model = float32(folder)
@@ -291,6 +313,15 @@ def test_exported_configs_say_the_same_to_old_and_new_readers(llama, tmp_path):
     assert (generation.max_new_tokens, generation.eos_token_id) == (2048, [2, 3])
     assert (out / "LICENSE").read_text() == "legal\n"
     assert (out / "README.md").read_text() == "# card\n"
+
+
+def test_padding_that_no_one_names_is_the_tokenizers(llama, tmp_path):
+    folder, _ = llama
+    model = float32(folder)
+    params = folder_lib.import_params(folder, model, RULES, one_device())
+    special = SpecialIds(bos=1, stops=(2,), pad=None)
+    out = export(params, model, tmp_path / "out", special=special)
+    assert config_lib.read_special_ids(out) == SpecialIds(bos=1, stops=(2,), pad=7)
 
 
 def rewrite(folder: pathlib.Path, change) -> None:

@@ -113,7 +113,8 @@ def test_transformers_gives_sentencepieces_ids_after_bos(ids, tmp_path):
     assert len(ours) == oracle.vocab_size()
     assert (ours.bos_token_id, ours.eos_token_id) == (oracle.bos_id(), oracle.eos_id())
     pad_id = oracle.pad_id() if oracle.pad_id() >= 0 else oracle.unk_id()
-    assert ours.pad_token_id == pad_id
+    assert ours.pad_token_id == tokenizer_lib.padding_id(files) == pad_id
+    assert set(ours("a")) == {"input_ids", "attention_mask"}
 
 
 def test_special_tokens_are_never_spelled_as_html(folder):
@@ -183,8 +184,8 @@ def test_a_copied_tokenizer_keeps_its_bytes_and_ids(folder, tmp_path):
     assert saved["tokenizer_class"] == "TokenizersBackend"
     files = tokenizer_lib.from_folder(tmp_path / "base", PROMPT, 2048)
     again = loaded(write(tmp_path / "again", files))
-    for name in ("tokenizer.json",):
-        assert files[name] == (tmp_path / "base" / name).read_bytes()
+    bytes_ = (tmp_path / "base/tokenizer.json").read_bytes()
+    assert files["tokenizer.json"] == bytes_
     for text in ADVERSARIAL:
         assert again(text)["input_ids"] == base(text)["input_ids"]
     assert again.pad_token_id == base.eos_token_id

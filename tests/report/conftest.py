@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 
 from xinst_jax import shards
+from xinst_jax.data.prompts import LABELS
 from xinst_jax.languages import BUILT_IN, Language
 from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline import assemble, quality
 
 HOSTILE = "<script>alert('planted')</script> & \"quoted\" $x^2$"
 TEXTS = {
@@ -83,6 +85,18 @@ _MODEL = {
     "head_dim": 25,
     "tie_embeddings": True,
 }
+
+
+_LEVELS = [
+    {
+        "lang": code,
+        "label": label,
+        "corruption": ("wrong_language", "cut_response", "none")[level],
+    }
+    for code in TEXTS
+    for level, label in enumerate(LABELS)
+    for _ in range(10)
+]
 
 
 def _table(directory, rows):
@@ -167,12 +181,27 @@ def _ratings(path, random):
                 for number in range(DOCUMENTS)
             ],
         )
+    measured = quality.measure(random.dirichlet([1, 1, 1], 90), _LEVELS)
+    (path / "rater_quality.json").write_text(json.dumps(measured))
     dropped = {"low_score": DOCUMENTS - KEPT}
     return {code: Counts(DOCUMENTS, KEPT, dropped) for code in TEXTS}
 
 
 def _diverse(path, random):
     for code in TEXTS:
+        places = random.normal(size=(KEPT, 2)).astype(np.float32)
+        points = [{"id": str(n), "x": x, "y": y} for n, (x, y) in enumerate(places)]
+        clusters = [
+            {
+                "size": KEPT // 4,
+                "selected": DRAWN // 4,
+                "nearest_instruction": _instruction(cluster),
+            }
+            for cluster in range(4)
+        ]
+        for name, rows in (("map", points), ("clusters", clusters)):
+            table = pa.Table.from_pylist(rows)
+            shards.write_table(path / name / f"{code}.parquet", table)
         _table(
             path / code,
             [
@@ -203,6 +232,10 @@ def _dataset(path, random):
                 for number in range(DRAWN)
             ],
         )
+    rows = {code: shards.read_rows(path / code) for code in TEXTS}
+    compared = {code: [["Write a poem."] * DRAWN] * 5 for code in TEXTS}
+    figures = assemble.statistics(rows, compared)
+    (path / "statistics.json").write_text(json.dumps(figures))
     return {code: Counts(DRAWN, DRAWN) for code in TEXTS}
 
 

@@ -173,7 +173,7 @@ def test_a_loss_that_is_not_a_number_stops_before_it_is_saved(tmp_path):
 def test_a_disk_too_small_is_found_before_anything_is_made(tmp_path, monkeypatch):
     almost_full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: almost_full)
-    with pytest.raises(UserError, match=r"0\.0 GB free"):
+    with pytest.raises(UserError, match=r"0\.0 MB free"):
         run(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

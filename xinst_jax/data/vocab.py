@@ -5,6 +5,7 @@ or none, before a text. Text is only ever text: a special token's name in it is 
 in ordinary pieces.
 """
 
+import contextlib
 import functools
 import itertools
 import json
@@ -23,6 +24,10 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from xinst_jax import shards
 from xinst_jax.config import TokenizerConfig
 from xinst_jax.errors import UserError
+
+# TensorFlow only prepares data; it would take a GPU's whole memory from JAX.
+with contextlib.suppress(RuntimeError):
+    tf.config.set_visible_devices([], "GPU")
 
 _TOKENIZER_JSON = "tokenizer.json"
 _SENTENCEPIECE = "tokenizer.model"

@@ -1,6 +1,7 @@
 """A model's folder in Hugging Face's format, read into sharded arrays and written."""
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import json
@@ -23,7 +24,7 @@ from xinst_jax.hf import config as config_lib
 from xinst_jax.hf import mapping, safetensors
 from xinst_jax.hf.config import SpecialIds
 from xinst_jax.hf.mapping import LLAMA, Row
-from xinst_jax.hf.tokenizer import TOKENIZER
+from xinst_jax.hf.tokenizer import TOKENIZER, padding_id
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder as decoder_lib
 from xinst_jax.models.decoder import Params
@@ -135,7 +136,7 @@ def export_folder(
       dtype: of the written weights, 'bfloat16' (rounded to nearest even) or 'float32'.
       vocab_size: rows of the written embedding: the tokenizer's size, or the base
         model's; further rows, which are padding, are left out.
-      special: the special ids.
+      special: the special ids; without one for padding, the tokenizer's is taken.
       tokenizer: contents of the tokenizer's files, by name.
       card: contents of README.md.
       shard_bytes: largest weights file, in bytes.
@@ -144,6 +145,8 @@ def export_folder(
     Raises:
       UserError: the tokenizer does not fit, a weight is not finite, the disk is full.
     """
+    if special.pad is None:
+        special = dataclasses.replace(special, pad=padding_id(tokenizer))
     _check_tokenizer(tokenizer, vocab_size, special)
     leaves = mapping.leaves(params)
     placed = _placed(leaves)

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -130,9 +131,18 @@ def write_file(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes one safetensors file; equal tensors give equal bytes.
 
     The header says `format: pt`, which older transformers ask for.
+
+    Raises:
+      OSError: it cannot be written; `errno` says why.
     """
     whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    safetensors.numpy.save_file(whole, path, metadata={"format": "pt"})
+    try:
+        safetensors.numpy.save_file(whole, path, metadata={"format": "pt"})
+    except safetensors.SafetensorError as error:
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), str(error), str(path)) from error
+        raise
+    path.chmod(0o644)
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

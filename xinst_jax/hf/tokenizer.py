@@ -172,6 +172,19 @@ def chat_template(prompt: str, separator: str) -> str:
     )
 
 
+def padding_id(files: Mapping[str, bytes]) -> int | None:
+    """The id of the padding token that tokenizer files name, if they name one.
+
+    Args:
+      files: contents of `tokenizer.json` and `tokenizer_config.json`, by name.
+    """
+    token = json.loads(files[TOKENIZER_CONFIG]).get("pad_token")
+    if isinstance(token, dict):
+        token = token["content"]
+    tokenizer = tokenizers.Tokenizer.from_str(files[TOKENIZER].decode())
+    return tokenizer.token_to_id(token) if token else None
+
+
 def _check_kind(
     proto: sentencepiece_model_pb2.ModelProto,
     name: str,

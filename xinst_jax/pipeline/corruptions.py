@@ -155,7 +155,7 @@ class Pool:
         members = self._within(index, same_language)
         start = int(np.searchsorted(members, index)) - self._BLOCK // 2
         block = members[max(0, start) : max(0, start) + self._BLOCK]
-        cosines = self.features_pe[block] @ self.features_pe[index]
+        cosines = self._of(block) @ self.features_pe[index]
         cosines[(block == index) | (cosines >= self.nearness.same)] = -1
         nearest = np.argsort(-cosines, kind="stable")[: self._NEAREST]
         return [int(block[n]) for n in nearest if cosines[n] >= self.nearness.related]
@@ -167,6 +167,12 @@ class Pool:
             split = (line.strip() for text in texts for line in text.splitlines())
             self._lines[lang] = [line for line in split if line]
         return self._lines[lang]
+
+    def _of(self, block: np.ndarray) -> np.ndarray:
+        """The features of ascending pair numbers, without a copy if they are a run."""
+        if len(block) and block[-1] - block[0] + 1 == len(block):
+            return self.features_pe[block[0] : block[-1] + 1]
+        return self.features_pe[block]
 
     def _within(self, index: int, same_language: bool) -> np.ndarray:
         groups = self._members if same_language else self._others

@@ -155,9 +155,9 @@ def near_duplicates(
 ) -> np.ndarray:
     """Which vectors lie too near to a better-scored one that stays.
 
-    Example: three vectors in a row with cosines 0.96 between neighbours and 0.85 between
-    the outer two, threshold 0.95. If the middle one scores best, both others go; if it
-    scores worst, it alone goes.
+    Example: three vectors in a row with cosines 0.96 between neighbours and 0.85
+    between the outer two, threshold 0.95. If the middle one scores best, both others
+    go; if it scores worst, it alone goes.
 
     Args:
       vectors_me: unit vectors of a cluster.
@@ -165,12 +165,14 @@ def near_duplicates(
       threshold: cosine from which two are the same.
     """
     order_m = np.argsort(-score_m, kind="stable")
+    ordered_me = vectors_me[order_m]
+    goes_m = np.zeros(len(score_m), bool)
+    for place in range(len(order_m)):
+        if not goes_m[place]:
+            worse_me = ordered_me[place + 1 :]
+            goes_m[place + 1 :] |= worse_me @ ordered_me[place] >= threshold
     duplicate_m = np.zeros(len(score_m), bool)
-    for row in order_m:
-        if not duplicate_m[row]:
-            near_m = vectors_me @ vectors_me[row] >= threshold
-            near_m[row] = False
-            duplicate_m |= near_m
+    duplicate_m[order_m] = goes_m
     return duplicate_m
 
 
@@ -182,7 +184,7 @@ def priority(seed: str, name: str, score: float) -> float:
     1903.06059, section 2.3).
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    uniform = (int.from_bytes(digest[:8], "big") / 2 + 0.5) / 2**63
+    uniform = ((int.from_bytes(digest[:8], "big") >> 12) + 0.5) / 2**52
     return math.log(max(score, _LOWEST_SCORE)) - math.log(-math.log(uniform))
 
 

@@ -67,6 +67,26 @@ class Curve:
     tokens_per_second: float | None
 
 
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+    """The clusters of a language's instructions.
+
+    Attributes:
+      points_n2: where the instructions that are shown lie in the plane.
+      cluster_n: the cluster of each, 0 the largest.
+      selected_n: whether each was drawn.
+      rows: how many instructions there are in all.
+      summary: by cluster, its size, how many of it were selected, and the instruction
+        nearest to its centre (nearest_instruction).
+    """
+
+    points_n2: np.ndarray
+    cluster_n: np.ndarray
+    selected_n: np.ndarray
+    rows: int
+    summary: list[dict[str, Any]]
+
+
 def spread(count: int, wanted: int) -> list[int]:
     """`wanted` of the numbers below `count`, evenly apart, from the middle out.
 
@@ -122,19 +142,47 @@ def scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """All of a round's scores, and whether each pair was kept; two arrays (rows,)."""
     directory = workdir / "ratings" / f"round-{number}" / language
-    if not _made(directory):
+    if not shards.complete(directory):
         return np.zeros(0, np.float32), np.zeros(0, bool)
     table = shards.read_table(directory, ["score", "kept"])
     return table["score"].to_numpy(), table["kept"].to_numpy()
 
 
-def kept_instructions(
-    workdir: pathlib.Path, number: int, language: str, limit: int
-) -> list[str]:
-    """Instructions of the pairs that a round kept."""
-    directory = workdir / "ratings" / f"round-{number}" / language
-    table = sample(directory, ["instruction", "kept"], limit)
-    return [row["instruction"] for row in table.to_pylist() if row["kept"]]
+def clusters(workdir: pathlib.Path, language: str, limit: int) -> Clusters | None:
+    """Where instructions lie, and what their clusters are; None if not made yet."""
+    stage = workdir / "diverse"
+    directory = stage / language
+    # The summary is what the stage writes last.
+    summary = stage / "clusters" / f"{language}.parquet"
+    if not summary.exists():
+        return None
+    rows = shards.read_table(directory, ["cluster", "selected"])
+    points = pq.read_table(stage / "map" / f"{language}.parquet", columns=["x", "y"])
+    chosen = np.array(spread(len(rows), limit), np.int64)
+    columns = ["size", "selected", "nearest_instruction"]
+    return Clusters(
+        points_n2=np.stack([points[axis].to_numpy() for axis in "xy"], 1)[chosen],
+        cluster_n=rows["cluster"].to_numpy()[chosen],
+        selected_n=rows["selected"].to_numpy()[chosen],
+        rows=len(rows),
+        summary=pq.read_table(summary, columns=columns).to_pylist(),
+    )
+
+
+def statistics(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The figures of the dataset's `statistics.json`."""
+    return _json(workdir / "dataset" / "statistics.json")
+
+
+def rater_quality(
+    workdir: pathlib.Path, rounds: Sequence[int]
+) -> dict[int, dict[str, Any]]:
+    """The `rater_quality.json` of each round that measured its rater."""
+    ratings = workdir / "ratings"
+    found = {n: _json(ratings / f"round-{n}" / "rater_quality.json") for n in rounds}
+    return {
+        n: quality for n, quality in found.items() if quality and quality["all"]["n"]
+    }
 
 
 def answers(workdir: pathlib.Path, language: str, count: int) -> list[dict[str, Any]]:
@@ -170,7 +218,7 @@ def rejections(
             found += [_rejected_row(stage, reason, row, chars) for row in rows]
     rated = [name for name in stages if name.startswith("ratings/")]
     for stage in rated[::-1]:
-        if _made(workdir / stage / language):
+        if shards.complete(workdir / stage / language):
             return found + _rated_down(workdir, stage, language, each, chars)
     return found
 
@@ -299,18 +347,10 @@ def _whole(directory: pathlib.Path) -> pa.Table | None:
 
 
 def _some_shards(directory: pathlib.Path) -> list[pathlib.Path]:
-    if not _made(directory):
+    if not shards.complete(directory):
         return []
     paths = shards.shard_paths(directory)
     return [paths[number] for number in spread(len(paths), MAX_SHARDS)]
-
-
-def _made(directory: pathlib.Path) -> bool:
-    """Whether a directory holds all its shards; a half-made stage's may not."""
-    try:
-        return bool(shards.shard_paths(directory))
-    except shards.UserError:
-        return False
 
 
 def _json(path: pathlib.Path) -> dict[str, Any] | None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xinst_jax.languages import Language
-from xinst_jax.report import collect, counts, panels, variety
+from xinst_jax.report import collect, counts, panels
 
 REJECTIONS = 2
 """Examples shown of each reason."""
 
 _SAMPLES = 20
+_CLUSTERS = 8
 _ANSWERS = 3
 _RESPONSE_CHARS = 1000
 _REJECTED_CHARS = 320
@@ -26,7 +27,8 @@ class LanguagePage:
       language: the language.
       way: the steps its rows went, with widths of bars in percent.
       panels: its pictures.
-      variety: how varied its instructions are; None before there is a dataset.
+      clusters: its largest clusters: size, selected, nearest_instruction.
+      rows: pairs of the dataset; None before there is one.
       samples: pairs to read.
       samples_cut: whether any response of them is cut.
       answers: answers of the tuned model.
@@ -37,7 +39,8 @@ class LanguagePage:
     language: Language
     way: list[dict[str, Any]]
     panels: list[panels.Panel]
-    variety: variety.Variety | None
+    clusters: list[dict[str, Any]]
+    rows: int | None
     samples: list[dict[str, Any]]
     samples_cut: bool
     answers: list[dict[str, Any]]
@@ -50,6 +53,7 @@ def language_page(
     language: Language,
     stages: Sequence[counts.StageCounts],
     steps: Sequence[counts.Step],
+    figures: Mapping[str, Any] | None,
     limit: int,
 ) -> LanguagePage:
     """Gathers what there is of a language.
@@ -59,13 +63,11 @@ def language_page(
       language: the language.
       stages: all stages.
       steps: the way of the rows.
+      figures: the dataset's statistics of the language; None before there are any.
       limit: most rows that a picture is drawn from.
     """
     code = language.code
-    last = counts.rounds(workdir)[-1]
-    drawn = collect.pairs(workdir, code, limit)
-    kept = collect.kept_instructions(workdir, last, code, limit)
-    varied = variety.variety(kept, drawn["instruction"].to_pylist())
+    clusters = collect.clusters(workdir, code, limit)
     samples = collect.samples(workdir, code, _SAMPLES)
     samples_cut = any(len(sample["output"]) > _RESPONSE_CHARS for sample in samples)
     for sample in samples:
@@ -76,8 +78,9 @@ def language_page(
     return LanguagePage(
         language=language,
         way=_way(steps, code),
-        panels=panels.of_language(workdir, code, drawn, varied, limit),
-        variety=varied,
+        panels=panels.of_language(workdir, code, figures, clusters, limit),
+        clusters=clusters.summary[:_CLUSTERS] if clusters else [],
+        rows=figures["rows"] if figures else None,
         samples=samples,
         samples_cut=samples_cut,
         answers=answers,

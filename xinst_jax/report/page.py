@@ -1,16 +1,16 @@
 """The report: one HTML page that needs nothing but itself."""
 
-import collections
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from xinst_jax import __version__, manifest, shards
 from xinst_jax.languages import Language
-from xinst_jax.report import collect, counts, panels, table
-from xinst_jax.report.language_page import REJECTIONS, LanguagePage, language_page
+from xinst_jax.report import collect, counts, panels, rater, table
+from xinst_jax.report.language_page import REJECTIONS, language_page
 
 LIMIT = 1000
 """Rows of a language that a picture is drawn from at most, taken evenly."""
@@ -48,6 +48,7 @@ def _template() -> jinja2.Template:
     environment.filters["words"] = counts.words
     environment.filters["reasons"] = lambda rows: table.dropped_words(rows, _REASONS)
     environment.filters["notes"] = _notes_words
+    environment.filters["cut"] = collect.cut
     environment.filters["number"] = lambda count: f"{count:,}"
     environment.filters["percent"] = lambda share: f"{share:.0%}"
     return environment.get_template("report.html.jinja")
@@ -59,10 +60,19 @@ def _content(
     """Everything that the template names."""
     stages = counts.stage_counts(workdir, counts.stage_names(workdir))
     steps = counts.flow(stages, list(languages))
+    statistics = collect.statistics(workdir)
     pages = [
-        language_page(workdir, language, stages, steps, LIMIT)
-        for language in languages.values()
+        language_page(
+            workdir,
+            language,
+            stages,
+            steps,
+            statistics["languages"].get(code) if statistics else None,
+            LIMIT,
+        )
+        for code, language in languages.items()
     ]
+    raters = collect.rater_quality(workdir, counts.rounds(workdir))
     names = {code: language.name for code, language in languages.items()}
     return {
         "run_name": run_name,
@@ -77,9 +87,14 @@ def _content(
         "stages": stages,
         "overall_notes": counts.notes(stages, "all"),
         "training": panels.training(workdir),
-        "quality": [],
+        "quality": rater.tables(raters, names),
+        "confusions": rater.confusions(raters),
         "scores": panels.scores(workdir, list(languages)),
-        "verbs_panel": panels.verb_nouns(_merged(pages)),
+        "verbs_panel": panels.verb_nouns(
+            statistics["all"] if statistics else None,
+            "the dataset's instructions in all languages",
+        ),
+        "variety": _variety(statistics, names),
         "evaluation": collect.evaluation(workdir),
         "model_words": _model_words(workdir),
         "pages": pages,
@@ -126,12 +141,25 @@ def _time(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _merged(pages: Sequence[LanguagePage]) -> Mapping[tuple[str, str], int]:
-    """Instructions by (verb, noun), over all languages."""
-    merged: collections.Counter[tuple[str, str]] = collections.Counter()
-    for page in pages:
-        merged.update(page.variety.counts if page.variety else {})
-    return merged
+def _variety(
+    statistics: Mapping[str, Any] | None, names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Distinct verb-noun pairs by language, drawn from the clusters and by chance."""
+    if statistics is None:
+        return []
+    parts = {"All": statistics["all"]}
+    for code, figures in statistics["languages"].items():
+        parts[names.get(code, code)] = figures
+    return [
+        {
+            "name": name,
+            "rows": figures["rows"],
+            "drawn": figures["distinct_verb_nouns"],
+            "by_chance": float(np.mean(figures["random_distinct_verb_nouns"])),
+        }
+        for name, figures in parts.items()
+        if figures["rows"]
+    ]
 
 
 def _model_words(workdir: pathlib.Path) -> str:

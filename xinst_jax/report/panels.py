@@ -3,14 +3,16 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import markupsafe
 import numpy as np
 import pyarrow as pa
 
-from xinst_jax.pipeline import verbs
 from xinst_jax.report import collect, counts, pictures
-from xinst_jax.report.variety import Variety
+
+
+NOT_MADE, NO_ROWS = "not made yet", "no row to show"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,15 +21,17 @@ class Panel:
 
     Attributes:
       title: what is shown.
-      picture: the SVG; None where its stage is not made yet.
+      picture: the SVG; None where there is none.
       caption: what can be read off it, in words.
       kind: its class on the page.
+      missing: why there is no picture.
     """
 
     title: str
     picture: markupsafe.Markup | None = None
     caption: str = ""
     kind: str = ""
+    missing: str = NOT_MADE
 
 
 def flow(steps: Sequence[counts.Step], names: Mapping[str, str]) -> Panel:
@@ -78,8 +82,8 @@ def scores(workdir: pathlib.Path, languages: Sequence[str]) -> list[Panel]:
 def of_language(
     workdir: pathlib.Path,
     code: str,
-    drawn: pa.Table,
-    varied: Variety | None,
+    figures: Mapping[str, Any] | None,
+    clusters: collect.Clusters | None,
     limit: int,
 ) -> list[Panel]:
     """The four pictures of a language.
@@ -87,31 +91,34 @@ def of_language(
     Args:
       workdir: the run's directory.
       code: language code.
-      drawn: columns instruction and output of its pairs in the dataset.
-      varied: how varied their instructions are.
-      limit: most points of the map.
+      figures: the dataset's statistics of the language; None before there are any.
+      clusters: the clusters of its instructions; likewise.
+      limit: most pairs whose lengths are drawn.
     """
     last = counts.rounds(workdir)[-1]
     return [
         _scores(f"Scores of round {last}", *collect.scores(workdir, last, code)),
-        _lengths(drawn),
-        _clusters(workdir, code, limit),
-        _verbs(varied),
+        _lengths(collect.pairs(workdir, code, limit), figures),
+        _clusters(clusters),
+        verb_nouns(figures, "the dataset's instructions"),
     ]
 
 
-def verb_nouns(pairs: Mapping[tuple[str, str], int]) -> Panel:
-    """Verbs and nouns of all languages."""
-    rows = verbs.top_verbs(pairs)
-    if not rows:
-        return Panel("Verbs and nouns")
+def verb_nouns(figures: Mapping[str, Any] | None, what: str) -> Panel:
+    """Verbs and nouns, from the dataset's statistics of a language or of all."""
+    if figures is None or not figures["top_verbs"]:
+        missing = NOT_MADE if figures is None else NO_ROWS
+        return Panel("Verbs and nouns", missing=missing)
     caption = (
-        "Verbs of the dataset's instructions (inner ring) and the nouns that go with "
-        "them (outer ring): the sixteen commonest verbs, four nouns each, over all "
-        "languages."
+        f"Verbs of {what} (inner ring) and the nouns that go with them (outer ring): "
+        "the sixteen commonest verbs, four nouns each. "
+        f"{figures['verb_noun_rows']:,} of {figures['rows']:,} instructions have both."
     )
-    svg = _markup(pictures.verb_nouns(rows))
-    return Panel("Verbs and nouns", svg, caption, "ring")
+    rows = [
+        (row["verb"], row["count"], list(row["nouns"].items()))
+        for row in figures["top_verbs"]
+    ]
+    return Panel("Verbs and nouns", _markup(pictures.verb_nouns(rows)), caption, "ring")
 
 
 def _loss_words(curve: collect.Curve) -> str:
@@ -137,35 +144,37 @@ def _scores(title: str, scores_n: np.ndarray, kept_n: np.ndarray) -> Panel:
     return Panel(title, svg, caption)
 
 
-def _lengths(drawn: pa.Table) -> Panel:
-    if not len(drawn):
-        return Panel("Lengths")
+def _lengths(drawn: pa.Table, figures: Mapping[str, Any] | None) -> Panel:
+    if not len(drawn) or figures is None:
+        return Panel("Lengths", missing=NOT_MADE if figures is None else NO_ROWS)
     instructions_n, responses_n = (
         np.array([len(text) for text in drawn[name].to_pylist()])
         for name in ("instruction", "output")
     )
-    caption = (
-        f"Lengths of {len(drawn):,} pairs: {instructions_n.mean():,.0f} characters in "
-        f"an instruction on average, {responses_n.mean():,.0f} in a response."
-    )
+    means = (figures[name] for name in ("instruction_chars", "output_chars"))
+    words = " and ".join(f"{mean['mean']:,.0f} ± {mean['sd']:,.0f}" for mean in means)
+    caption = f"Lengths: {words} characters (mean ± standard deviation)."
+    if len(drawn) < figures["rows"]:
+        caption += f" Drawn from {len(drawn):,} of {figures['rows']:,} pairs."
     svg = _markup(pictures.lengths(instructions_n, responses_n))
     return Panel("Lengths", svg, caption)
 
 
-def _clusters(workdir: pathlib.Path, code: str, limit: int) -> Panel:
-    return Panel("Map of the instructions")
-
-
-def _verbs(varied: Variety | None) -> Panel:
-    if varied is None or not varied.counts:
-        return Panel("Verbs and nouns")
+def _clusters(clusters: collect.Clusters | None) -> Panel:
+    title = "Map of the instructions"
+    if clusters is None or not clusters.rows:
+        return Panel(title, missing=NOT_MADE if clusters is None else NO_ROWS)
+    shown = len(clusters.points_n2)
+    part = f"{shown:,} of {clusters.rows:,}" if shown < clusters.rows else f"{shown:,}"
     caption = (
-        f"What the dataset's instructions ask for: {varied.distinct_after:,} distinct "
-        f"verb-noun pairs in {varied.after:,} of them, against "
-        f"{varied.distinct_random:,.1f} in as many kept ones drawn by chance."
+        f"Map of {part} kept instructions along the two axes in which their meanings "
+        "differ most, coloured by cluster (colours recur); those that were drawn are "
+        "ringed."
     )
-    svg = _markup(pictures.verb_nouns(verbs.top_verbs(varied.counts)))
-    return Panel("Verbs and nouns", svg, caption, "ring")
+    svg = pictures.cluster_map(
+        clusters.points_n2, clusters.cluster_n, clusters.selected_n
+    )
+    return Panel(title, _markup(svg), caption)
 
 
 def _markup(svg: str) -> markupsafe.Markup:

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
@@ -193,9 +194,9 @@ def cluster_map(
         x_n, y_n = points_n2.T
         drawn = (x_n[selected_n], y_n[selected_n])
         axes.scatter(
-            drawn[0], drawn[1], s=46, facecolors="none", edgecolors=_INK, linewidths=0.8
+            drawn[0], drawn[1], s=62, facecolors="none", edgecolors=_INK, linewidths=0.8
         )
-        axes.scatter(x_n, y_n, s=11, c=hues, linewidths=0)
+        axes.scatter(x_n, y_n, s=17, c=hues, linewidths=0)
         axes.margins(0.06)
     return svg.getvalue()
 
@@ -323,7 +324,10 @@ def _figure(
         figure = Figure(figsize=(width, height))
         yield figure, out
         raw = io.StringIO()
-        figure.savefig(raw, format="svg", metadata={"Date": None})
+        with warnings.catch_warnings():
+            # The font only measures words; the page's fonts draw them.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(raw, format="svg", metadata={"Date": None})
     out.write(_for_page(raw.getvalue(), title))
 
 

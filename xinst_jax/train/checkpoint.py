@@ -18,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from xinst_jax import distributed
 from xinst_jax.errors import UserError
 from xinst_jax.models.decoder import Params
 from xinst_jax.train.state import TrainState
@@ -36,11 +37,13 @@ class Checkpoints:
           keep: how many of the newest are kept.
         """
         self.directory = directory
+        _remove_unfinished(directory)
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(_orbax_is_silent())
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
             directory.absolute(),
             preservation_policy=policies.LatestN(keep),
-            cleanup_tmp_directories=True,
         )
 
     def latest(self) -> int | None:
@@ -79,7 +82,7 @@ class Checkpoints:
         Raises:
           UserError: the disk was full.
         """
-        with _errors(self.directory):
+        with self._open, _errors(self.directory):
             self._checkpointer.close()
 
     def __enter__(self) -> "Checkpoints":
@@ -99,8 +102,9 @@ def save_params(directory: pathlib.Path, params: Params) -> None:
     Raises:
       UserError: the disk is full.
     """
+    _remove_unfinished(directory)
     path = directory.absolute() / "0"
-    with _errors(directory):
+    with _orbax_is_silent(), _errors(directory):
         ocp.save_checkpointables(path, {_PARAMS: params}, overwrite=True)
 
 
@@ -141,8 +145,8 @@ def check_space(directory: pathlib.Path, state: TrainState, copies: int) -> None
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(
-            f"{directory} needs {needed / 1e9:.1f} GB for checkpoints of "
-            f"{each / 1e9:.1f} GB each, and the disk has {free / 1e9:.1f} GB free. "
+            f"{directory} needs {needed / 1e6:,.1f} MB for checkpoints of "
+            f"{each / 1e6:,.1f} MB each, and the disk has {free / 1e6:,.1f} MB free. "
             "Free some space, or put --workdir on another disk."
         )
 
@@ -161,6 +165,13 @@ def params_digest(params: Params) -> str:
             value = multihost_utils.process_allgather(leaf, tiled=True)
         digest.update(np.ascontiguousarray(value).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _remove_unfinished(directory: pathlib.Path) -> None:
+    """Frees the space of what a killed save left; Orbax would, but at its leisure."""
+    if distributed.is_primary():
+        for path in directory.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(path)
 
 
 def _optimizer_item(state: TrainState) -> dict[str, Any]:
@@ -204,24 +215,27 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 @contextlib.contextmanager
-def _errors(directory: pathlib.Path) -> Iterator[None]:
-    """Says plainly that the disk is full.
-
-    Orbax's threads log every error with long traces before it is raised again here, so
-    meanwhile its log is silent.
-    """
+def _orbax_is_silent() -> Iterator[None]:
+    """Turns Orbax's log off: a thousand lines on an error that is raised anyway."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
         yield
-    except (OSError, ValueError) as error:
-        if "No space left" in str(error) or "quota exceeded" in str(error):
-            raise UserError(
-                f"No space left on the disk while saving a checkpoint in {directory}. "
-                "Those finished before are intact: free some space and run the same "
-                "command again."
-            ) from error
-        raise
     finally:
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _errors(directory: pathlib.Path) -> Iterator[None]:
+    """Says plainly that the disk is full."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if "No space left" not in str(error) and "quota exceeded" not in str(error):
+            raise
+        raise UserError(
+            f"No space left on the disk while saving a checkpoint in {directory}. "
+            "Those finished before are intact: free some space and run the same "
+            "command again."
+        ) from error

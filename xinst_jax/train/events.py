@@ -28,7 +28,7 @@ class EventFile:
         """
         directory.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.xinst_jax"
-        self._file = (directory / name).open("wb")
+        self._file = (directory / name).open("wb", buffering=0)
         self._write(0, _field(3, _BYTES, b"brain.Event:2"))
         start = _field(1, _VARINT, _SESSION_START)
         self._write(first_step, _field(7, _BYTES, start))
@@ -50,9 +50,8 @@ class EventFile:
     def _write(self, step: int, content: bytes) -> None:
         event = _field(1, _DOUBLE, time.time()) + _field(2, _VARINT, step) + content
         length = struct.pack("<Q", len(event))
-        for part in (length, event):
-            self._file.write(part + struct.pack("<I", _masked(crc32c(part))))
-        self._file.flush()
+        parts = (part + _checksum(part) for part in (length, event))
+        self._file.write(b"".join(parts))
 
 
 def _field(number: int, kind: int, value: float | bytes) -> bytes:
@@ -73,8 +72,10 @@ def _varint(value: int) -> bytes:
     return bytes([*groups, value])
 
 
-def _masked(crc: int) -> int:
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+def _checksum(data: bytes) -> bytes:
+    """A TFRecord's masked checksum (tensorflow/core/lib/hash/crc32c.h)."""
+    crc = crc32c(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def crc32c(data: bytes) -> int:

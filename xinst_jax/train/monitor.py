@@ -10,6 +10,7 @@ import jax
 
 from xinst_jax import distributed, shards
 from xinst_jax.config import ModelConfig, TrainConfig
+from xinst_jax.errors import UserError
 from xinst_jax.train.events import EventFile
 
 PEAK_FLOPS = {
@@ -72,7 +73,8 @@ class Monitor:
         if self._primary:
             content = "".join(json.dumps(line) + "\n" for line in self.lines)
             shards.write_bytes(path, content.encode())
-            self._file = path.open("a", encoding="utf-8")
+            # Unbuffered: a line is out once written, and closing cannot fail.
+            self._file = path.open("ab", buffering=0)
             self._events = EventFile(directory / "tensorboard", step + 1)
 
     @contextlib.contextmanager
@@ -126,11 +128,17 @@ class Monitor:
     def _write(self, step: int, group: str, values: dict[str, float]) -> None:
         line = {"step": step, **values}
         self.lines.append(line)
-        if self._primary:
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+        if not self._primary:
+            return
+        try:
+            self._file.write((json.dumps(line) + "\n").encode())
             tags = {f"{group}/{name}": value for name, value in values.items()}
             self._events.scalars(step, tags)
+        except OSError as error:
+            raise UserError(
+                f"{self._file.name} cannot be written: {error}. The checkpoints are "
+                "intact: mend that and run the same command again."
+            ) from error
 
 
 def _lines_until(path: pathlib.Path, step: int) -> list[dict[str, float]]:

@@ -1,0 +1,367 @@
+"""The tasks hold what their names say, draw as they are told, and repeat exactly."""
+
+import collections
+import itertools
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import seqio
+
+from xinst_jax import shards
+from xinst_jax.config import TokenizerConfig
+from xinst_jax.data import prompts, tasks, vocab
+from xinst_jax.data.examples import example
+from xinst_jax.data.row_source import Part, RowSource
+from xinst_jax.errors import UserError
+from xinst_jax.languages import BUILT_IN
+
+SIZES = {"fi": 40, "sw": 8}
+LENGTH = 96
+
+
+def text(code, index, words=12):
+    rng = np.random.default_rng([ord(code[0]), index])
+    letters = "aeioukmstl" if code == "fi" else "aeiuwnzkby"
+    return " ".join("".join(rng.choice(list(letters), 5)) for _ in range(words))
+
+
+def pair_rows(code, labels=False):
+    rows = []
+    for index in range(SIZES[code]):
+        row = {
+            "id": f"{code}-{index}",
+            "lang": code,
+            "instruction": f"Ask {code} {index}.",
+            "output": text(code, index),
+            "split": "held_out" if index % 8 == 7 else "train",
+        }
+        rows.append(row | ({"label": prompts.LABELS[index % 3]} if labels else {}))
+    return rows
+
+
+def schema_of(rows):
+    return pa.Table.from_pylist(rows[:1]).schema
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Directories as the stages write them, two languages, several shards."""
+    home = tmp_path_factory.mktemp("run")
+    labelled = []
+    for code in SIZES:
+        rows = pair_rows(code)
+        shards.write_shards(home / "pairs" / code, rows, schema_of(rows), 7)
+        labelled += pair_rows(code, labels=True)
+        documents = [
+            {"id": f"{code}-{i // 2}#{i % 2}", "lang": code, "text": text(code, i, 60)}
+            for i in range(SIZES[code])
+        ]
+        corpus = home / "corpus" / code
+        shards.write_shards(corpus, documents, schema_of(documents), 7)
+        dataset = [
+            {
+                "id": f"web-{code}-{i}",
+                "lang": code,
+                "instruction": f"Web {i}.",
+                "output": text(code, 1000 + i),
+                "score": i / SIZES[code],
+                "weight": float(i % 4),
+            }
+            for i in range(SIZES[code])
+        ]
+        shards.write_shards(home / "dataset" / code, dataset, schema_of(dataset), 7)
+    shards.write_shards(home / "levels", labelled, schema_of(labelled), 11)
+    return home
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    path = tmp_path_factory.mktemp("vocab") / "tokenizer.model"
+    texts = [text(code, i) for code in SIZES for i in range(60)]
+    prompt_texts = [prompts.rate("a", "b"), prompts.answer("a", "Finnish", True)]
+    vocab.train_sentencepiece(
+        [*texts, *prompt_texts * 20], path, TokenizerConfig(vocab_size=600)
+    )
+    return vocab.load_vocabulary(path)
+
+
+@pytest.fixture
+def settings():
+    return {"length": LENGTH, "temperature": 1.0}
+
+
+def decoded(vocabulary, pairs):
+    return [(vocabulary.decode(p), vocabulary.decode(r)) for p, r in pairs]
+
+
+def test_reverse_asks_for_the_instruction_of_a_response(home, vocabulary):
+    tasks.register_reverse(
+        home / "pairs", list(SIZES), vocabulary, length=512, temperature=1.0
+    )
+    found = decoded(
+        vocabulary, tasks.examples(tasks.REVERSE, "validation", passes=1.0, seed=0)
+    )
+    expected = [
+        (prompts.reverse(row["output"]), row["instruction"])
+        for code in SIZES
+        for row in pair_rows(code)
+        if row["split"] == "held_out"
+    ]
+    assert found == expected
+
+
+def test_rate_reads_a_directory_without_languages_and_answers_labels(home, vocabulary):
+    tasks.register_rate(
+        home / "levels", list(SIZES), vocabulary, length=512, temperature=1.0
+    )
+    found = decoded(vocabulary, tasks.examples(tasks.RATE, "train", passes=1.0, seed=0))
+    rows = [row for code in SIZES for row in pair_rows(code, labels=True)]
+    expected = {
+        (prompts.rate(row["instruction"], row["output"]), row["label"])
+        for row in rows
+        if row["split"] == "train"
+    }
+    assert set(found) <= expected and {label for _, label in found} == set(
+        prompts.LABELS
+    )
+
+
+def test_sft_asks_for_the_language_and_for_the_style_of_seed_pairs(home, vocabulary):
+    languages = {code: BUILT_IN[code] for code in SIZES}
+    tasks.register_sft(
+        home / "dataset",
+        home / "pairs",
+        languages,
+        vocabulary,
+        length=512,
+        temperature=1.0,
+    )
+    drawn = decoded(vocabulary, tasks.examples(tasks.SFT, "train", passes=3.0, seed=0))
+    styles = collections.Counter()
+    for prompt, response in drawn:
+        code = "fi" if "Finnish" in prompt else "sw"
+        seed_style = prompt.count("Ask ") == 1
+        instruction = prompt.split("### Instruction:\n")[1].split(" Answer in")[0]
+        name = languages[code].name
+        assert prompt == prompts.answer(instruction, name, seed_style)
+        number = int(instruction.rstrip(".").split()[-1])
+        assert response == text(code, number + (0 if seed_style else 1000))
+        styles[seed_style] += 1
+    assert min(styles.values()) > 50
+    held_out = decoded(
+        vocabulary, tasks.examples(tasks.SFT, "validation", passes=1.0, seed=0)
+    )
+    assert len(held_out) == 6 and all("style of an AI" in p for p, _ in held_out)
+
+
+def test_rows_below_the_score_are_left_out(home, vocabulary):
+    languages = {code: BUILT_IN[code] for code in SIZES}
+    for least, expected in ((None, 48), (0.5, 24)):
+        tasks.register_sft(
+            home / "dataset",
+            home / "pairs",
+            languages,
+            vocabulary,
+            length=512,
+            temperature=1.0,
+            min_score=least,
+        )
+        mixture = seqio.get_mixture_or_task(tasks.SFT)
+        assert mixture.num_input_examples("train") == expected + 42
+
+
+def test_rows_are_drawn_in_proportion_to_their_weight(home):
+    source = RowSource("fi", [Part(home / "dataset", weighted=True)], ["id"])
+    with seqio.utils.map_seed_manager(7):
+        dataset = tasks._drawn_by_rate(source.get_dataset(shuffle=False).repeat(300))
+    drawn = collections.Counter(
+        int(row["id"].decode().split("-")[-1]) % 4
+        for row in dataset.as_numpy_iterator()
+    )
+    assert drawn[0] == 0
+    total = sum(drawn.values())
+    assert total == pytest.approx(300 * SIZES["fi"], rel=0.03)
+    for weight in (1, 2, 3):
+        assert drawn[weight] / total == pytest.approx(weight / 6, abs=0.02)
+
+
+def test_languages_are_drawn_by_the_temperature(home, vocabulary):
+    for temperature in (1.0, 2.0):
+        tasks.register_reverse(
+            home / "pairs",
+            list(SIZES),
+            vocabulary,
+            length=512,
+            temperature=temperature,
+        )
+        drawn = decoded(
+            vocabulary, tasks.examples(tasks.REVERSE, "train", passes=20.0, seed=1)
+        )
+        assert len(drawn) == 20 * (35 + 7)
+        finnish = sum("Ask fi" in instruction for _, instruction in drawn)
+        share = 35 ** (1 / temperature) / (
+            35 ** (1 / temperature) + 7 ** (1 / temperature)
+        )
+        assert finnish / len(drawn) == pytest.approx(share, abs=0.05)
+
+
+def test_every_row_comes_once_before_any_comes_again(home, vocabulary, settings):
+    tasks.register_reverse(home / "pairs", ["fi"], vocabulary, **settings)
+    drawn = [
+        vocabulary.decode(response)
+        for _, response in tasks.examples(tasks.REVERSE, "train", passes=3.0, seed=5)
+    ]
+    epochs = [drawn[start : start + 35] for start in (0, 35, 70)]
+    assert all(len(set(epoch)) == 35 for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_examples_repeat_in_another_process(home, vocabulary, settings):
+    tasks.register_reverse(home / "pairs", list(SIZES), vocabulary, **settings)
+    here = list(tasks.examples(tasks.REVERSE, "train", passes=2.0, seed=11))
+    other = list(tasks.examples(tasks.REVERSE, "train", passes=2.0, seed=12))
+    script = f"""
+import pathlib
+from xinst_jax.data import tasks, vocab
+tasks.register_reverse(
+    pathlib.Path({str(home / "pairs")!r}), {list(SIZES)!r},
+    vocab.load_vocabulary({str(vocabulary.path)!r}), length={LENGTH}, temperature=1.0)
+print(list(tasks.examples(tasks.REVERSE, "train", passes=2.0, seed=11)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=pathlib.Path(__file__).parents[2],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == str(here)
+    assert here != other
+
+
+def test_pieces_of_a_text_predict_each_token_once(home, vocabulary, settings):
+    tasks.register_lm(home / "corpus", ["sw"], vocabulary, **settings)
+    held_out = [r for _, r in tasks.examples(tasks.LM, "validation", passes=1, seed=0)]
+    drawn = [r for _, r in tasks.examples(tasks.LM, "train", passes=1.0, seed=0)]
+    texts = [vocabulary.encode(text("sw", i, 60)) for i in range(SIZES["sw"])]
+    expected = collections.Counter()
+    for ids in texts:
+        for start in range(0, len(ids), LENGTH):
+            expected[tuple(ids[start : start + LENGTH])] += 1
+    assert collections.Counter(map(tuple, held_out + drawn)) == expected
+    bos, eos = vocabulary.bos_id, vocabulary.eos_id
+    ends = 0
+    for piece in held_out + drawn:
+        made = example([], piece, bos, eos, LENGTH)
+        targets = made.targets_t[made.loss_weights_t > 0].tolist()
+        assert targets in (piece, [*piece, eos])
+        ends += targets[-1] == eos
+    assert ends == sum(len(ids) % LENGTH != 0 for ids in texts)
+
+
+def test_pieces_of_one_document_are_on_one_side(home, vocabulary, settings):
+    tasks.register_lm(home / "corpus", list(SIZES), vocabulary, **settings)
+    for task in seqio.get_mixture_or_task(tasks.LM).tasks:
+        source = task.source
+        sides = {}
+        for split in source.splits:
+            for row in (
+                RowSource(
+                    task.name[-2:],
+                    [Part(home / "corpus", held_out_share=0.02)],
+                    ["id"],
+                )
+                .get_dataset(split, shuffle=False)
+                .as_numpy_iterator()
+            ):
+                document = row["id"].decode().split("#")[0]
+                assert sides.setdefault(document, split) == split
+        assert set(sides.values()) == {"train", "validation"}
+
+
+def test_a_long_prompt_is_cut_inside_and_leaves_room(home, vocabulary):
+    long = text("fi", 1, 400)
+    for answer in ("Say it.", text("sw", 2, 10), text("sw", 2, 300)):
+        exchange = tasks.Exchange(long, prompts.reverse, answer)
+        prompt, response = tasks.encode_exchange(exchange, vocabulary, 256)
+        shown = vocabulary.decode(prompt)
+        inside = shown.split("### Text:\n")[1].split("\n\n### English")[0]
+        assert long.startswith(inside) and shown == prompts.reverse(inside)
+        made = example(prompt, response, 1, 2, 256)
+        supervised = int(made.loss_weights_t.sum())
+        assert supervised >= min(len(response) + 1, 128)
+        assert len(prompt) > 256 - 1 - min(len(response), 128) - 8
+
+
+def test_where_a_prompt_is_cut_does_not_tell_its_label(home, vocabulary):
+    rows = [
+        {
+            "id": f"x-{i}",
+            "lang": "fi",
+            "instruction": "Tell.",
+            "output": text("fi", 3, 400),
+            "label": label,
+            "split": "train",
+        }
+        for i, label in enumerate(prompts.LABELS)
+    ]
+    shards.write_shards(home / "long", rows, schema_of(rows), 10)
+    tasks.register_rate(home / "long", ["fi"], vocabulary, length=256, temperature=1.0)
+    found = list(tasks.examples(tasks.RATE, "train", passes=1.0, seed=0))
+    assert len(found) == 3 and len({tuple(prompt) for prompt, _ in found}) == 1
+
+
+def test_the_tasks_are_ordinary_seqio(home, vocabulary, settings):
+    for _ in range(2):
+        tasks.register_reverse(home / "pairs", list(SIZES), vocabulary, **settings)
+    lengths = {"inputs": 64, "targets": 16}
+    mixture = seqio.get_mixture_or_task("xinst_reverse")
+    dataset = mixture.get_dataset(lengths, "train", shuffle=True, seed=3, num_epochs=1)
+    for row in itertools.islice(dataset.as_numpy_iterator(), 5):
+        assert set(row) == {"inputs", "targets"}
+        assert row["inputs"].dtype == row["targets"].dtype == np.int32
+        assert len(row["inputs"]) <= 64 and row["targets"][-1] == vocabulary.eos_id
+    batches = seqio.get_dataset(
+        "xinst_reverse",
+        lengths,
+        seqio.PrefixLMFeatureConverter(pack=False, bos_id=vocabulary.bos_id),
+        "train",
+        shuffle=True,
+        seed=3,
+    )
+    row = next(batches.as_numpy_iterator())
+    assert row["decoder_input_tokens"][0] == vocabulary.bos_id
+    weights = row["decoder_loss_weights"].astype(bool)
+    assert row["decoder_target_tokens"][weights][-1] == vocabulary.eos_id
+    halves = [
+        {
+            tuple(row["targets"])
+            for row in seqio.get_mixture_or_task("xinst_reverse_fi")
+            .get_dataset(
+                split="train", shuffle=False, shard_info=seqio.ShardInfo(index, 2)
+            )
+            .as_numpy_iterator()
+        }
+        for index in range(2)
+    ]
+    assert not halves[0] & halves[1] and len(halves[0] | halves[1]) == 35
+
+
+def test_a_language_without_rows_is_left_out_and_none_at_all_is_an_error(
+    home, vocabulary, settings
+):
+    rows = [row for row in pair_rows("sw") if row["split"] == "held_out"]
+    for code in ("fi", "sw"):
+        shards.write_shards(home / "few" / code, rows, schema_of(rows), 9)
+    fi = pair_rows("fi")
+    shards.write_shards(home / "some" / "fi", fi, schema_of(fi), 9)
+    shards.write_shards(home / "some" / "sw", [], schema_of(fi), 9)
+    tasks.register_reverse(home / "some", list(SIZES), vocabulary, **settings)
+    names = [task.name for task in seqio.get_mixture_or_task(tasks.REVERSE).tasks]
+    assert names == ["xinst_reverse_fi"]
+    with pytest.raises(UserError, match="xinst_reverse has no row to train on"):
+        tasks.register_reverse(home / "few", list(SIZES), vocabulary, **settings)

@@ -1,0 +1,77 @@
+"""The table's arithmetic: axes, slices and names."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xinst_jax.errors import UserError
+from xinst_jax.hf import encoder as encoder_lib
+from xinst_jax.hf import mapping
+from xinst_jax.hf.mapping import LLAMA, Row
+
+OUT = Row("o.{layer}", "layers/out_lnhd", "d(nh)")
+
+
+def test_a_tensor_is_the_einsum_that_it_stands_for():
+    part_nhd = np.random.default_rng(0).normal(size=(2, 3, 5))
+    tensor = OUT.to_tensor(part_nhd)
+    assert tensor.shape == (5, 6)
+    context_nh = np.random.default_rng(1).normal(size=(2, 3))
+    expected_d = np.einsum("nh,nhd->d", context_nh, part_nhd)
+    np.testing.assert_allclose(tensor @ context_nh.reshape(-1), expected_d)
+
+
+@pytest.mark.parametrize("row", [*LLAMA, *encoder_lib.BERT], ids=lambda row: row.name)
+def test_every_row_goes_there_and_back_whole_and_in_pieces(row):
+    rng = np.random.default_rng(0)
+    lengths = dict(zip("dfhknvsc", (4, 6, 3, 2, 8, 10, 7, 5), strict=True))
+    shape = tuple(lengths[letter] for letter in row.leaf_axes)
+    part = rng.normal(size=shape)
+    tensor = row.to_tensor(part)
+    sizes = row.sizes((2, *shape) if row.stacked else shape)
+    assert tensor.shape == row.tensor_shape(sizes)
+    for cut in (
+        lambda n: slice(0, n),
+        lambda n: slice(n // 2, n),
+        lambda n: slice(1, 2),
+    ):
+        wanted = {letter: cut(size) for letter, size in sizes.items()}
+        expected = part[tuple(wanted[letter] for letter in row.leaf_axes)]
+        np.testing.assert_array_equal(
+            row.from_tensor(tensor.__getitem__, wanted, sizes), expected
+        )
+
+
+def test_names_of_a_stacked_leaf_count_its_blocks():
+    assert OUT.names((3, 2, 3, 5)) == ["o.0", "o.1", "o.2"]
+    assert Row("norm", "norm/scale_d", "d").names((5,)) == ["norm"]
+
+
+def test_tensors_are_written_block_by_block():
+    rows = (
+        Row("embed", "embedding/table_vd", "vd"),
+        Row("a.{layer}", "layers/a_ld", "d"),
+        Row("b.{layer}", "layers/b_ldf", "fd"),
+        Row("norm", "norm/scale_d", "d"),
+        Row("head", "head/table_vd", "vd"),
+    )
+    shapes = {
+        "embedding/table_vd": (9, 4),
+        "layers/a_ld": (2, 4),
+        "layers/b_ldf": (2, 4, 5),
+        "norm/scale_d": (4,),
+    }
+    found = {name: block for name, (_, block) in mapping.tensors(rows, shapes).items()}
+    assert found == {"embed": 0, "a.0": 0, "b.0": 0, "a.1": 1, "b.1": 1, "norm": 0}
+    assert list(found) == ["embed", "a.0", "b.0", "a.1", "b.1", "norm"]
+
+
+def test_leaves_are_named_by_their_keys():
+    tree = {"a": {"b": jnp.ones(1)}, "c": jnp.zeros(2)}
+    assert sorted(mapping.leaves(tree)) == ["a/b", "c"]
+
+
+def test_many_faults_are_counted_rather_than_listed():
+    expected = {f"t{number:02d}": (1,) for number in range(20)}
+    with pytest.raises(UserError, match=r"t07 and 12 more\. Left over: none"):
+        mapping.check(expected, {}, "folder")

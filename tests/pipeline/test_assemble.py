@@ -1,0 +1,254 @@
+"""The dataset's files: joins, bytes, figures, and that `datasets` loads the folder."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xinst_jax import languages as languages_lib
+from xinst_jax import shards
+from xinst_jax.errors import UserError
+from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline import assemble, generate, rate, verbs
+
+_LANGUAGES = languages_lib.resolve(("fi", "th", "ur"))
+_NOUNS = ["river", "lake", "forest", "island", "village", "market", "school", "bridge"]
+_DIVERSE = pa.schema(
+    [
+        ("id", pa.string()),
+        ("cluster", pa.int32()),
+        ("distance", pa.float32()),
+        ("weight", pa.float32()),
+        ("selected", pa.bool_()),
+    ]
+)
+_CORPUS = pa.schema(
+    [(name, pa.string()) for name in ("id", "lang", "text", "source", "license")]
+)
+
+
+def _text(code: str, number: int) -> str:
+    words = {"fi": "Järvi on syvä.", "th": "แม่น้ำกว้าง", "ur": "دریا گہرا ہے۔"}
+    return f'{words[code]}\n"{number}" \\ \u2028 ' * (number + 1)
+
+
+def _inputs(workdir: pathlib.Path, rows: int = 30) -> None:
+    """Of `rows` documents a language, even ones are kept and every fourth is drawn."""
+    for code in ("fi", "th", "ur"):
+        count = 0 if code == "ur" else rows
+        numbers = range(count)
+        ids = [f"{code}-{number:03d}" for number in numbers]
+        tables = {
+            "corpus": (
+                _CORPUS,
+                [
+                    {"id": ids[n], "lang": code, "text": _text(code, n)}
+                    | {"source": f"site {n % 2}", "license": "CC0-1.0"}
+                    for n in numbers
+                ],
+            ),
+            "candidates/round-2": (
+                generate.SCHEMA,
+                [
+                    {"id": ids[n], "lang": code, "output": _text(code, n)}
+                    | {"instruction": _instruction(n), "round": 1 + n % 2}
+                    for n in numbers
+                ],
+            ),
+            "ratings/round-2": (
+                rate.SCHEMA,
+                [
+                    {"id": ids[n], "instruction": _instruction(n), "kept": n % 2 == 0}
+                    | {"score": 0.5 + n / 100, "reasons": []}
+                    for n in numbers
+                ],
+            ),
+            "diverse": (
+                _DIVERSE,
+                [
+                    {"id": ids[n], "cluster": n % 5, "distance": 0.1}
+                    | {"weight": 1 / (1 + n), "selected": n % 4 == 0}
+                    for n in reversed(numbers)
+                    if n % 2 == 0
+                ],
+            ),
+        }
+        for stage, (schema, content) in tables.items():
+            shards.write_shards(workdir / stage / code, content, schema, 7)
+
+
+def _instruction(number: int) -> str:
+    # Drawn rows (every fourth) have all the nouns; the other kept ones have one.
+    noun = _NOUNS[number // 4] if number % 4 == 0 else "river"
+    return f"Describe the {noun} in {number + 3} words."
+
+
+def _run(workdir: pathlib.Path, name: str = "dataset") -> tuple[pathlib.Path, dict]:
+    stage = StageDirectory(workdir / name, "dataset", {}, {})
+    stage.begin()
+    counts = assemble.run(
+        stage,
+        _LANGUAGES,
+        name="quickstart",
+        license="other",
+        diverse=workdir / "diverse",
+        ratings=workdir / "ratings/round-2",
+        candidates=workdir / "candidates/round-2",
+        corpus=workdir / "corpus",
+        seed=5,
+    )
+    stage.finish(counts)
+    return stage.path, counts
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("run")
+    _inputs(path)
+    for stage in ("corpus", "diverse"):
+        made = StageDirectory(path / stage, stage, {}, {})
+        made.finish({"fi": Counts(40, 30, {"menu": 10}), "th": Counts(30, 30)})
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(workdir) -> tuple[pathlib.Path, dict]:
+    return _run(workdir)
+
+
+def test_rows_are_the_drawn_ones_with_all_that_is_known_of_them(made):
+    rows = shards.read_rows(made[0] / "fi")
+    assert [row["id"] for row in rows] == [f"fi-{n:03d}" for n in range(0, 30, 4)]
+    assert rows[2] == {
+        "instruction": _instruction(8),
+        "output": _text("fi", 8),
+        "lang": "fi",
+        "id": "fi-008",
+        "score": np.float32(0.58),
+        "cluster": 3,
+        "weight": np.float32(1 / 9),
+        "source": "site 0",
+        "license": "CC0-1.0",
+        "round": 1,
+    }
+
+
+def test_every_file_has_the_one_schema_also_an_empty_one(made):
+    for code in _LANGUAGES:
+        for path in shards.shard_paths(made[0] / code):
+            assert pq.read_schema(path).equals(assemble.SCHEMA)
+    assert shards.read_table(made[0] / "ur").num_rows == 0
+
+
+def test_json_is_a_list_of_the_same_rows_in_plain_utf8(made):
+    for code in _LANGUAGES:
+        path = made[0] / "json" / f"{code}.json"
+        rows = shards.read_rows(made[0] / code)
+        fields = ("instruction", "output", "lang", "id")
+        expected = [{field: row[field] for field in fields} for row in rows]
+        assert json.loads(path.read_text("utf-8")) == expected
+    assert "แม่น้ำ" in (made[0] / "json/th.json").read_text("utf-8")
+
+
+def test_two_runs_write_the_same_bytes(workdir, made):
+    again, counts = _run(workdir, "again")
+    assert counts == made[1]
+    names = [path.relative_to(made[0]) for path in shards.each_file(made[0])]
+    assert len(names) == 3 + 3 + 3
+    for name in names:
+        assert (again / name).read_bytes() == (made[0] / name).read_bytes()
+
+
+def test_statistics_are_those_of_the_rows(made):
+    figures = json.loads((made[0] / assemble.STATISTICS).read_text("utf-8"))
+    rows = shards.read_rows(made[0] / "fi")
+    of_fi = figures["languages"]["fi"]
+    outputs = [len(row["output"]) for row in rows]
+    assert of_fi["rows"] == len(rows) == 8
+    assert of_fi["output_chars"] == {
+        "mean": round(float(np.mean(outputs)), 2),
+        "sd": round(float(np.std(outputs)), 2),
+    }
+    texts = [row["instruction"] for row in rows]
+    assert of_fi["distinct_verb_nouns"] == verbs.distinct_pairs(texts) == 8
+    assert of_fi["top_verbs"][0]["verb"] == "describe"
+    assert of_fi["top_verbs"][0]["count"] == 8
+    assert figures["all"]["rows"] == 16
+    assert figures["languages"]["ur"]["rows"] == 0
+
+
+def test_random_samples_come_from_what_was_kept_in_the_same_number(workdir, made):
+    samples = assemble._random_samples(workdir / "ratings/round-2/fi", 8, seed=5)
+    kept = {_instruction(number) for number in range(0, 30, 2)}
+    for sample in samples:
+        assert len(set(sample)) == 8
+        assert set(sample) <= kept
+    assert len({tuple(sample) for sample in samples}) > 1
+    figures = json.loads((made[0] / assemble.STATISTICS).read_text("utf-8"))
+    found = figures["languages"]["fi"]["random_distinct_verb_nouns"]
+    assert found == [verbs.distinct_pairs(sample) for sample in samples]
+    assert max(found) < figures["languages"]["fi"]["distinct_verb_nouns"]
+
+
+def test_counts_tell_rows_and_variety(made):
+    counts = made[1]["fi"]
+    assert (counts.rows_in, counts.rows_out, counts.dropped) == (8, 8, {})
+    assert counts.notes["distinct_verb_nouns"] == 8
+    assert counts.notes["distinct_verb_nouns_at_random"] < 8
+    assert made[1]["ur"].rows_out == 0
+
+
+def test_the_card_names_stages_sources_and_a_sample_of_each_language(made):
+    card = (made[0] / "README.md").read_text("utf-8")
+    assert "menu 10" in card
+    assert "site 0 (CC0-1.0)" in card
+    assert _instruction(28) in card
+    assert "| corpus | 70 | 60 |" in card
+
+
+@pytest.mark.parametrize("config", ["all", "fi", "th", None])
+def test_datasets_loads_the_folder(made, tmp_path, monkeypatch, config):
+    monkeypatch.setitem(os.environ, "HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(
+        str(made[0]), config, cache_dir=str(tmp_path), split="train"
+    )
+    expected = [
+        row
+        for code in (_LANGUAGES if config in ("all", None) else [config])
+        for row in shards.read_rows(made[0] / code)
+    ]
+    assert sorted(loaded["id"]) == sorted(row["id"] for row in expected)
+    assert loaded.column_names == assemble.SCHEMA.names
+    by_id = {row["id"]: row["output"] for row in expected}
+    assert all(by_id[row["id"]] == row["output"] for row in loaded)
+
+
+def test_a_language_without_rows_is_no_configuration(made):
+    datasets = pytest.importorskip("datasets")
+    assert datasets.get_dataset_config_names(str(made[0])) == ["all", "fi", "th"]
+
+
+def test_a_dataset_without_any_row_is_written(tmp_path):
+    _inputs(tmp_path, rows=0)
+    path, counts = _run(tmp_path)
+    assert {code: count.rows_out for code, count in counts.items()} == {
+        "fi": 0,
+        "th": 0,
+        "ur": 0,
+    }
+    assert (path / "README.md").exists()
+
+
+def test_a_drawn_row_without_its_document_is_a_users_error(tmp_path):
+    _inputs(tmp_path)
+    rows = shards.read_rows(tmp_path / "corpus/fi")[:5]
+    for path in shards.shard_paths(tmp_path / "corpus/fi"):
+        path.unlink()
+    shards.write_shards(tmp_path / "corpus/fi", rows, _CORPUS, 7)
+    with pytest.raises(UserError, match=r"corpus/fi lacks 6 of the 8 .*'fi-008'"):
+        _run(tmp_path)

@@ -1,0 +1,151 @@
+import json
+import pathlib
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from xinst_jax import distributed
+from xinst_jax.config import MeshConfig, TrainConfig
+from xinst_jax.errors import UserError
+from xinst_jax.mesh import ShardingRules, make_mesh
+from xinst_jax.models import decoder, presets
+from xinst_jax.train import monitor
+
+MODEL, CONFIG = presets.tiny(), TrainConfig(length=32, log_every=2)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = types.SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(monitor.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+def metrics(loss):
+    return {
+        "loss": loss,
+        "weight": 30.0,
+        "tokens": 60.0,
+        "grad_norm": 1.0,
+        "learning_rate": 0.5,
+    }
+
+
+def open_monitor(directory, step=0):
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    return monitor.Monitor(directory, step, MODEL, CONFIG, mesh)
+
+
+def read(directory):
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_speed_leaves_out_the_first_step_and_what_is_not_training(tmp_path, clock):
+    with open_monitor(tmp_path) as log:
+        clock.seconds += 1000  # compiling
+        log.train(1, metrics(3.0))
+        for step in (2, 3, 4):
+            clock.seconds += 2
+            with log.aside():
+                clock.seconds += 50  # evaluating
+            log.train(step, metrics(2.0))
+    first, second, fourth = read(tmp_path)
+    assert (first["step"], second["step"], fourth["step"]) == (1, 2, 4)
+    assert "tokens_per_second" not in first
+    assert second["tokens_per_second"] == 30
+    assert fourth["tokens_per_second"] == 30
+    assert fourth["response_tokens_per_second"] == 15
+    assert log.tokens_per_second == 30
+
+
+def test_a_resume_drops_later_lines_and_half_a_line(tmp_path):
+    with open_monitor(tmp_path) as log:
+        log.evaluation(0, 5.0)
+        for step in range(1, 9):
+            log.train(step, metrics(step))
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": 4, "lo')
+    with open_monitor(tmp_path, step=5) as log:
+        assert [line["step"] for line in log.lines] == [0, 1, 2, 4]
+        log.train(6, metrics(60.0))
+    assert [line["step"] for line in read(tmp_path)] == [0, 1, 2, 4, 6]
+    assert read(tmp_path) == log.lines
+    assert read(tmp_path)[-1]["loss"] == 60.0
+
+
+def test_a_start_from_nothing_drops_all_lines(tmp_path):
+    with open_monitor(tmp_path) as log:
+        log.evaluation(0, 5.0)
+    with open_monitor(tmp_path) as log:
+        assert log.lines == []
+
+
+def test_only_the_primary_process_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "is_primary", lambda: False)
+    with open_monitor(tmp_path / "run") as log:
+        log.evaluation(0, 5.0)
+    assert not (tmp_path / "run").exists()
+    assert log.lines == [{"step": 0, "eval_loss": 5.0}]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    with (
+        pathlib.Path("/dev/full").open("ab", buffering=0) as full,
+        pytest.raises(UserError, match=r"/dev/full .*No space left"),
+        open_monitor(tmp_path) as log,
+    ):
+        log._file.close()
+        log._file = full
+        log.evaluation(0, 5.0)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_flops_count_every_multiplied_weight_and_attention(tied):
+    model = presets.tiny(tie_embeddings=tied)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    params = decoder.abstract_params(model, ShardingRules(), mesh)
+    sizes = {
+        jax.tree_util.keystr(path): np.prod(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+    weights = sum(size for name, size in sizes.items() if "norm" not in name)
+    if not tied:
+        weights -= sizes["['embedding']['table_vd']"]
+    # The scores and their use: two products of T x H for each head and layer, forward
+    # once and backward twice, two operations a multiplication.
+    attention = 2 * 3 * 2 * 32 * model.head_dim * model.num_heads * model.num_layers
+    assert monitor.flops_per_token(model, 32) == 6 * weights + attention
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak"),
+    [
+        ("TPU v5 lite", 197e12),
+        ("TPU v5p", 459e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("cpu", None),
+    ],
+)
+def test_the_peak_is_that_of_the_device_kind(kind, peak):
+    device = types.SimpleNamespace(device_kind=kind)
+    model = presets.tiny(compute_dtype="bfloat16")
+    found = monitor.peak_flops([device] * 4, model)
+    assert found == (peak and 4 * peak)
+    assert monitor.peak_flops([device] * 4, presets.tiny()) is None
+
+
+def test_utilisation_is_the_share_of_the_peak(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(monitor, "peak_flops", lambda devices, model: 1e9)
+    with open_monitor(tmp_path) as log:
+        for step in (1, 2):
+            log.train(step, metrics(1.0))
+            clock.seconds += 1
+        log.train(3, metrics(1.0))
+        clock.seconds += 1
+        log.train(4, metrics(1.0))
+    last = read(tmp_path)[-1]
+    expected = last["tokens_per_second"] * monitor.flops_per_token(MODEL, 32) / 1e9
+    assert last["mfu"] == pytest.approx(expected, abs=1e-4)

@@ -1,0 +1,305 @@
+"""The dataset: what was kept and drawn, as Parquet and JSON, with a card."""
+
+import collections
+import json
+import pathlib
+import statistics as stats
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xinst_jax import manifest, shards
+from xinst_jax.errors import UserError
+from xinst_jax.hf import cards
+from xinst_jax.languages import Language
+from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline import verbs
+
+SCHEMA = pa.schema(
+    [
+        ("instruction", pa.string()),
+        ("output", pa.string()),
+        ("lang", pa.string()),
+        ("id", pa.string()),
+        ("score", pa.float32()),
+        ("cluster", pa.int32()),
+        ("weight", pa.float32()),
+        ("source", pa.string()),
+        ("license", pa.string()),
+        ("round", pa.int32()),
+    ]
+)
+"""Columns of `dataset/{lang}`, the same in every file, also where it has no rows."""
+
+STATISTICS = "statistics.json"
+FILES = "{lang}/part-*.parquet"
+"""Where the Parquet files of a language are, for the dataset card."""
+
+_JSON_FIELDS = ("instruction", "output", "lang", "id")
+_SHARD_ROWS = 20_000
+_SAMPLES = 5
+_SHOWN_CHARS = 600
+
+
+def run(
+    stage: StageDirectory,
+    languages: Mapping[str, Language],
+    *,
+    name: str,
+    license: str,
+    diverse: pathlib.Path,
+    ratings: pathlib.Path,
+    candidates: pathlib.Path,
+    corpus: pathlib.Path,
+    seed: int,
+) -> dict[str, Counts]:
+    """Writes Parquet and JSON of every language, statistics.json and README.md.
+
+    Args:
+      stage: the directory to write.
+      languages: the run's languages by code.
+      name: the dataset's name.
+      license: licence named on its card.
+      diverse: what was drawn (id, cluster, weight, selected).
+      ratings: the last round's ratings (id, instruction, score, kept).
+      candidates: the last round's candidates (id, instruction, output, round).
+      corpus: the documents (id, source, license).
+      seed: of the random samples that the drawn pairs are compared with.
+
+    Returns:
+      Counts by language.
+
+    Raises:
+      UserError: a drawn id is missing from the candidates, ratings or corpus.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {}
+    compared: dict[str, list[list[str]]] = {}
+    for code in languages:
+        drawn = _drawn(diverse / code)
+        rows[code] = _joined(drawn, ratings / code, candidates / code, corpus / code)
+        compared[code] = _random_samples(ratings / code, len(rows[code]), seed)
+        _write_parquet(stage.path / code, rows[code])
+        _write_json(stage.path / "json" / f"{code}.json", rows[code])
+    figures = statistics(rows, compared)
+    text = json.dumps(figures, indent=1, ensure_ascii=False)
+    shards.write_bytes(stage.path / STATISTICS, f"{text}\n".encode())
+    # A configuration without rows cannot be loaded, so the card has none.
+    shown = {code: part for code, part in rows.items() if part} or rows
+    card = cards.dataset_card(
+        name=name,
+        languages={code: languages[code].name for code in shown},
+        license=license,
+        files=FILES,
+        statistics={code: _lengths(part) for code, part in shown.items()},
+        stages=_stages((corpus, candidates, ratings, diverse)),
+        sources=_sources(rows),
+        samples=_samples(rows),
+    )
+    shards.write_bytes(stage.path / "README.md", card.encode())
+    return {code: _counts(figures["languages"][code]) for code in languages}
+
+
+def statistics(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    compared: Mapping[str, Sequence[Sequence[str]]],
+) -> dict[str, Any]:
+    """The figures of statistics.json, for each of 'languages' and for 'all' of them.
+
+    Args:
+      rows: the dataset's rows by language.
+      compared: by language, samples of instructions drawn at random from all that was
+        kept, each as large as the language's part of the dataset.
+
+    Returns:
+      rows; instruction_chars and output_chars (mean and sd over rows, in characters);
+      top_verbs (rows of verb, count, nouns with counts); verb_noun_rows (how many
+      instructions have a root verb and noun), distinct_verb_nouns (how many different
+      pairs they have), and random_distinct_verb_nouns (the same in each sample).
+    """
+    everything = [row for part in rows.values() for row in part]
+    joined = [
+        [instruction for sample in samples for instruction in sample]
+        for samples in zip(*compared.values(), strict=True)
+    ]
+    return {
+        "all": _figures(everything, joined),
+        "languages": {
+            code: _figures(part, compared[code]) for code, part in rows.items()
+        },
+    }
+
+
+def _figures(
+    rows: Sequence[Mapping[str, Any]], samples: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    lengths = _lengths(rows)
+    pairs = verbs.count_pairs(row["instruction"] for row in rows)
+    return {
+        "rows": lengths.rows,
+        "instruction_chars": {
+            "mean": round(lengths.instruction_mean, 2),
+            "sd": round(lengths.instruction_sd, 2),
+        },
+        "output_chars": {
+            "mean": round(lengths.output_mean, 2),
+            "sd": round(lengths.output_sd, 2),
+        },
+        "top_verbs": [
+            {"verb": verb, "count": count, "nouns": dict(nouns)}
+            for verb, count, nouns in verbs.top_verbs(pairs)
+        ],
+        "verb_noun_rows": pairs.total(),
+        "distinct_verb_nouns": len(pairs),
+        "random_distinct_verb_nouns": [
+            verbs.distinct_pairs(sample) for sample in samples
+        ],
+    }
+
+
+def _drawn(directory: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """The drawn rows of diverse, by id."""
+    columns = ["id", "cluster", "weight", "selected"]
+    table = shards.read_table(directory, columns)
+    table = table.filter(table["selected"]).drop_columns("selected")
+    return {row["id"]: row for row in table.to_pylist()}
+
+
+def _joined(
+    drawn: Mapping[str, Mapping[str, Any]],
+    ratings: pathlib.Path,
+    candidates: pathlib.Path,
+    corpus: pathlib.Path,
+) -> list[dict[str, Any]]:
+    """The dataset's rows, in the candidates' order."""
+    scores = _of_ids(ratings, ["score"], drawn)
+    origins = _of_ids(corpus, ["source", "license"], drawn)
+    columns = ["lang", "instruction", "output", "round"]
+    texts = _of_ids(candidates, columns, drawn)
+    return [
+        {**text, **drawn[name], **scores[name], **origins[name]}
+        for name, text in texts.items()
+    ]
+
+
+def _of_ids(
+    directory: pathlib.Path, columns: Sequence[str], ids: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Those rows of a directory whose id is wanted, by id, in their order."""
+    wanted = pa.array(list(ids), pa.string())
+    found: dict[str, dict[str, Any]] = {}
+    for path in shards.shard_paths(directory):
+        table = pq.read_table(path, columns=["id", *columns])
+        table = table.filter(pc.is_in(table["id"], value_set=wanted))
+        found |= {row["id"]: row for row in table.to_pylist()}
+    missing = ids.keys() - found.keys()
+    if missing:
+        raise UserError(
+            f"{directory} lacks {len(missing)} of the {len(ids)} drawn pairs, such as "
+            f"{min(missing)!r}: it was made by another run than the directory that "
+            "names them. Remove the later one, and make it again."
+        )
+    return found
+
+
+def _random_samples(ratings: pathlib.Path, size: int, seed: int) -> list[list[str]]:
+    """Samples of `size` instructions, drawn at random from what the ratings kept."""
+    table = shards.read_table(ratings, ["instruction", "kept"])
+    kept = table["instruction"].filter(table["kept"])
+    name = int.from_bytes(ratings.name.encode(), "big")
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, name))))
+    return [
+        kept.take(np.sort(rng.choice(len(kept), size, replace=False))).to_pylist()
+        for _ in range(_SAMPLES)
+    ]
+
+
+def _write_parquet(directory: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        shards.write_shards(directory, rows, SCHEMA, _SHARD_ROWS)
+        return
+    # The library `datasets` fails on a row group of no rows; it passes over a file that
+    # has no row group.
+    with shards.atomic_path(directory / shards.shard_name(0, 1)) as temporary:
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd").close()
+
+
+def _write_json(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the rows as one JSON list, a row a line."""
+    with (
+        shards.atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        file.write("[")
+        for number, row in enumerate(rows):
+            fields = {field: row[field] for field in _JSON_FIELDS}
+            line = json.dumps(fields, ensure_ascii=False)
+            file.write(f"{',' if number else ''}\n{line}")
+        file.write("\n]\n")
+
+
+def _lengths(rows: Sequence[Mapping[str, Any]]) -> cards.Lengths:
+    return cards.lengths(
+        [row["instruction"] for row in rows], [row["output"] for row in rows]
+    )
+
+
+def _stages(
+    directories: Sequence[pathlib.Path],
+) -> list[tuple[str, int, int, dict[str, int]]]:
+    """Stage, rows in, rows out and drops over all languages, from the manifests."""
+    found = []
+    for directory in directories:
+        record = manifest.read(directory)
+        if record is not None:
+            counts = record["counts"].values()
+            dropped: collections.Counter[str] = collections.Counter()
+            for count in counts:
+                dropped.update(count["dropped"])
+            rows_in = sum(count["rows_in"] for count in counts)
+            rows_out = sum(count["rows_out"] for count in counts)
+            found.append((record["stage"], rows_in, rows_out, dict(dropped)))
+    return found
+
+
+def _sources(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, int]:
+    """Rows by origin and licence, the commonest first."""
+    origins = collections.Counter(
+        f"{row['source']} ({row['license']})" for part in rows.values() for row in part
+    )
+    return dict(sorted(origins.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _samples(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, tuple[str, str]]:
+    """Of each language the pair with the best score, its response cut for showing."""
+    best = {
+        code: min(part, key=lambda row: (-row["score"], row["id"]))
+        for code, part in rows.items()
+        if part
+    }
+    return {
+        code: (row["instruction"], _shown(row["output"])) for code, row in best.items()
+    }
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
+
+
+def _counts(figures: Mapping[str, Any]) -> Counts:
+    counts = Counts(rows_in=figures["rows"], rows_out=figures["rows"])
+    if figures["rows"]:
+        counts.notes = {
+            "instruction_chars": figures["instruction_chars"]["mean"],
+            "output_chars": figures["output_chars"]["mean"],
+            "distinct_verb_nouns": figures["distinct_verb_nouns"],
+            "distinct_verb_nouns_at_random": stats.fmean(
+                figures["random_distinct_verb_nouns"]
+            ),
+        }
+    return counts

@@ -1,0 +1,128 @@
+"""How good the raters are, round by round, as tables."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the page; the first cell of a row is its heading.
+
+    Attributes:
+      caption: what it shows.
+      groups: (title, columns) of each run of columns, the first column's included.
+      headings: one a column.
+      rows: cells as they are written.
+    """
+
+    caption: str
+    groups: list[tuple[str, int]]
+    headings: list[str]
+    rows: list[list[str]]
+
+
+Rounds = Mapping[int, Mapping[str, Any]]
+"""The `rater_quality.json` of each round that has one, by the round's number."""
+
+
+def tables(rounds: Rounds, names: Mapping[str, str]) -> list[Table]:
+    """What the raters got right, by language and by defect, the rounds side by side.
+
+    Args:
+      rounds: how good each round's rater is.
+      names: the languages' names by code.
+    """
+    return [_by_language(rounds, names), _by_defect(rounds)] if rounds else []
+
+
+def confusions(rounds: Rounds) -> list[Table]:
+    """How each round's rater mixes the levels up, with precision and recall."""
+    return [_confusion(number, quality) for number, quality in rounds.items()]
+
+
+def _by_language(made: Rounds, names: Mapping[str, str]) -> Table:
+    kinds = ("accuracy", "macro_f1", "auc_good")
+    every = [quality["all"] for quality in made.values()]
+    found = {"All": every} | {
+        names.get(code, code): rounds
+        for code, rounds in _joined(made, "languages").items()
+    }
+    return Table(
+        "On pairs of known level that the rater has not seen. Chance: always answering "
+        "the commonest level. AUC: how often a good pair scores above a spoilt one; "
+        "its chance is 0.500.",
+        _groups(made, 3, len(kinds)),
+        ["Language", "pairs", "chance", *["accuracy", "macro F1", "AUC"] * len(made)],
+        [
+            [name, *_cells(rounds[-1:], ("n", "chance")), *_cells(rounds, kinds)]
+            for name, rounds in found.items()
+        ],
+    )
+
+
+def _by_defect(made: Rounds) -> Table:
+    kinds = ("accuracy", "mean_score", "auc_good", "above_chance")
+    headings = ["accuracy", "mean score", "AUC", "above chance"]
+    return Table(
+        "By kind of defect. AUC: of good pairs against those with the defect. Above "
+        "chance: a one-sided Mann-Whitney test at 5%.",
+        _groups(made, 3, len(kinds)),
+        ["Defect", "level", "pairs", *headings * len(made)],
+        [
+            [
+                name.replace("_", " "),
+                *_cells(rounds[-1:], ("label", "n")),
+                *_cells(rounds, kinds),
+            ]
+            for name, rounds in _joined(made, "corruptions").items()
+        ],
+    )
+
+
+def _confusion(number: int, quality: Mapping[str, Any]) -> Table:
+    levels, found = quality["levels"], quality["confusion"]
+    answered = [sum(column) for column in zip(*found, strict=True)]
+    rows = [
+        [f"is {level}", *map(str, row), _share(row[place], sum(row))]
+        for place, (level, row) in enumerate(zip(levels, found, strict=True))
+    ]
+    precisions = [_share(found[i][i], total) for i, total in enumerate(answered)]
+    return Table(
+        f"Round {number}: held-out pairs by their level and by the rater's answer.",
+        [],
+        ["", *(f"called {level}" for level in levels), "recall"],
+        [*rows, ["precision", *precisions, ""]],
+    )
+
+
+def _joined(made: Rounds, part: str) -> dict[str, list[Mapping[str, Any]]]:
+    """By name, the figures of every round, empty where a round has none of it."""
+    names = dict.fromkeys(name for quality in made.values() for name in quality[part])
+    return {
+        name: [quality[part].get(name, {}) for quality in made.values()]
+        for name in names
+    }
+
+
+def _groups(made: Rounds, before: int, each: int) -> list[tuple[str, int]]:
+    return [("", before), *((f"Round {number}", each) for number in made)]
+
+
+def _cells(rounds: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> list[str]:
+    """The figures of every round, one round after the other."""
+    return [_cell(figures.get(kind)) for figures in rounds for kind in kinds]
+
+
+def _cell(value: float | int | bool | str | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.3f}" if whole else "–"
