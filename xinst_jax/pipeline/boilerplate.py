@@ -68,7 +68,7 @@ class Flaw:
 
 def find(text: str, language: Language) -> Flaw | None:
     """The first reason, if any, for which a cleaned text is no prose of a page."""
-    for check in (_damaged, _cookie_notice, _menu, _few_letters, _repeated_lines):
+    for check in (_damaged, _cookie_notice, _few_letters, _menu, _repeated_lines):
         flaw = check(text, language)
         if flaw is not None:
             return flaw

@@ -103,11 +103,14 @@ def shorten(text: str, language: Language, max_chars: int) -> str | None:
     """
     if len(text) <= max_chars:
         return text
-    for unit in reversed(_units(text[: max_chars + 1], language)):
+    units = _units(text[: max_chars + 1], language)
+    last = units[-1].end if units else 0
+    if last > max_chars or not text[last].isspace():
+        # It goes on behind the cut.
+        units = units[:-1]
+    for unit in reversed(units):
         part = text[: unit.end]
-        # The last unit of the cut text may go on behind the cut.
-        whole = unit.end <= max_chars and text[unit.end].isspace()
-        if whole and endings.is_finished(part, language):
+        if endings.is_finished(part, language):
             return _without_trailing_headings(part, language)
     return None
 
@@ -176,7 +179,7 @@ def _ends_sentence(line: str, match: regex.Match) -> bool:
         return True
     if following.islower():
         return False
-    if match["mark"] != ".":
+    if match["mark"] != "." or match["sentence"] != ".":
         return True
     word = _WORD_BEFORE.search(line[max(0, match.start() - 40) : match.start()])
     if word is None:

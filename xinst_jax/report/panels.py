@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from xinst_jax.report import collect, counts, pictures
 
-
 NOT_MADE, NO_ROWS = "not made yet", "no row to show"
 
 

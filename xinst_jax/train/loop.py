@@ -9,7 +9,6 @@ import concurrent.futures
 import dataclasses
 import math
 import pathlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
@@ -167,12 +166,12 @@ def _ahead(
 ) -> Iterator[tuple[int, step.Batch]]:
     """Each update's number, from 1, and its batch, made while the one before runs."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        upcoming = deque(pool.submit(train_batch, at) for at in range(start, steps)[:1])
-        for at in range(start, steps):
-            batch = upcoming.popleft().result()
-            if at + 1 < steps:
-                upcoming.append(pool.submit(train_batch, at + 1))
-            yield at + 1, batch
+        asked = (pool.submit(train_batch, at) for at in range(start, steps))
+        upcoming, number = next(asked, None), start
+        while upcoming is not None:
+            batch = upcoming.result()
+            upcoming, number = next(asked, None), number + 1
+            yield number, batch
 
 
 def _fetch(
