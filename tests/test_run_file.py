@@ -63,7 +63,7 @@ def test_a_name_that_does_not_exist_is_an_error(gin_path, override, told):
 
 def test_a_value_that_only_the_command_line_can_give_is_asked_for(gin_path):
     gin_path.write_text(gin_path.read_text() + "CORPUS = %gin.REQUIRED\n")
-    with pytest.raises(UserError, match="--gin.CORPUS=VALUE"):
+    with pytest.raises(UserError, match=r"--gin\.CORPUS=VALUE"):
         run_file.load(str(gin_path), [])
 
 

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from xinst_jax.errors import UserError
+from xinst_jax.errors import Preempted, UserError
 
 _VERBS = {
     "pipeline": "every stage in order; what is up to date is left alone",
@@ -25,10 +25,15 @@ _VERBS = {
 }
 _TASKS = ("lm", "reverse", "rate", "sft")
 _INTERRUPTED = 130
+_PREEMPTED = 75
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit status: 0, 2 for a user's error, 130 if stopped."""
+    """Runs one verb; gives the exit status.
+
+    0 is success, 2 a user's error, 75 a machine that was taken away (start again and
+    the run goes on), 130 an interrupt from the keyboard.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith("--gin.")])
     overrides = [a.removeprefix("--gin.") for a in given if a.startswith("--gin.")]
@@ -38,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Preempted as notice:
+        print(f"preempted: {notice}", file=sys.stderr)
+        return _PREEMPTED
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return _INTERRUPTED
@@ -97,7 +105,9 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
 
             table.print_results(run, workspace.workdir, console)
             return
-        verb = options.verb if options.verb != "train" else f"train --task {options.task}"
+        verb = options.verb
+        if verb == "train":
+            verb += f" --task {options.task}"
         runner.run_verb(workspace, graph, stages.of_verb(graph, verb), console)
 
 

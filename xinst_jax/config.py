@@ -1,17 +1,17 @@
 """What a run is told: frozen dataclasses, and the only names that gin can bind.
 
-A gin file builds one `RunConfig`; everything below the entry points takes these objects,
-or plain arguments, and never reads gin. Each is hashable, so that it can be static under
-`jax.jit`, and its fields are what a stage's manifest records.
+A gin file builds one `RunConfig`; everything below the entry points takes these
+objects, or plain arguments, and never reads gin. Each is hashable, so that it can be
+static under `jax.jit`, and its fields are what a stage's manifest records.
 """
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import gin
-
 from xinst_jax import languages as languages_lib
 from xinst_jax.errors import UserError
 
@@ -49,14 +49,14 @@ def _registered(cls: type) -> type:
     return gin.configurable(cls, module="xinst_jax")
 
 
-def _scoped(cls: type, scope: str) -> Any:
-    """A field whose default is built under a gin scope: `scope/Class.field = value`."""
+def _scoped(cls: type, scope: str) -> Callable[[], Any]:
+    """Builds a `cls` under a gin scope: `scope/Class.field = value` is for it alone."""
 
     def build() -> Any:
         with gin.config_scope(scope):
             return cls()
 
-    return dataclasses.field(default_factory=build)
+    return build
 
 
 @_registered
@@ -204,7 +204,8 @@ class SeedConfig:
       parallel_output_field: field with the response in a parallel document.
       max_pairs: most pairs used per language (the paper's seed is about 3,000).
       max_output_chars: longer responses are cut at a sentence end.
-      held_out_share: share of pairs, chosen by a digest of the id, never trained on.
+      held_out_share: share of pairs, chosen by a digest of the instruction, that is
+        never trained on.
       max_bad_share: share of unreadable rows that stops the stage.
     """
 
@@ -268,7 +269,7 @@ class TrainConfig:
       passes: how many times the examples are drawn (by the mixture's rates) when
         packing; training goes over the packed rows as often as `steps` asks.
       temperature: language i is drawn in proportion to n_i ** (1 / temperature).
-      logit_chunk: tokens whose logits are held at once in the loss.
+      logit_chunk: tokens whose logits a device holds at once in the loss.
       eval_every: steps between evaluations on the held-out rows.
       eval_rows: most held-out packed rows evaluated.
       checkpoint_every: steps between checkpoints.
@@ -413,7 +414,8 @@ class ExportConfig:
     Attributes:
       dtype: dtype of the exported weights.
       shard_gigabytes: largest safetensors file, in units of 10**9 bytes.
-      license: licence named on the model card; with an imported base, the base's.
+      license: licence named on the model card where the base model's own card names
+        none.
       dataset_license: licence named on the dataset card.
     """
 
@@ -475,16 +477,24 @@ class RunConfig:
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     seed_pairs: SeedConfig = dataclasses.field(default_factory=SeedConfig)
     tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
-    base: TrainConfig = _scoped(TrainConfig, "base")
-    generator: TrainConfig = _scoped(TrainConfig, "generator")
-    rater: TrainConfig = _scoped(TrainConfig, "rater")
-    sft: TrainConfig = _scoped(TrainConfig, "sft")
-    generate: DecodeConfig = _scoped(DecodeConfig, "generate")
+    base: TrainConfig = dataclasses.field(default_factory=_scoped(TrainConfig, "base"))
+    generator: TrainConfig = dataclasses.field(
+        default_factory=_scoped(TrainConfig, "generator")
+    )
+    rater: TrainConfig = dataclasses.field(
+        default_factory=_scoped(TrainConfig, "rater")
+    )
+    sft: TrainConfig = dataclasses.field(default_factory=_scoped(TrainConfig, "sft"))
+    generate: DecodeConfig = dataclasses.field(
+        default_factory=_scoped(DecodeConfig, "generate")
+    )
     rate: RateConfig = dataclasses.field(default_factory=RateConfig)
     diversify: DiversifyConfig = dataclasses.field(default_factory=DiversifyConfig)
     export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
     evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
-    answer: DecodeConfig = _scoped(DecodeConfig, "answer")
+    answer: DecodeConfig = dataclasses.field(
+        default_factory=_scoped(DecodeConfig, "answer")
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "languages", tuple(self.languages))
@@ -497,10 +507,24 @@ class RunConfig:
                 f"TokenizerConfig.path empty (found {self.tokenizer.path!r})."
             )
 
+        if not self.base_model:
+            check_lengths(self, self.model)
+
     @property
     def language_table(self) -> dict[str, languages_lib.Language]:
         """The run's languages by code."""
         return languages_lib.resolve(self.languages, self.extra_languages)
+
+
+def check_lengths(run: RunConfig, model: ModelConfig) -> None:
+    """Raises UserError where a training's rows outgrow the model's positions."""
+    for name in ("base", "generator", "rater", "sft"):
+        length = getattr(run, name).length
+        if length > model.max_length:
+            raise UserError(
+                f"{name}/TrainConfig.length = {length} is more than the model's "
+                f"max_length of {model.max_length} tokens."
+            )
 
 
 def as_record(config: Any) -> Any:

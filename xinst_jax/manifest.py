@@ -143,9 +143,7 @@ class StageDirectory:
             },
             "content": digest or config_lib.digest(files),
             "files": files,
-            "packages": {
-                name: importlib.metadata.version(name) for name in _PACKAGES
-            },
+            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         }
         shards.write_bytes(self.path / MANIFEST, _json(manifest))
         (self.path / _STARTED).unlink(missing_ok=True)
@@ -171,7 +169,7 @@ def read(directory: pathlib.Path) -> dict[str, Any] | None:
 
 
 def content_digest(manifest: Mapping[str, Any]) -> str:
-    """Digest of what a manifest's stage made, by which later stages know their input."""
+    """Digest of what a manifest's stage made: how later stages know their input."""
     return config_lib.digest(
         {name: manifest[name] for name in ("stage", "fingerprint", "content")}
     )

@@ -5,7 +5,6 @@ import pathlib
 import re
 
 import gin
-
 from xinst_jax import config as config_lib
 from xinst_jax.errors import UserError
 

@@ -41,14 +41,18 @@ def test_marks_and_joiners_survive_in_every_normal_form(text):
         )
 
 
-@pytest.mark.parametrize("text", SENTENCES)
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
-def test_text_decoded_by_the_wrong_encoding_is_put_right(text, encoding):
-    try:
-        broken = text.encode("utf-8").decode(encoding)
-    except UnicodeDecodeError:
-        pytest.skip("these bytes are not valid in the encoding")
-    assert clean(broken) == unicodedata.normalize("NFC", text)
+def test_text_decoded_by_the_wrong_encoding_is_put_right(encoding):
+    repaired = 0
+    for text in SENTENCES:
+        try:
+            broken = text.encode("utf-8").decode(encoding)
+        except UnicodeDecodeError:
+            # Bytes that Windows-1252 has no character for cannot be misread by it.
+            continue
+        assert clean(broken) == unicodedata.normalize("NFC", text)
+        repaired += 1
+    assert repaired >= 3
 
 
 def test_a_text_about_a_letter_is_no_mojibake():

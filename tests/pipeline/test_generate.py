@@ -29,7 +29,9 @@ def _writer(asked: list[str], longest: int = 10_000) -> generate.Writer:
 
 @pytest.fixture
 def corpus_path(tmp_path: pathlib.Path) -> pathlib.Path:
-    rows = [{"id": f"d{i}", "lang": "fi", "text": f"Teksti {i}. " * 9} for i in range(7)]
+    rows = [
+        {"id": f"d{i}", "lang": "fi", "text": f"Teksti {i}. " * 9} for i in range(7)
+    ]
     shards.write_shards(tmp_path / "corpus" / "fi", rows, corpus.SCHEMA, 100)
     return tmp_path / "corpus"
 

@@ -1,4 +1,4 @@
-"""Prompts that are too long: the text inside them is cut at its end, never the frame."""
+"""Prompts that are too long: the text inside is cut at its end, never the frame."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,11 +9,13 @@ class FittedPrompt:
     """A prompt that fits.
 
     Attributes:
-      ids: its token ids, without special tokens.
+      ids: its token ids, as the tokenizer gives them.
+      text: the text inside it, as far as it fits.
       cut: whether the text inside lost its end.
     """
 
     ids: list[int]
+    text: str
     cut: bool
 
 
@@ -35,7 +37,7 @@ def fit(
     Args:
       text: the document or response inside the prompt.
       frame: puts a text into the prompt's template.
-      encode: the tokenizer, without special tokens.
+      encode: the tokenizer.
       limit: most tokens of the prompt.
 
     Returns:
@@ -43,19 +45,20 @@ def fit(
     """
     ids = encode(frame(text))
     if len(ids) <= limit:
-        return FittedPrompt(ids, cut=False)
+        return FittedPrompt(ids, text, cut=False)
     # Tokens grow with characters closely enough for a first guess near the answer.
     fits, too_long = 0, len(text)
-    best = encode(frame(""))
+    best, best_text = encode(frame("")), ""
     if len(best) > limit:
         return None
     guess = int(len(text) * limit / len(ids))
     while too_long - fits > 1:
         middle = min(max(guess, fits + 1), too_long - 1)
-        ids = encode(frame(text[:middle].rstrip()))
+        shorter = text[:middle].rstrip()
+        ids = encode(frame(shorter))
         if len(ids) <= limit:
-            fits, best = middle, ids
+            fits, best, best_text = middle, ids, shorter
         else:
             too_long = middle
         guess = (fits + too_long) // 2
-    return FittedPrompt(best, cut=True)
+    return FittedPrompt(best, best_text, cut=True)

@@ -1,9 +1,9 @@
 """The prompts, spelled once, exactly as the paper's released code has them.
 
-Source: ZNLP/X-Instruction, `utils/inference.py` (`PROMPT_DICT`), byte for byte, with its
-space before the blank line and nothing after the last colon: the response's first token
-follows the colon directly. The rating prompt is this project's own; the paper's is not
-public.
+Source: ZNLP/X-Instruction, `utils/inference.py` (`PROMPT_DICT`), byte for byte, with
+its space before the blank line and nothing after the last colon: the response's first
+token follows the colon directly. The rating prompt is this project's own; the paper's
+is not public.
 """
 
 LABELS: tuple[str, ...] = ("bad", "fair", "good")

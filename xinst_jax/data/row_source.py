@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import seqio
-import tensorflow as tf
 
 from xinst_jax import shards
+from xinst_jax.data.quiet_tensorflow import seqio, tf
 
 TRAIN, VALIDATION = "train", "validation"
 _SHUFFLED_ROWS = 10_000

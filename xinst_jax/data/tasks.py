@@ -18,10 +18,9 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import seqio
-import tensorflow as tf
 
 from xinst_jax.data import fitting, prompts
+from xinst_jax.data.quiet_tensorflow import seqio, tf
 from xinst_jax.data.row_source import TRAIN, Part, RowSource
 from xinst_jax.data.vocab import Vocabulary
 from xinst_jax.errors import UserError

@@ -5,7 +5,6 @@ or none, before a text. Text is only ever text: a special token's name in it is 
 in ordinary pieces.
 """
 
-import contextlib
 import functools
 import itertools
 import json
@@ -16,18 +15,13 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-import seqio
-import tensorflow as tf
 import tokenizers
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from xinst_jax import shards
 from xinst_jax.config import TokenizerConfig
+from xinst_jax.data.quiet_tensorflow import seqio, tf
 from xinst_jax.errors import UserError
-
-# TensorFlow only prepares data; it would take a GPU's whole memory from JAX.
-with contextlib.suppress(RuntimeError):
-    tf.config.set_visible_devices([], "GPU")
 
 _TOKENIZER_JSON = "tokenizer.json"
 _SENTENCEPIECE = "tokenizer.model"

@@ -1,10 +1,11 @@
 """The README of an exported model and of an assembled dataset: YAML, then text."""
 
 import dataclasses
+import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
 
-from huggingface_hub import DatasetCardData, ModelCardData
+from huggingface_hub import DatasetCardData, ModelCard, ModelCardData
 
 _METHOD = (
     "[X-Instruction](https://aclanthology.org/2024.findings-acl.30) (Li et al., "
@@ -151,6 +152,15 @@ tuned to be safe. Do not rely on its answers where a mistake would do harm.
 {_CITATION}
 """,
     )
+
+
+def license_of(folder: pathlib.Path) -> str | None:
+    """The licence that a model folder's own card names, or None."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    text = card.read_text(encoding="utf-8", errors="replace")
+    return ModelCard(text, ignore_metadata_errors=True).data.get("license")
 
 
 def dataset_card(

@@ -20,8 +20,7 @@ COOKIE_WORDS: dict[str, tuple[str, ...]] = {
     "ta": ("குக்கீ",),
     "ur": ("کوکی",),
 }
-"""What browsers call a cookie in each language (the terms of Firefox's localisations);
-the English word is looked for in every language."""
+"""What notices call a cookie in each language; the English word is looked for too."""
 
 CONSENT_WORDS: dict[str, tuple[str, ...]] = {
     "en": ("privacy policy", "cookie policy", "accept", "consent", "settings"),
@@ -49,6 +48,10 @@ _LETTERS = regex.compile(r"[\p{L}\p{M}]+")
 _MIN_LETTER_SHARE = 0.6
 _MAX_REPEATED_SHARE = 0.3
 _MAX_LOST_SHARE = 0.002
+
+
+MENU, COOKIE_NOTICE = "menu", "cookie_notice"
+"""Reasons of texts that a page's frame is made of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,7 @@ def _cookie_notice(text: str, language: Language) -> Flaw | None:
     words = (*CONSENT_WORDS["en"], *CONSENT_WORDS.get(language.code, ()))
     if not any(word in lower for word in words):
         return None
-    return Flaw("cookie_notice", f"{named} mentions", f"< 1 in {_COOKIE_CHARS} chars")
+    return Flaw(COOKIE_NOTICE, f"{named} mentions", f"< 1 in {_COOKIE_CHARS} chars")
 
 
 def _menu(text: str, language: Language) -> Flaw | None:
@@ -108,7 +111,7 @@ def _menu(text: str, language: Language) -> Flaw | None:
     share = sum(map(len, items)) / max(1, _ink(text))
     if len(items) < _MIN_ITEMS or share <= _MAX_ITEM_SHARE:
         return None
-    return Flaw("menu", f"{min(share, 1):.2f} in items", f"<= {_MAX_ITEM_SHARE}")
+    return Flaw(MENU, f"{min(share, 1):.2f} in items", f"<= {_MAX_ITEM_SHARE}")
 
 
 def _ends_sentence(part: str, language: Language) -> bool:

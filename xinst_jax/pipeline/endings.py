@@ -17,8 +17,7 @@ _COMMON_MARKS = frozenset(".!?…")
 
 # Thai has no mark for the end of a sentence. What can be told from the last letters:
 # a vowel that is written before its consonant has none; the short a and the shortening
-# sign stand inside a syllable; and some conjunctions and prepositions need a complement
-# (S. Iwasaki and P. Ingkaphirom, A Reference Grammar of Thai, 2005, chapters 8 and 16).
+# sign stand inside a syllable; some conjunctions and prepositions need a complement.
 _THAI_OPEN_SYLLABLE = regex.compile(r"[เแโใไัื][่-๋]?$")
 _THAI_NEEDS_MORE = (
     "และ",
@@ -52,8 +51,8 @@ def marks_sentences(language: Language) -> bool:
 def is_finished(text: str, language: Language) -> bool:
     """Whether a text ends at the end of a sentence, as far as that can be told.
 
-    Where sentences end in no mark, only texts that clearly break off are caught: about
-    one cut in ten.
+    Where sentences end in no mark, only texts that clearly break off are caught: of
+    Thai cut at random places one in eight, where other languages' are 97 in 100.
 
     >>> from xinst_jax.languages import BUILT_IN
     >>> is_finished('Hän sanoi: "Hyvää yötä."', BUILT_IN["fi"])

@@ -13,6 +13,7 @@ from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
 from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline.rejects import REJECTED, Dropped
 
 SCHEMA = pa.schema(
     [
@@ -27,6 +28,8 @@ SCHEMA = pa.schema(
         ("round", pa.int32()),
     ]
 )
+
+_REJECTED_ROWS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,7 @@ def run(
             functools.partial(_shard, parts, kept.get(language, {}), number, writer),
             label=f"generate {language}",
         )
-        counts[language] = _counts(len(documents), stage.path / language, number)
+        counts[language] = _counts(documents, stage.path, language, number)
     return counts
 
 
@@ -132,12 +135,31 @@ def _written(
     ]
 
 
-def _counts(documents: int, directory: pathlib.Path, number: int) -> Counts:
-    rows = shards.read_rows(directory, ["finish", "prompt_cut", "n_tokens", "round"])
+def _counts(
+    documents: Sequence[Mapping[str, Any]],
+    directory: pathlib.Path,
+    language: str,
+    number: int,
+) -> Counts:
+    """Counts of a language's finished shards; what has no candidate is rejected."""
+    columns = ["id", "finish", "prompt_cut", "n_tokens", "round"]
+    rows = shards.read_rows(directory / language, columns)
     new = [row for row in rows if row["round"] == number]
-    counts = Counts(rows_in=documents, rows_out=len(rows))
-    if documents > len(rows):
-        counts.drop("prompt_too_long", documents - len(rows))
+    counts = Counts(rows_in=len(documents), rows_out=len(rows))
+    done = {row["id"] for row in rows}
+    dropped = [
+        Dropped(one["id"], "prompt_too_long", "the prompt's frame", "fits", one["text"])
+        for one in documents
+        if one["id"] not in done
+    ]
+    if dropped:
+        counts.drop("prompt_too_long", len(dropped))
+    shards.write_shards(
+        directory / "rejected" / language,
+        [one.row(language) for one in dropped],
+        REJECTED,
+        _REJECTED_ROWS,
+    )
     counts.notes = {
         "written": len(new),
         "standing": len(rows) - len(new),

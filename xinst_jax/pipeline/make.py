@@ -6,6 +6,7 @@ stage is up to date answers at once.
 
 import dataclasses
 import functools
+import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ import pyarrow as pa
 import rich.console
 
 from xinst_jax import manifest, run_file, shards
+from xinst_jax.errors import UserError
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import kept, raw_files
 from xinst_jax.pipeline.runner import Made
-from xinst_jax.pipeline.workspace import Workspace
+from xinst_jax.pipeline.workspace import Workspace, model_shape
 
 if TYPE_CHECKING:
     from xinst_jax.models.decoder import Params
@@ -50,6 +52,7 @@ def seed(workspace: Workspace, stage: StageDirectory) -> Made:
 def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
     """A SentencePiece model trained on corpus and seed, or the tokenizer given."""
     from xinst_jax.data import vocab
+    from xinst_jax.hf import tokenizer as hf_tokenizer
 
     run = workspace.run
     given = run.base_model or run.tokenizer.path
@@ -59,6 +62,8 @@ def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
     else:
         texts = _tokenizer_texts(workspace)
         vocab.train_sentencepiece(texts, stage.path / "tokenizer.model", run.tokenizer)
+    # What export-hf could not write is found now, not after all the training.
+    hf_tokenizer.from_folder(stage.path, _chat_prompt(), model_shape(run).max_length)
     pieces = vocab.load_vocabulary(stage.path).vocab_size
     return Made({"all": Counts(rows_in=len(texts), rows_out=pieces)})
 
@@ -80,7 +85,7 @@ def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
         length=config.length,
         temperature=config.temperature,
     )
-    return training.run(
+    made = training.run(
         workspace,
         stage,
         config,
@@ -89,6 +94,9 @@ def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
             workspace.model, workspace.rules, workspace.mesh, key
         ),
     )
+    # A text that goes in pieces has no end token but in its last: nothing is lost.
+    del made.counts["all"].notes["cut"]
+    return made
 
 
 def imported_base(workspace: Workspace, stage: StageDirectory) -> Made:
@@ -230,13 +238,13 @@ def model(workspace: Workspace, stage: StageDirectory) -> Made:
         workspace.vocabulary,
         length=config.length,
         temperature=config.temperature,
+        min_score=workspace.run.rate.min_score,
     )
     return _tuned(workspace, stage, tasks.SFT, "sft")
 
 
 def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
     """The tuned model as a Hugging Face folder."""
-    from xinst_jax.data import prompts
     from xinst_jax.hf import cards, folder
     from xinst_jax.hf import config as hf_config
     from xinst_jax.hf import tokenizer as hf_tokenizer
@@ -244,17 +252,20 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
 
     run, vocabulary = workspace.run, workspace.vocabulary
     params = training.trained_params(workspace, "model")
-    prompt = prompts.answer("{instruction}", "{output_lang}", seed_style=True)
+    prompt = _chat_prompt()
     names = {code: language.name for code, language in run.language_table.items()}
     rows = {
-        code: len(shards.read_table(workspace.path("dataset") / code, ["id"]))
+        code: shards.read_table(workspace.path("dataset") / code, ["id"]).num_rows
+        + shards.read_table(workspace.path("seed") / code, ["split"])["split"]
+        .to_pylist()
+        .count("train")
         for code in run.languages
     }
     base = run_file.project_path(run.base_model) if run.base_model else None
     card = cards.model_card(
         name=run.name,
         languages=names,
-        license=run.export.license,
+        license=(cards.license_of(base) if base else None) or run.export.license,
         base_model=base.name if base else "",
         datasets=[],
         rows=rows,
@@ -268,7 +279,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
         dtype=run.export.dtype,
         vocab_size=hf_config.read(base).vocab_size if base else vocabulary.vocab_size,
         special=hf_config.SpecialIds(
-            vocabulary.bos_id, (vocabulary.eos_id,), vocabulary.pad_id
+            vocabulary.bos_id, vocabulary.stop_ids, vocabulary.pad_id
         ),
         tokenizer=hf_tokenizer.from_folder(
             workspace.path("tokenizer"), prompt, workspace.model.max_length
@@ -289,9 +300,14 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
 
     run, vocabulary = workspace.run, workspace.vocabulary
     path = raw_files.located(run.evaluate.questions)
-    questions = [
-        row.fields for row in sources.read(path, "en") if isinstance(row, sources.Row)
-    ]
+    questions = []
+    for row in sources.read(path, "en"):
+        if isinstance(row, sources.Rejected):
+            raise UserError(
+                f"{row.place}: {row.reason} (found {row.value}; expected "
+                f"{row.threshold}). Repair the questions in EvaluateConfig.questions."
+            )
+        questions.append(row.fields)
     engine = text_models.engine(workspace, "model", run.answer)
     seed = workspace.seed(stage.stage)
 
@@ -306,7 +322,7 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
 
     held_out = {
         code: [
-            row
+            row | {"output": text_models.fitting_response(workspace, code, row)}
             for row in shards.read_rows(workspace.path("seed") / code)
             if row["split"] == "held_out"
         ]
@@ -323,6 +339,8 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
             "tuned": text_models.response_scorer(workspace, "model"),
         },
     )
+    record = json.loads((stage.path / evaluate.FIGURES).read_bytes())
+    rich.console.Console().print(evaluate.table(record))
     return Made(counts)
 
 
@@ -370,8 +388,31 @@ def _write_levels(workspace: Workspace, directory: pathlib.Path, number: int) ->
         seed=workspace.seed(f"levels/round-{number}"),
         examples_per_pair=run.rate.examples_per_pair,
         embeddings_pe=embeddings_pe,
+        boilerplate=_boilerplate(workspace),
     )
     shards.write_shards(directory, rows, levels.SCHEMA, _SHARD_ROWS)
+
+
+def _boilerplate(workspace: Workspace) -> dict[str, list[str]]:
+    """By language, the menus and notices that were found in the corpus."""
+    from xinst_jax.pipeline import boilerplate
+
+    found = {}
+    for code in workspace.run.languages:
+        rejected = workspace.path("corpus") / "rejected" / code
+        found[code] = [
+            row["text"]
+            for row in shards.read_rows(rejected, ["reason", "text"])
+            if row["reason"] in (boilerplate.MENU, boilerplate.COOKIE_NOTICE)
+        ]
+    return found
+
+
+def _chat_prompt() -> str:
+    """The prompt that the exported chat template writes, with its slots."""
+    from xinst_jax.data import prompts
+
+    return prompts.answer("{instruction}", "{output_lang}", seed_style=True)
 
 
 def _training_figures(workspace: Workspace) -> dict[str, str]:
@@ -400,10 +441,11 @@ def _tokenizer_texts(workspace: Workspace) -> list[str]:
     for code in workspace.run.languages:
         texts = shards.read_table(workspace.path("corpus") / code, ["text"])
         pairs = shards.read_table(workspace.path("seed") / code)
+        # The seed first, so that English is among them however large the corpus is.
         per_language.append(
-            texts["text"].to_pylist()
-            + pairs["instruction"].to_pylist()
+            pairs["instruction"].to_pylist()
             + pairs["output"].to_pylist()
+            + texts["text"].to_pylist()
         )
     most = max(1, workspace.run.tokenizer.max_sentences // len(per_language))
     return [text for texts in per_language for text in texts[:most]]

@@ -72,12 +72,18 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
     given = run.base_model or run.tokenizer.path
     if not given:
         return {}
-    path = pathlib.Path(given)
+    path = run_file.project_path(given)
     if not path.exists():
         field = "RunConfig.base_model" if run.base_model else "TokenizerConfig.path"
         raise UserError(f"{field} = {given!r} does not exist.")
-    found = [path] if path.is_file() else sorted(path.glob("*token*"))
-    return {file.name: shards.file_digest(file) for file in found if file.is_file()}
+    folder = path if path.is_dir() else path.parent
+    companions = (
+        *folder.glob("*.json"),
+        *folder.glob("*.model"),
+        *folder.glob("*.txt"),
+    )
+    found = companions if path.is_dir() else [path, *folder.glob("*token*.json")]
+    return {file.name: shards.file_digest(file) for file in sorted(set(found))}
 
 
 @functools.cache
@@ -87,7 +93,7 @@ def base_model_digests(run: RunConfig) -> Mapping[str, str]:
     Raises:
       UserError: the folder has no config.json or no safetensors file.
     """
-    folder = pathlib.Path(run.base_model)
+    folder = run_file.project_path(run.base_model)
     weights = sorted(folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not weights:
         raise UserError(
@@ -103,10 +109,10 @@ def question_digests(run: RunConfig) -> Mapping[str, str]:
     """Digest of the evaluation questions.
 
     Raises:
-      UserError: the file is missing, or no row has an instruction.
+      UserError: the file is missing, or no row has an id and an instruction.
     """
     path = located(run.evaluate.questions)
-    sources.preflight(path, "en", [["instruction"]])
+    sources.preflight(path, "en", [["id", "instruction"]])
     return sources.digests(path, "en")
 
 

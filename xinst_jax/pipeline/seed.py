@@ -237,8 +237,8 @@ def _split(pairs: list[Pair], held_out_share: float, code: str) -> list[dict[str
     """The rows with their split: those whose digest is small are held out.
 
     The digest is of the instruction, which so falls on the same side in every language:
-    none that is trained on in one is held out in another. Where chance holds none out
-    of two or more pairs, the smallest digest is.
+    none that is trained on in one is held out in another. Only where chance holds none
+    out of two or more pairs is the smallest digest taken, whatever others do with it.
     """
     held_out = {pair.id for pair in pairs if _place(pair.instruction) < held_out_share}
     if not held_out and held_out_share and len(pairs) > 1:

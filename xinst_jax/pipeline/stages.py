@@ -69,7 +69,13 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="model",
             verb="train --task sft",
-            config=_depends(run, seed=run.seed, model=run.model, train=run.sft),
+            config=_depends(
+                run,
+                seed=run.seed,
+                model=run.model,
+                train=run.sft,
+                min_score=run.rate.min_score,
+            ),
             inputs=("seed", "tokenizer", "base", "dataset"),
             make=make.model,
         ),
@@ -149,8 +155,9 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 **model,
                 "train": config_lib.as_record(run.rater),
                 "examples_per_pair": run.rate.examples_per_pair,
+                "encoder": run.diversify.encoder,
             },
-            inputs=("seed", "tokenizer", "base", *kept),
+            inputs=("corpus", "seed", "tokenizer", "base", *kept),
             make=functools.partial(make.rater, number=number),
         ),
         Stage(

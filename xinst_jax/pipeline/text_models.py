@@ -1,6 +1,6 @@
 """Trained models as functions on text: tokens go in and out here and nowhere else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -65,6 +65,18 @@ def rater(
     return rate
 
 
+def fitting_response(
+    workspace: Workspace, language: str, row: Mapping[str, str]
+) -> str:
+    """A pair's response as far as it fits after its prompt in a fine-tuning row."""
+    name = workspace.run.language_table[language].name
+    prompt = prompts.answer(row["instruction"], name, seed_style=True)
+    vocabulary = workspace.vocabulary
+    room = workspace.run.sft.length - len(vocabulary.encode_prompt(prompt)) - 1
+    fitted = fitting.fit(row["output"], str, vocabulary.encode, max(room, 0))
+    return fitted.text if fitted else ""
+
+
 def response_scorer(
     workspace: Workspace, stage: str
 ) -> Callable[[Sequence[str], Sequence[str]], tuple[np.ndarray, np.ndarray]]:
@@ -72,8 +84,8 @@ def response_scorer(
 
     Returns:
       A function of prompts and responses that gives the summed log-probabilities of
-      each response's tokens and end token, float32, and how many there are, int32. A
-      response that is too long for the fine-tuning length is cut at its end.
+      each response's tokens and end token, float32, and how many there are, int32.
+      Prompt and response must fit a fine-tuning row, as `fitting_response` makes them.
     """
     vocabulary, length = workspace.vocabulary, workspace.run.sft.length
     params = training.trained_params(workspace, stage)
@@ -81,12 +93,9 @@ def response_scorer(
     def logprobs(
         asked: Sequence[str], responses: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
-        prompt_ids = [
-            vocabulary.encode_prompt(prompt)[: length - 1] for prompt in asked
-        ]
+        prompt_ids = [vocabulary.encode_prompt(prompt) for prompt in asked]
         response_ids = [
-            [*vocabulary.encode(response), vocabulary.eos_id][: length - len(prompt)]
-            for prompt, response in zip(prompt_ids, responses, strict=True)
+            [*vocabulary.encode(response), vocabulary.eos_id] for response in responses
         ]
         return score.response_logprobs(
             params,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from xinst_jax import config as config_lib
-from xinst_jax import shards
+from xinst_jax import run_file, shards
 from xinst_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,9 +59,11 @@ class Workspace:
         """The decoder's shape: the run's own, or that of the imported base model.
 
         Raises:
-          UserError: the tokenizer has more pieces than the embedding has rows.
+          UserError: the tokenizer has more pieces than the embedding has rows, or a
+            training's rows are longer than the model's positions.
         """
         model = model_shape(self.run)
+        config_lib.check_lengths(self.run, model)
         pieces = self.vocabulary.vocab_size
         if pieces > model.vocab_size:
             raise UserError(
@@ -160,7 +162,7 @@ def model_shape(run: config_lib.RunConfig) -> config_lib.ModelConfig:
     from xinst_jax.hf import config as hf_config
 
     return dataclasses.replace(
-        hf_config.read(pathlib.Path(run.base_model)),
+        hf_config.read(run_file.project_path(run.base_model)),
         compute_dtype=run.model.compute_dtype,
         param_dtype=run.model.param_dtype,
         remat=run.model.remat,

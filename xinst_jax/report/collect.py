@@ -33,7 +33,6 @@ class Rejection:
     Attributes:
       stage: which stage.
       reason: why.
-      rows: how many rows of the part that was read fell to this reason.
       value: what was found; empty where the stage kept no value.
       threshold: what was expected; likewise.
       instruction: the instruction, where it had one.

@@ -15,16 +15,12 @@ import jax
 
 from xinst_jax import distributed
 from xinst_jax.config import ModelConfig, TrainConfig
-from xinst_jax.errors import UserError
+from xinst_jax.errors import Preempted, UserError
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder
 from xinst_jax.models.decoder import Params
 from xinst_jax.train import checkpoint, monitor, optim, state, step
 from xinst_jax.train.progress import Progress
-
-
-class Preempted(Exception):
-    """The machine is being taken away; everything so far is saved."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ Core", the figure without sparsity.
 
 
 class Monitor:
-    """Collects the steps' metrics and writes a line of them every so often.
+    """Collects the steps' metrics; writes those of the first, last and every n-th step.
 
     A line of `metrics.jsonl` is a step with its figures, either of training (`loss`,
     `learning_rate`, `grad_norm`, and from the second line on `tokens_per_second`,
@@ -64,7 +64,7 @@ class Monitor:
         path = directory / "metrics.jsonl"
         self.lines = _lines_until(path, step) if step else []
         self.tokens_per_second = 0.0
-        self._every = config.log_every
+        self._every, self._steps = config.log_every, config.steps
         self._flops_per_token = flops_per_token(model, config.length)
         self._peak_flops = peak_flops(mesh.devices.flatten().tolist(), model)
         self._tokens = self._response_tokens = 0.0
@@ -89,7 +89,7 @@ class Monitor:
         """Takes the metrics of the `step`-th update; writes a line if one is due."""
         self._tokens += metrics["tokens"]
         self._response_tokens += metrics["weight"]
-        due = step == 1 or step % self._every == 0
+        due = step % self._every == 0 or step in (1, self._steps)
         if due:
             names = ("loss", "learning_rate", "grad_norm")
             line = {name: metrics[name] for name in names}
