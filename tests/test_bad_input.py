@@ -1,0 +1,152 @@
+"""What a user can get wrong, through the command line: one clear error each."""
+
+import gzip
+import json
+import pathlib
+
+import pytest
+
+from xinst_jax.__main__ import main
+
+_TEXT = (
+    "Lapissa revontulet näkyvät parhaiten kirkkaina pakkasöinä kaukana kaupungin "
+    "valoista. Ilmiö syntyy, kun auringosta lähteneet hiukkaset törmäävät ilmakehän "
+    "yläosiin ja saavat hapen ja typen hehkumaan. Vihreä on yleisin väri, mutta joskus "
+    "taivaalla näkyy myös punaista ja violettia. Katsojan kannattaa pukeutua lämpimästi "
+    "ja varata aikaa, sillä revontulet voivat ilmestyä ja kadota muutamassa minuutissa."
+)
+
+
+class _Run:
+    """A run on one language, whose files a test may spoil."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.workdir = folder / "work"
+        self.corpus = folder / "corpus.jsonl"
+        self.seed = folder / "seed.jsonl"
+        self.write(self.corpus, [{"id": "a", "text": _TEXT}])
+        pair = {
+            "id": "s",
+            "instruction": "Describe the northern lights.",
+            "output": _TEXT,
+        }
+        self.write(self.seed, [pair])
+
+    @staticmethod
+    def write(path: pathlib.Path, rows: list[dict]) -> None:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def start(self, *overrides: str, verb: str = "pipeline") -> int:
+        return main(
+            [
+                *verb.split(),
+                "--workdir",
+                str(self.workdir),
+                "--gin_file",
+                "gin/runs/small_cpu.gin",
+                "--gin.LANGUAGES=('fi',)",
+                f"--gin.CORPUS='{self.corpus}'",
+                f"--gin.SEED_PAIRS='{self.seed}'",
+                *(f"--gin.{override}" for override in overrides),
+            ]
+        )
+
+
+@pytest.fixture
+def run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> _Run:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "programs"))
+    return _Run(tmp_path)
+
+
+def _error(capsys: pytest.CaptureFixture) -> str:
+    error = capsys.readouterr().err
+    assert error.startswith("error: "), error
+    assert "Traceback" not in error
+    return error
+
+
+def test_a_missing_corpus_is_named_before_work_starts(run, capsys):
+    run.corpus.unlink()
+    assert run.start() == 2
+    assert "corpus.jsonl" in _error(capsys)
+    assert not (run.workdir / "corpus").exists()
+
+
+def test_an_empty_corpus_is_named_before_work_starts(run, capsys):
+    run.corpus.write_text("")
+    assert run.start() == 2
+    assert "is empty" in _error(capsys)
+
+
+def test_a_missing_field_says_which_fields_there_are(run, capsys):
+    run.write(run.corpus, [{"id": "a", "content": _TEXT}])
+    assert run.start() == 2
+    error = _error(capsys)
+    assert "'text'" in error and "content" in error
+
+
+def test_a_damaged_archive_is_named(run, capsys):
+    run.corpus = run.corpus.with_suffix(".jsonl.gz")
+    run.corpus.write_bytes(gzip.compress(b'{"text": "a"}\n' * 9999)[:-40])
+    assert run.start() == 2
+    assert "corpus.jsonl.gz" in _error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [(b"{not json}\n", "not_json"), (b'{"text": "\xff\xfe"}\n', "not_utf8")],
+)
+def test_too_many_bad_rows_stop_the_stage_and_name_the_first(run, capsys, line, reason):
+    good = [json.dumps({"id": f"{i}", "text": _TEXT + f" {i}"}) for i in range(20)]
+    run.corpus.write_bytes("\n".join(good).encode() + b"\n" + line * 3)
+    assert run.start(verb="prepare") == 2
+    error = _error(capsys)
+    assert reason in error and "corpus.jsonl:21" in error and "max_bad_share" in error
+
+
+def test_a_single_bad_row_is_rejected_and_counted(run, capsys):
+    run.corpus.write_bytes(run.corpus.read_bytes() + b"{not json}\n")
+    assert run.start(verb="prepare") == 0
+    record = json.loads((run.workdir / "corpus" / "manifest.json").read_bytes())
+    assert record["counts"]["fi"]["dropped"] == {"not_json": 1}
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("LANGUAGES=('fi', 'zz')", "zz"),
+        ("STEPSS=3", "STEPS"),
+        ("RateConfig.keep_shar=0.5", "keep_shar"),
+        ("RateConfig.keep_share=50", "share between 0 and 1"),
+        ("TrainConfig.length=4096", "max_length"),
+        ("TokenizerConfig.path='nowhere/tokenizer.model'", "nowhere"),
+        ("RunConfig.base_model='nowhere'", "nowhere"),
+        ("EvaluateConfig.questions='nowhere.jsonl'", "nowhere"),
+    ],
+)
+def test_a_wrong_name_or_value_is_told_before_work_starts(run, capsys, override, told):
+    assert run.start(override) == 2
+    assert told in _error(capsys)
+    assert not (run.workdir / "corpus").exists()
+
+
+def test_a_workdir_of_another_run_is_left_alone(run, capsys):
+    assert run.start(verb="seed") == 0
+    before = sorted(path.name for path in run.workdir.iterdir())
+    capsys.readouterr()
+    assert run.start("RunConfig.name='other'") == 2
+    assert "was made by the run 'small_cpu'" in _error(capsys)
+    assert sorted(path.name for path in run.workdir.iterdir()) == before
+
+
+def test_a_tokenizer_that_does_not_match_the_model_is_told(run, capsys):
+    for verb in ("prepare", "seed", "tokenizer"):
+        assert run.start("ModelConfig.vocab_size=100", verb=verb) == 0
+    capsys.readouterr()
+    assert run.start("ModelConfig.vocab_size=100", verb="train --task lm") == 2
+    assert "embedding" in _error(capsys)
+
+
+def test_a_verb_without_its_input_names_the_verb_that_makes_it(run, capsys):
+    assert run.start(verb="generate") == 2
+    assert "'prepare'" in _error(capsys)
