@@ -12,7 +12,7 @@ _TEXT = (
     "Lapissa revontulet näkyvät parhaiten kirkkaina pakkasöinä kaukana kaupungin "
     "valoista. Ilmiö syntyy, kun auringosta lähteneet hiukkaset törmäävät ilmakehän "
     "yläosiin ja saavat hapen ja typen hehkumaan. Vihreä on yleisin väri, mutta joskus "
-    "taivaalla näkyy myös punaista ja violettia. Katsojan kannattaa pukeutua lämpimästi "
+    "taivaalla näkyy punaista ja violettia. Katsojan kannattaa pukeutua lämpimästi "
     "ja varata aikaa, sillä revontulet voivat ilmestyä ja kadota muutamassa minuutissa."
 )
 

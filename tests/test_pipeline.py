@@ -1,4 +1,4 @@
-"""A pipeline killed again and again makes the bytes of one that was not."""
+"""The whole pipeline on a reduced sample: exact under kills, and what it leaves."""
 
 import hashlib
 import os
@@ -9,15 +9,29 @@ import subprocess
 import sys
 import time
 
+import datasets
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+import torch
+import transformers
+
+from xinst_jax import run_file, shards
+from xinst_jax.config import DecodeConfig
+from xinst_jax.data import prompts
+from xinst_jax.models.decoder import bind
+from xinst_jax.pipeline import text_models, training
+from xinst_jax.pipeline.workspace import Workspace
 
 _KILLS = 10
 _REDUCED = [
     "LANGUAGES=('fi', 'th')",
     "STEPS=6",
-    "base/TrainConfig.steps=8",
-    "TrainConfig.eval_every=3",
-    "TrainConfig.checkpoint_every=2",
+    "base/TrainConfig.steps=20",
+    "generator/TrainConfig.steps=80",
+    "TrainConfig.eval_every=5",
+    "TrainConfig.checkpoint_every=4",
     "TrainConfig.global_batch=4",
     "TrainConfig.length=320",
     "ModelConfig.num_layers=2",
@@ -116,3 +130,46 @@ def test_a_removed_stage_is_made_again_with_the_same_bytes(uninterrupted, tmp_pa
     assert "[12/18] ratings/round-2: up to date" in log.read_text()
     assert "[13/18] diverse: not made yet" in log.read_text()
     assert _digests(workdir, "dataset", "*") == before
+
+
+def test_transformers_gives_the_exported_models_logits_and_greedy_tokens(uninterrupted):
+    workdir, _ = uninterrupted
+    run = run_file.load("gin/runs/quickstart.gin", _REDUCED)
+    workspace = Workspace(run, workdir)
+    text = prompts.answer("Describe the northern lights.", "Finnish", seed_style=True)
+    ids = workspace.vocabulary.encode_prompt(text)
+    reference = transformers.AutoModelForCausalLM.from_pretrained(
+        workdir / "hf_model", dtype=torch.float32
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(workdir / "hf_model")
+    assert tokenizer(text)["input_ids"] == ids
+
+    params = training.trained_params(workspace, "model")
+    with jax.set_mesh(workspace.mesh):
+        tokens_bt = jnp.tile(jnp.array([ids], jnp.int32), (8, 1))
+        positions_bt = jnp.tile(jnp.arange(len(ids), dtype=jnp.int32), (8, 1))
+        decoder = bind(workspace.model, workspace.rules, params)
+        x_btd = decoder(tokens_bt, jnp.ones_like(tokens_bt), positions_bt)
+        logits_tv = np.asarray(decoder.logits(x_btd))[0]
+    with torch.no_grad():
+        expected_tv = reference(torch.tensor([ids])).logits[0].numpy()
+    pieces = expected_tv.shape[1]
+    np.testing.assert_allclose(logits_tv[:, :pieces], expected_tv, atol=1e-4)
+
+    greedy = DecodeConfig(
+        max_new_tokens=32, temperature=0.0, batch_rows=8, prompt_buckets=(256,)
+    )
+    ours = text_models.engine(workspace, "model", greedy).generate([ids], ["a"], 0)[0]
+    theirs = reference.generate(
+        torch.tensor([ids]), max_new_tokens=32, do_sample=False
+    )[0, len(ids) :].tolist()
+    end = workspace.vocabulary.eos_id
+    assert ours.tokens == [token for token in theirs if token != end]
+
+
+def test_the_dataset_loads_from_its_folder(uninterrupted):
+    workdir, _ = uninterrupted
+    loaded = datasets.load_dataset(str(workdir / "dataset"), "fi", split="train")
+    rows = shards.read_rows(workdir / "dataset" / "fi")
+    assert loaded.to_list() == rows
+    assert rows
