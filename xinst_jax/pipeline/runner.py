@@ -69,7 +69,8 @@ def run_all(
         if directory.finished() and not redo:
             console.print(f"{label}: up to date", style="dim", highlight=False)
             continue
-        reason = "an input was made again" if redo else directory.why_stale()
+        again = redo and manifest.read(directory.path) is not None
+        reason = "an input was made again" if again else directory.why_stale()
         console.print(f"[bold]{label}[/bold]: {reason}", highlight=False)
         make(workspace, stage, directory, redo, console)
         made.add(stage.name)
@@ -108,17 +109,16 @@ def run_verb(
       wanted: the stages that the verb stands for, in order (one a round).
 
     Raises:
-      UserError: an input of that stage is not up to date; the message names the
+      UserError: what that stage is made from is not up to date; the message names the
         command that makes it.
     """
-    by_name = {stage.name: stage for stage in stages}
     for stage in wanted:
         stage.files()
-        for name in stage.inputs:
-            if not stage_directory(workspace, by_name[name]).finished():
+        for before in _all_before(stages, stage):
+            if not stage_directory(workspace, before).finished():
                 raise UserError(
-                    f"{stage.name} reads {name}, which is not up to date. Make it with "
-                    f"the verb '{by_name[name].verb}' first, or run 'pipeline'."
+                    f"{stage.name} needs {before.name}, which is not up to date. Make "
+                    f"it with the verb '{before.verb}' first, or run 'pipeline'."
                 )
         directory = stage_directory(workspace, stage)
         if directory.finished():
@@ -146,6 +146,15 @@ def make(
         made = stage.make(workspace, directory)
         directory.finish(made.counts, made.digest)
     console.print(f"  {_summary(made.counts)}", style="dim", highlight=False)
+
+
+def _all_before(stages: Sequence[Stage], stage: Stage) -> list[Stage]:
+    """What a stage is made from, directly or not, in the graph's order."""
+    names = set(stage.inputs)
+    for other in reversed(stages):
+        if other.name in names:
+            names |= set(other.inputs)
+    return [other for other in stages if other.name in names]
 
 
 def stage_directory(workspace: Workspace, stage: Stage) -> manifest.StageDirectory:

@@ -156,6 +156,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "train": config_lib.as_record(run.rater),
                 "examples_per_pair": run.rate.examples_per_pair,
                 "encoder": run.diversify.encoder,
+                "batch_rows": run.diversify.batch_rows,
             },
             inputs=("corpus", "seed", "tokenizer", "base", *kept),
             make=functools.partial(make.rater, number=number),

@@ -104,7 +104,8 @@ class Workspace:
                 )
             return
         if self.workdir.exists() and any(
-            path.name != ".lock" for path in self.workdir.iterdir()
+            path.name not in (".lock", f".{_RUN}.tmp")
+            for path in self.workdir.iterdir()
         ):
             raise UserError(
                 f"{self.workdir} holds files but no {_RUN}: it is not a run's workdir. "
@@ -134,12 +135,25 @@ class Workspace:
                 ) from error
             yield
 
-    def keep_compiled_programs(self) -> None:
-        """Lets JAX keep compiled programs in the workdir, for the next start."""
-        os.environ.setdefault(
-            "JAX_COMPILATION_CACHE_DIR", str((self.workdir / ".programs").absolute())
-        )
+    @contextlib.contextmanager
+    def kept_programs(self) -> Iterator[None]:
+        """Lets JAX keep compiled programs in the workdir, for the next start.
+
+        JAX does not write them atomically: where a process was killed, the program
+        written last may be torn, and is removed.
+        """
+        programs = self.workdir / ".programs"
+        programs.mkdir(exist_ok=True)
+        in_use = programs / "in-use"
+        if in_use.exists():
+            written = sorted(programs.glob("*-cache"), key=lambda p: p.stat().st_mtime)
+            for path in written[-1:]:
+                path.unlink()
+        in_use.touch()
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs.absolute()))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+        yield
+        in_use.unlink()
 
     @contextlib.contextmanager
     def timed(self, stage: str, resumed: bool) -> Iterator[None]:
