@@ -1,12 +1,12 @@
 # The two commands of a new user: `make quickstart` and `make test`.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/quickstart
 
-.PHONY: quickstart install dev test slow lint format clean
+.PHONY: quickstart install dev test lint format clean
 
 quickstart: install
 	$(BIN)/python -m xinst_jax pipeline --gin_file gin/runs/quickstart.gin --workdir $(WORKDIR)
@@ -16,10 +16,7 @@ install: $(VENV)/installed
 dev: $(VENV)/installed-dev
 
 test: dev
-	$(BIN)/python -m pytest -m "not slow"
-
-slow: dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 lint: dev
 	$(BIN)/ruff check .
@@ -31,9 +28,11 @@ format: dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV)
 
 $(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed; name it with make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	touch $@
 

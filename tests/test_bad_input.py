@@ -47,6 +47,7 @@ class _Run:
                 "--gin.LANGUAGES=('fi',)",
                 f"--gin.CORPUS='{self.corpus}'",
                 f"--gin.SEED_PAIRS='{self.seed}'",
+                "--gin.TrainConfig.microbatches=1",
                 *(f"--gin.{override}" for override in overrides),
             ]
         )
@@ -122,12 +123,61 @@ def test_a_single_bad_row_is_rejected_and_counted(run, capsys):
         ("TokenizerConfig.path='nowhere/tokenizer.model'", "nowhere"),
         ("RunConfig.base_model='nowhere'", "nowhere"),
         ("EvaluateConfig.questions='nowhere.jsonl'", "nowhere"),
+        ("DiversifyConfig.encoder='nowhere'", "nowhere"),
+        ("answer/DecodeConfig.max_new_tokens=5000", "no room"),
+        ("MeshConfig.fsdp=7", "7"),
+        ("rater/TrainConfig.microbatches=4", "rater/TrainConfig"),
+        ("RunConfig.rounds=1.5", "RunConfig.rounds = 1.5; expected a int"),
+        ("LANGUAGES='fi'", "expected a tuple"),
+        ("MAX_DOCUMENTS=-1", "not be negative"),
+        ("TokenizerConfig.character_coverage=5.0", "share between 0 and 1"),
+        ("CORPUS=corpus.jsonl", "quotes"),
+        ("STEPS=(3", "--gin.STEPS=(3"),
     ],
 )
 def test_a_wrong_name_or_value_is_told_before_work_starts(run, capsys, override, told):
     assert run.start(override) == 2
     assert told in _error(capsys)
     assert not (run.workdir / "corpus").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "scripts", "told"),
+    [("../x", ("Latin",), "expected letters"), ("xh", ("Klingon",), "Klingon")],
+)
+def test_a_language_that_cannot_be_is_told(run, capsys, code, scripts, told):
+    overrides = [
+        "RunConfig.extra_languages=[@LanguageConfig()]",
+        f"LanguageConfig.code='{code}'",
+        "LanguageConfig.name='Any'",
+        f"LanguageConfig.scripts={scripts!r}",
+        f"LANGUAGES=('{code}',)",
+    ]
+    assert run.start(*overrides) == 2
+    assert told in _error(capsys)
+
+
+def test_a_question_without_an_id_is_told_before_work_starts(run, capsys):
+    questions = run.corpus.with_name("questions.jsonl")
+    rows = [{"id": "a", "instruction": "Why?"}, {"instruction": "How?"}]
+    run.write(questions, rows)
+    assert run.start(f"EvaluateConfig.questions='{questions}'") == 2
+    assert "id" in _error(capsys)
+    assert not (run.workdir / "corpus").exists()
+
+
+@pytest.mark.parametrize("file", ["run.json", "corpus/manifest.json"])
+def test_a_damaged_record_says_what_to_do(run, capsys, file):
+    assert run.start(verb="prepare") == 0
+    (run.workdir / file).write_text("{}")
+    capsys.readouterr()
+    assert run.start(verb="prepare") == 2
+    assert "damaged" in _error(capsys)
+
+
+def test_a_verb_that_the_run_has_no_stage_for_is_told(run, capsys):
+    assert run.start(verb="import-hf") == 2
+    assert "train --task lm" in _error(capsys)
 
 
 def test_a_workdir_of_another_run_is_left_alone(run, capsys):

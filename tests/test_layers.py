@@ -20,12 +20,7 @@ _LAYERS = [
     {"__main__"},
 ]
 _LEVEL = {name: level for level, names in enumerate(_LAYERS) for name in names}
-_WITHOUT_TENSORFLOW = {"config", "shards", "manifest", "mesh", "distributed"} | {
-    "models",
-    "train",
-    "infer",
-    "hf",
-}
+_WITHOUT_TENSORFLOW = set().union(*_LAYERS[:5])
 _HEAVY = {"tensorflow", "seqio", "tensorflow_datasets", "tensorflow_text", "clu", "t5"}
 
 
@@ -40,7 +35,8 @@ def _imports(path: pathlib.Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{path.name}: a relative import"
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found

@@ -52,10 +52,7 @@ def _start(workdir: pathlib.Path, log: pathlib.Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "xinst_jax", "pipeline"]
     command += ["--gin_file", "gin/runs/quickstart.gin", "--workdir", str(workdir)]
     command += [f"--gin.{override}" for override in _REDUCED]
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "programs"),
-    }
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         command,
         stdout=log.open("a"),

@@ -8,10 +8,12 @@ static under `jax.jit`, and its fields are what a stage's manifest records.
 import dataclasses
 import hashlib
 import json
+import typing
 from collections.abc import Callable
 from typing import Any
 
 import gin
+
 from xinst_jax import languages as languages_lib
 from xinst_jax.errors import UserError
 
@@ -22,6 +24,16 @@ def positive(config: Any, *names: str) -> None:
         if not getattr(config, name) > 0:
             raise UserError(
                 f"{type(config).__name__}.{name} must be positive, found "
+                f"{getattr(config, name)!r}."
+            )
+
+
+def not_negative(config: Any, *names: str) -> None:
+    """Raises UserError unless each named field is zero or more."""
+    for name in names:
+        if getattr(config, name) < 0:
+            raise UserError(
+                f"{type(config).__name__}.{name} must not be negative, found "
                 f"{getattr(config, name)!r}."
             )
 
@@ -43,6 +55,24 @@ def one_of(config: Any, name: str, values: tuple[str, ...]) -> None:
             f"{type(config).__name__}.{name} = {getattr(config, name)!r}; expected one "
             f"of {', '.join(values)}."
         )
+
+
+class _Typed:
+    """Refuses a field whose value is not of the type it is declared with."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, wanted = getattr(self, field.name), hints[field.name]
+            kind = typing.get_origin(wanted) or wanted
+            accepted = {float: (int, float), tuple: (tuple, list)}.get(kind, kind)
+            if not isinstance(value, accepted) or (
+                isinstance(value, bool) and kind is not bool
+            ):
+                raise UserError(
+                    f"{type(self).__name__}.{field.name} = {value!r}; expected a "
+                    f"{kind.__name__}."
+                )
 
 
 def _registered(cls: type) -> type:
@@ -67,7 +97,7 @@ class LanguageConfig(languages_lib.Language):
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(_Typed):
     """The decoder's shape.
 
     Attributes:
@@ -105,6 +135,7 @@ class ModelConfig:
     remat: str = "minimal"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive(self, "vocab_size", "num_layers", "embed_dim", "mlp_dim", "num_heads")
         positive(self, "num_kv_heads", "head_dim", "max_length", "rope_theta")
         one_of(self, "remat", ("none", "minimal", "full"))
@@ -124,7 +155,7 @@ class ModelConfig:
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class MeshConfig:
+class MeshConfig(_Typed):
     """How many devices along each mesh axis; one may be -1, which takes what is left.
 
     Attributes:
@@ -143,7 +174,7 @@ class MeshConfig:
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class CorpusConfig:
+class CorpusConfig(_Typed):
     """Where the raw text is, and what of it is kept.
 
     Attributes:
@@ -178,8 +209,10 @@ class CorpusConfig:
     max_bad_share: float = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive(self, "min_chars", "max_chars", "target_chars", "shard_rows")
         share(self, "min_lid_prob", "near_duplicate_threshold", "max_bad_share")
+        not_negative(self, "max_documents")
         if not self.min_chars <= self.target_chars <= self.max_chars:
             raise UserError(
                 "CorpusConfig needs min_chars <= target_chars <= max_chars, found "
@@ -189,7 +222,7 @@ class CorpusConfig:
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class SeedConfig:
+class SeedConfig(_Typed):
     """Where the seed pairs are: English instructions with responses in the language.
 
     Attributes:
@@ -221,13 +254,14 @@ class SeedConfig:
     max_bad_share: float = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive(self, "max_pairs", "max_output_chars")
         share(self, "held_out_share", "max_bad_share")
 
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(_Typed):
     """The tokenizer: one that exists, or one trained on the corpus.
 
     Attributes:
@@ -246,10 +280,15 @@ class TokenizerConfig:
     character_coverage: float = 0.9995
     max_sentences: int = 2_000_000
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "vocab_size", "max_sentences")
+        share(self, "character_coverage")
+
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(_Typed):
     """One training run.
 
     Attributes:
@@ -296,6 +335,7 @@ class TrainConfig:
     log_every: int = 10
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive(self, "length", "global_batch", "microbatches", "learning_rate")
         positive(self, "clip_norm", "passes", "temperature", "logit_chunk")
         positive(self, "eval_every", "eval_rows", "checkpoint_every", "log_every")
@@ -311,7 +351,7 @@ class TrainConfig:
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class DecodeConfig:
+class DecodeConfig(_Typed):
     """How text is generated.
 
     Attributes:
@@ -332,6 +372,7 @@ class DecodeConfig:
     shard_rows: int = 1024
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "prompt_buckets", tuple(self.prompt_buckets))
         positive(self, "max_new_tokens", "batch_rows", "shard_rows", "top_p")
         if self.temperature < 0 or self.top_p > 1:
@@ -346,7 +387,7 @@ class DecodeConfig:
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class RateConfig:
+class RateConfig(_Typed):
     """How candidates are rated and which are kept.
 
     Attributes:
@@ -373,6 +414,7 @@ class RateConfig:
     shard_rows: int = 4096
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         share(self, "keep_share", "min_score", "max_copied_share")
         positive(self, "min_instruction_chars", "max_instruction_chars")
         positive(self, "examples_per_pair", "batch_rows", "shard_rows")
@@ -380,7 +422,7 @@ class RateConfig:
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class DiversifyConfig:
+class DiversifyConfig(_Typed):
     """How the kept pairs are clustered and drawn.
 
     Attributes:
@@ -402,13 +444,14 @@ class DiversifyConfig:
     batch_rows: int = 64
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive(self, "clusters", "per_cluster", "iterations", "batch_rows")
         share(self, "near_duplicate_cosine")
 
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(_Typed):
     """The Hugging Face folder and the dataset that are written.
 
     Attributes:
@@ -425,13 +468,14 @@ class ExportConfig:
     dataset_license: str = "other"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(self, "dtype", ("bfloat16", "float32"))
         positive(self, "shard_gigabytes")
 
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(_Typed):
     """What the tuned model is asked.
 
     Attributes:
@@ -442,10 +486,14 @@ class EvaluateConfig:
     questions: str = "data/sample/questions.jsonl"
     max_questions: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self, "max_questions")
+
 
 @_registered
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(_Typed):
     """A whole run: what `pipeline` and every verb read from the gin file.
 
     Attributes:
@@ -497,6 +545,7 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "languages", tuple(self.languages))
         object.__setattr__(self, "extra_languages", tuple(self.extra_languages))
         positive(self, "rounds")
@@ -517,13 +566,20 @@ class RunConfig:
 
 
 def check_lengths(run: RunConfig, model: ModelConfig) -> None:
-    """Raises UserError where a training's rows outgrow the model's positions."""
+    """Raises UserError where rows, or what is written, outgrow the positions."""
     for name in ("base", "generator", "rater", "sft"):
         length = getattr(run, name).length
         if length > model.max_length:
             raise UserError(
                 f"{name}/TrainConfig.length = {length} is more than the model's "
                 f"max_length of {model.max_length} tokens."
+            )
+    for name in ("generate", "answer"):
+        written = getattr(run, name).max_new_tokens
+        if written >= model.max_length:
+            raise UserError(
+                f"{name}/DecodeConfig.max_new_tokens = {written} leaves no room for a "
+                f"prompt in the model's max_length of {model.max_length} tokens."
             )
 
 

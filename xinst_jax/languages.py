@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import regex
+
 from xinst_jax.errors import UserError
 
 
@@ -75,4 +77,22 @@ def resolve(
                 f"{', '.join(known)}. Describe another with a LanguageConfig in "
                 "RunConfig.extra_languages (see docs/configuration.md)."
             )
+        _check(known[code])
     return {code: known[code] for code in codes}
+
+
+def _check(language: Language) -> None:
+    """A code names directories; a script is asked of the Unicode database."""
+    if not regex.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", language.code):
+        raise UserError(
+            f"LanguageConfig.code = {language.code!r}; expected letters, digits, '-' "
+            "and '_', such as 'xh' or 'sr-Latn'."
+        )
+    for script in language.scripts:
+        try:
+            regex.compile(rf"\p{{Script={script}}}")
+        except regex.error as error:
+            raise UserError(
+                f"LanguageConfig.scripts of {language.code!r}: Unicode knows no script "
+                f"{script!r}. Expected names such as 'Latin' or 'Devanagari'."
+            ) from error

@@ -103,8 +103,7 @@ class StageDirectory:
         resumable = (
             not redo
             and not (self.path / MANIFEST).exists()
-            and started.exists()
-            and json.loads(started.read_bytes())["fingerprint"] == self.fingerprint
+            and _fingerprint(started) == self.fingerprint
         )
         if not resumable:
             # These first: what is left of a directory half removed must not pass for
@@ -163,14 +162,25 @@ def read(directory: pathlib.Path) -> dict[str, Any] | None:
     """
     path = directory / MANIFEST
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
+        record = json.loads(path.read_bytes())
+        if not {"stage", "fingerprint", "config", "inputs", "content"} <= set(record):
+            raise ValueError("fields are missing")
+        return record
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UserError(
             f"{path} is damaged ({error}). Remove the directory {directory} to make it "
             "again."
         ) from error
+
+
+def _fingerprint(started: pathlib.Path) -> str | None:
+    """That of a half-done stage; None where its record is missing or damaged."""
+    try:
+        return json.loads(started.read_bytes())["fingerprint"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def content_digest(manifest: Mapping[str, Any]) -> str:

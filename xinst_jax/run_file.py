@@ -1,10 +1,16 @@
 """From a gin file and overrides on the command line to a `RunConfig`."""
 
 import difflib
+import functools
+import logging
 import pathlib
 import re
+import tokenize
+from collections.abc import Callable
+from typing import Any
 
 import gin
+
 from xinst_jax import config as config_lib
 from xinst_jax.errors import UserError
 
@@ -34,17 +40,39 @@ def load(gin_file: str, overrides: list[str]) -> config_lib.RunConfig:
     gin.clear_config()
     for place in (pathlib.Path.cwd(), PROJECT):
         gin.add_config_file_search_path(str(place))
+    # Gin logs every place where it does not find a file before the one where it does.
+    logging.disable(logging.ERROR)
     try:
-        gin.parse_config_file(str(path))
-        for override in overrides:
-            gin.parse_config(_checked(override, gin_file))
-        _check_scopes()
-        _check_required(gin_file)
-        return config_lib.RunConfig()
-    except UserError:
-        raise
-    except (ValueError, TypeError, SyntaxError, OSError, RuntimeError) as error:
-        raise UserError(f"{gin_file}: {str(error).strip()}") from error
+        _told(gin_file, lambda: gin.parse_config_file(str(path)))
+    finally:
+        logging.disable(logging.NOTSET)
+    for override in overrides:
+        statement = _checked(override, gin_file)
+        _told(f"--gin.{override}", functools.partial(gin.parse_config, statement))
+    _check_scopes()
+    _check_required(gin_file)
+    return _told(gin_file, config_lib.RunConfig)
+
+
+def _told(place: str, act: Callable[[], Any]) -> Any:
+    """Does what gin does, with its errors as one line that names the place."""
+    try:
+        return act()
+    except UserError as error:
+        raise UserError(str(error).split("\n")[0]) from error
+    except (
+        ValueError,
+        TypeError,
+        SyntaxError,
+        OSError,
+        RuntimeError,
+        tokenize.TokenError,
+    ) as error:
+        reason = str(error).strip().split("\n")[0]
+        hint = ""
+        if "malformed node" in reason or isinstance(error, SyntaxError):
+            hint = " Text needs quotes inside the shell's: --gin.NAME=\"'text'\"."
+        raise UserError(f"{place}: {reason}.{hint}") from error
 
 
 def text() -> str:

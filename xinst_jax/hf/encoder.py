@@ -67,7 +67,7 @@ def load_encoder(
     Raises:
       UserError: no such folder or package, or not a BERT with mean pooling.
     """
-    folder = _locate(source)
+    folder = locate(source)
     config = _read_config(folder)
     weights = Weights(folder)
     shapes = mapping.leaves(encoder_lib.abstract_params(config))
@@ -151,15 +151,26 @@ def _batches(
     return batches
 
 
-def _locate(source: str) -> pathlib.Path:
+def locate(source: str) -> pathlib.Path:
+    """The folder of an encoder; `source` as for `load_encoder`.
+
+    Raises:
+      UserError: there is no such folder or package.
+    """
     if not source.startswith(_PACKAGE):
-        return pathlib.Path(source)
+        folder = pathlib.Path(source)
+        if not (folder / "config.json").is_file():
+            raise UserError(
+                f"DiversifyConfig.encoder = {source!r} is not a Hugging Face folder: "
+                "there is no config.json in it."
+            )
+        return folder
     package, _, inside = source.removeprefix(_PACKAGE).partition("/")
     if importlib.util.find_spec(package) is None:
         raise UserError(
             f"DiversifyConfig.encoder = {source!r} names the Python package {package}, "
-            "which is not installed. Install requirements.txt, or name a Hugging Face "
-            "folder."
+            "which is not installed. Install requirements-encoder.txt, or name a "
+            "Hugging Face folder."
         )
     return pathlib.Path(str(importlib.resources.files(package) / inside))
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 import rich.console
 
 from xinst_jax import manifest, run_file, shards
-from xinst_jax.errors import UserError
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import kept, raw_files
 from xinst_jax.pipeline.runner import Made
@@ -294,20 +293,10 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
 
 def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
     """The tuned model's answers, and how likely it finds held-out responses."""
-    from xinst_jax.data import sources
     from xinst_jax.eval import evaluate
     from xinst_jax.pipeline import text_models
 
     run, vocabulary = workspace.run, workspace.vocabulary
-    path = raw_files.located(run.evaluate.questions)
-    questions = []
-    for row in sources.read(path, "en"):
-        if isinstance(row, sources.Rejected):
-            raise UserError(
-                f"{row.place}: {row.reason} (found {row.value}; expected "
-                f"{row.threshold}). Repair the questions in EvaluateConfig.questions."
-            )
-        questions.append(row.fields)
     engine = text_models.engine(workspace, "model", run.answer)
     seed = workspace.seed(stage.stage)
 
@@ -330,7 +319,7 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
     }
     counts = evaluate.run(
         stage,
-        questions[: run.evaluate.max_questions or None],
+        raw_files.questions(run),
         run.language_table,
         answer,
         held_out,

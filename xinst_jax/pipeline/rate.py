@@ -88,7 +88,7 @@ def run(
     counts = {}
     for language in languages:
         directory = stage.path / language
-        if not _complete(directory):
+        if not shards.complete(directory):
             scored = stage.path / _SCORES / language
             _score(scored, config, candidates / language, score, f"rate {language}")
             _write(directory, config, candidates / language, scored)
@@ -259,13 +259,6 @@ def _write(
     for index in range(count):
         part = whole.slice(index * config.shard_rows, config.shard_rows)
         shards.write_table(directory / shards.shard_name(index, count), part)
-
-
-def _complete(directory: pathlib.Path) -> bool:
-    try:
-        return bool(shards.shard_paths(directory))
-    except UserError:
-        return False
 
 
 def _counts(directory: pathlib.Path, figures: Mapping | None) -> Counts:

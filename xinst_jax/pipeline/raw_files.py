@@ -1,13 +1,18 @@
 """The files from outside a workdir that its first stages read, checked and digested."""
 
 import functools
+import hashlib
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
+from xinst_jax import config as config_lib
 from xinst_jax import run_file, shards
 from xinst_jax.config import RunConfig
 from xinst_jax.data import sources
 from xinst_jax.errors import UserError
+
+_MIB = 2**20
 
 
 def located(path: str) -> str:
@@ -88,11 +93,14 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
 
 @functools.cache
 def base_model_digests(run: RunConfig) -> Mapping[str, str]:
-    """Digests of the base model's config, and names and sizes of its weights.
+    """Digests of the base model's config, and of the ends of its weights' files.
 
     Raises:
-      UserError: the folder has no config.json or no safetensors file.
+      UserError: the folder has no config.json or no safetensors file, or holds a model
+        that the decoder does not compute or that is too short for the run.
     """
+    from xinst_jax.hf import config as hf_config
+
     folder = run_file.project_path(run.base_model)
     weights = sorted(folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not weights:
@@ -100,20 +108,64 @@ def base_model_digests(run: RunConfig) -> Mapping[str, str]:
             f"RunConfig.base_model = {run.base_model!r} is not a Hugging Face folder: "
             "expected config.json and *.safetensors in it."
         )
-    sizes = {file.name: str(file.stat().st_size) for file in weights}
-    return {"config.json": shards.file_digest(folder / "config.json"), **sizes}
+    config_lib.check_lengths(run, hf_config.read(folder))
+    ends = {file.name: _digest_of_ends(file) for file in weights}
+    return {"config.json": shards.file_digest(folder / "config.json"), **ends}
+
+
+@functools.cache
+def encoder_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digests of the sentence encoder's files, by their ends.
+
+    Raises:
+      UserError: there is no such folder or package.
+    """
+    from xinst_jax.hf import encoder
+
+    folder = encoder.locate(run.diversify.encoder)
+    files = sorted(path for path in folder.glob("*.*") if path.is_file())
+    return {f"encoder/{path.name}": _digest_of_ends(path) for path in files}
+
+
+def _digest_of_ends(path: pathlib.Path) -> str:
+    """Digest of a large file's size, first and last MiB: quick, and tells apart the
+    weights of two trainings, whose tensors differ everywhere."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        content = file.read(_MIB)
+        file.seek(max(0, size - _MIB))
+        content += file.read(_MIB)
+    return hashlib.sha256(f"{size}/".encode() + content).hexdigest()
 
 
 @functools.cache
 def question_digests(run: RunConfig) -> Mapping[str, str]:
-    """Digest of the evaluation questions.
+    """Digest of the evaluation questions; see `questions`."""
+    questions(run)
+    return sources.digests(located(run.evaluate.questions), "en")
+
+
+def questions(run: RunConfig) -> list[dict[str, Any]]:
+    """The evaluation questions, as many as the run asks.
 
     Raises:
-      UserError: the file is missing, or no row has an id and an instruction.
+      UserError: the file is missing, a row cannot be read, lacks its id or instruction,
+        or has the id of another.
     """
+    from xinst_jax.eval import evaluate
+
     path = located(run.evaluate.questions)
     sources.preflight(path, "en", [["id", "instruction"]])
-    return sources.digests(path, "en")
+    found = []
+    for row in sources.read(path, "en"):
+        if isinstance(row, sources.Rejected):
+            raise UserError(
+                f"{row.place}: {row.reason} (found {row.value}; expected "
+                f"{row.threshold}). Repair the questions in EvaluateConfig.questions."
+            )
+        found.append(row.fields)
+    evaluate.check_questions(found)
+    return found[: run.evaluate.max_questions or None]
 
 
 def _digests(path: str, codes: tuple[str, ...]) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import rich.console
+from rich.markup import escape
 
 from xinst_jax import manifest
 from xinst_jax.errors import UserError
@@ -38,6 +39,7 @@ class Stage:
       files: digests of the files from outside the workdir that it reads, by name; it
         raises UserError where one is missing.
       make: writes the stage's directory.
+      partial: whether it can be made from whatever part of its inputs there is.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Stage:
     inputs: tuple[str, ...]
     make: Callable[[Workspace, manifest.StageDirectory], Made]
     files: Callable[[], Mapping[str, str]] = dict
+    partial: bool = False
 
 
 def run_all(
@@ -71,7 +74,9 @@ def run_all(
             continue
         again = redo and manifest.read(directory.path) is not None
         reason = "an input was made again" if again else directory.why_stale()
-        console.print(f"[bold]{label}[/bold]: {reason}", highlight=False)
+        if not made:
+            workspace.check_devices()
+        console.print(f"[bold]{label}[/bold]: {escape(reason)}", highlight=False)
         make(workspace, stage, directory, redo, console)
         made.add(stage.name)
 
@@ -80,6 +85,9 @@ def preview(
     workspace: Workspace, stages: Sequence[Stage], console: rich.console.Console
 ) -> None:
     """Prints what `run_all` would make, and why, without making it."""
+    workspace.check_owner()
+    for stage in stages:
+        stage.files()
     would: set[str] = set()
     for stage in stages:
         directory = stage_directory(workspace, stage)
@@ -93,6 +101,7 @@ def preview(
         console.print(
             f"{stage.name}: would be made ({reason or directory.why_stale()})",
             highlight=False,
+            markup=False,
         )
 
 
@@ -114,7 +123,7 @@ def run_verb(
     """
     for stage in wanted:
         stage.files()
-        for before in _all_before(stages, stage):
+        for before in () if stage.partial else _all_before(stages, stage):
             if not stage_directory(workspace, before).finished():
                 raise UserError(
                     f"{stage.name} needs {before.name}, which is not up to date. Make "
@@ -125,7 +134,8 @@ def run_verb(
             console.print(f"{stage.name}: up to date", style="dim", highlight=False)
             continue
         console.print(
-            f"[bold]{stage.name}[/bold]: {directory.why_stale()}", highlight=False
+            f"[bold]{stage.name}[/bold]: {escape(directory.why_stale())}",
+            highlight=False,
         )
         make(workspace, stage, directory, False, console)
         return

@@ -13,6 +13,7 @@ from typing import Any
 
 from xinst_jax import __version__
 from xinst_jax import config as config_lib
+from xinst_jax.errors import UserError
 from xinst_jax.pipeline import make, raw_files
 from xinst_jax.pipeline.runner import Stage
 
@@ -56,6 +57,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             config=_depends(run, seed=run.seed, diversify=run.diversify),
             inputs=(f"candidates/{last}", f"ratings/{last}"),
             make=functools.partial(make.diverse, last=last),
+            files=functools.partial(raw_files.encoder_digests, run),
         ),
         Stage(
             name="dataset",
@@ -105,8 +107,19 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
 
 
 def of_verb(stages: Sequence[Stage], verb: str) -> list[Stage]:
-    """The stages that a verb makes, in order: one, or one a round."""
-    return [stage for stage in stages if stage.verb == verb]
+    """The stages that a verb makes, in order: one, or one a round.
+
+    Raises:
+      UserError: the run has none.
+    """
+    found = [stage for stage in stages if stage.verb == verb]
+    if not found:
+        raise UserError(
+            f"This run has no stage for the verb '{verb}': its base model is made by "
+            f"'{next(stage.verb for stage in stages if stage.name == 'base')}', as "
+            "RunConfig.base_model says."
+        )
+    return found
 
 
 def _base(run: config_lib.RunConfig) -> Stage:
@@ -160,11 +173,16 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             },
             inputs=("corpus", "seed", "tokenizer", "base", *kept),
             make=functools.partial(make.rater, number=number),
+            files=functools.partial(raw_files.encoder_digests, run),
         ),
         Stage(
             name=f"ratings/{this}",
             verb="rate",
-            config={**model, "rate": config_lib.as_record(run.rate)},
+            config={
+                **model,
+                "rate": config_lib.as_record(run.rate),
+                "prompt_buckets": list(run.generate.prompt_buckets),
+            },
             inputs=("tokenizer", f"candidates/{this}", f"rater/{this}"),
             make=functools.partial(make.ratings, number=number),
         ),
@@ -192,6 +210,7 @@ def _report(run: config_lib.RunConfig) -> Stage:
             "evaluation",
         ),
         make=make.report,
+        partial=True,
     )
 
 

@@ -95,13 +95,7 @@ class Workspace:
         """
         record = self.workdir / _RUN
         if record.exists():
-            owner = json.loads(record.read_bytes())["name"]
-            if owner != self.run.name:
-                raise UserError(
-                    f"{self.workdir} was made by the run {owner!r}, and this gin file "
-                    f"describes {self.run.name!r}. Choose another --workdir, or the "
-                    "gin file that the workdir was made with."
-                )
+            self.check_owner()
             return
         if self.workdir.exists() and any(
             path.name not in (".lock", f".{_RUN}.tmp")
@@ -112,6 +106,44 @@ class Workspace:
                 "Choose an empty or a new directory."
             )
         shards.write_bytes(record, json.dumps({"name": self.run.name}).encode())
+
+    def check_owner(self) -> None:
+        """Raises UserError if the workdir belongs to another run."""
+        record = self.workdir / _RUN
+        if not record.exists():
+            return
+        try:
+            owner = json.loads(record.read_bytes())["name"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f'{record} is damaged. Write {{"name": "{self.run.name}"}} to it '
+                "if the workdir belongs to this run, or choose another --workdir."
+            ) from error
+        if owner != self.run.name:
+            raise UserError(
+                f"{self.workdir} was made by the run {owner!r}, and this gin file "
+                f"describes {self.run.name!r}. Choose another --workdir, or the "
+                "gin file that the workdir was made with."
+            )
+
+    def check_devices(self) -> None:
+        """Raises UserError unless every batch of the run divides over the devices."""
+        sizes: dict[str, tuple[int, ...]] = {}
+        for name in ("base", "generator", "rater", "sft"):
+            config = getattr(self.run, name)
+            part = config.global_batch // config.microbatches
+            field = f"{name}/TrainConfig.global_batch / microbatches, or length"
+            sizes[field] = (part, config.length)
+        for name in ("generate", "answer"):
+            field = f"{name}/DecodeConfig.batch_rows"
+            sizes[field] = (getattr(self.run, name).batch_rows,)
+        sizes["RateConfig.batch_rows"] = (self.run.rate.batch_rows,)
+        for field, size in sizes.items():
+            try:
+                axes = ("batch", "length")[: len(size)]
+                self.rules.divide(self.mesh.shape, size, axes)
+            except UserError as error:
+                raise UserError(f"{field}: {error}") from error
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -152,7 +184,11 @@ class Workspace:
         in_use.touch()
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs.absolute()))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
-        yield
+        try:
+            yield
+        except Exception:
+            in_use.unlink()
+            raise
         in_use.unlink()
 
     @contextlib.contextmanager
