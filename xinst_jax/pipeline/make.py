@@ -7,27 +7,19 @@ stage is up to date answers at once.
 import dataclasses
 import functools
 import json
-import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import rich.console
 
 from xinst_jax import manifest, run_file, shards
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import kept, raw_files
+from xinst_jax.pipeline import raw_files, training_rows
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace, model_shape
 
 if TYPE_CHECKING:
     from xinst_jax.models.decoder import Params
-
-
-_SHARD_ROWS = 10_000
-_PAIR = pa.schema(
-    [(name, pa.string()) for name in ("id", "lang", "instruction", "output", "split")]
-)
 
 
 def corpus(workspace: Workspace, stage: StageDirectory) -> Made:
@@ -59,7 +51,7 @@ def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
     if given:
         vocab.copy_tokenizer(run_file.project_path(given), stage.path)
     else:
-        texts = _tokenizer_texts(workspace)
+        texts = training_rows.tokenizer_texts(workspace)
         vocab.train_sentencepiece(texts, stage.path / "tokenizer.model", run.tokenizer)
     # What export-hf could not write is found now, not after all the training.
     hf_tokenizer.from_folder(stage.path, _chat_prompt(), model_shape(run).max_length)
@@ -117,7 +109,7 @@ def generator(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
 
     config = workspace.run.generator
     pairs = stage.path / "pairs"
-    _write_pairs(workspace, pairs, number)
+    training_rows.write_pairs(workspace, pairs, number)
     tasks.register_reverse(
         pairs,
         workspace.run.languages,
@@ -145,7 +137,7 @@ def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made
             stage,
             run.languages,
             workspace.path("corpus"),
-            _kept(workspace, number - 1),
+            training_rows.kept_by(workspace, number - 1),
             number,
             writer,
             run.generate.shard_rows,
@@ -159,7 +151,7 @@ def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
 
     config, rows = workspace.run.rater, stage.path / "levels"
     if not shards.complete(rows):
-        _write_levels(workspace, rows, number)
+        training_rows.write_levels(workspace, rows, number)
     tasks.register_rate(
         rows,
         workspace.run.languages,
@@ -343,60 +335,6 @@ def report(workspace: Workspace, stage: StageDirectory) -> Made:
     return Made({"all": Counts(rows_in=len(run.languages), rows_out=1)})
 
 
-def _write_pairs(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
-    """The pairs that a round learns to reverse: the seed, and what was kept before."""
-    standing = _kept(workspace, number - 1)
-    for code in workspace.run.languages:
-        rows = shards.read_rows(workspace.path("seed") / code, _PAIR.names)
-        rows += [{**row, "split": "train"} for row in standing.get(code, {}).values()]
-        shards.write_shards(directory / code, rows, _PAIR, _SHARD_ROWS)
-
-
-def _write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
-    """The rater's examples: pairs taken for good, and the same pairs spoilt."""
-    from xinst_jax.hf import encoder
-    from xinst_jax.pipeline import levels
-
-    run = workspace.run
-    standing = _kept(workspace, number - 1)
-    seed_rows = [
-        row
-        for code in run.languages
-        for row in shards.read_rows(workspace.path("seed") / code)
-    ]
-    kept_rows = [row for rows in standing.values() for row in rows.values()]
-    pairs = levels.good_pairs(seed_rows, kept_rows)
-    embeddings_pe = encoder.embed(
-        encoder.load_encoder(run.diversify.encoder),
-        [pair.instruction for pair in pairs],
-        workspace.mesh,
-        run.diversify.batch_rows,
-    )
-    rows = levels.make_levels(
-        pairs,
-        seed=workspace.seed(f"levels/round-{number}"),
-        examples_per_pair=run.rate.examples_per_pair,
-        embeddings_pe=embeddings_pe,
-        boilerplate=_boilerplate(workspace),
-    )
-    shards.write_shards(directory, rows, levels.SCHEMA, _SHARD_ROWS)
-
-
-def _boilerplate(workspace: Workspace) -> dict[str, list[str]]:
-    """By language, the menus and notices that were found in the corpus."""
-    from xinst_jax.pipeline import boilerplate
-
-    found = {}
-    for code in workspace.run.languages:
-        rejected = workspace.path("corpus") / "rejected" / code
-        found[code] = [
-            row["text"]
-            for row in shards.read_rows(rejected, ["reason", "text"])
-            if row["reason"] in (boilerplate.MENU, boilerplate.COOKIE_NOTICE)
-        ]
-    return found
-
-
 def _chat_prompt() -> str:
     """The prompt that the exported chat template writes, with its slots."""
     from xinst_jax.data import prompts
@@ -424,22 +362,6 @@ def _size(params: "Params") -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def _tokenizer_texts(workspace: Workspace) -> list[str]:
-    """Corpus and seed texts, as evenly over languages as they allow."""
-    per_language = []
-    for code in workspace.run.languages:
-        texts = shards.read_table(workspace.path("corpus") / code, ["text"])
-        pairs = shards.read_table(workspace.path("seed") / code)
-        # The seed first, so that English is among them however large the corpus is.
-        per_language.append(
-            pairs["instruction"].to_pylist()
-            + pairs["output"].to_pylist()
-            + texts["text"].to_pylist()
-        )
-    most = max(1, workspace.run.tokenizer.max_sentences // len(per_language))
-    return [text for texts in per_language for text in texts[:most]]
-
-
 def _tuned(
     workspace: Workspace, stage: StageDirectory, mixture: str, name: str
 ) -> Made:
@@ -463,18 +385,4 @@ def _examples(
 
     return lambda split: tasks.examples(
         mixture, split, passes=passes, seed=workspace.seed(stage.stage)
-    )
-
-
-def _kept(
-    workspace: Workspace, number: int
-) -> Mapping[str, Mapping[str, dict[str, Any]]]:
-    """What a round kept; nothing before the first."""
-    if number == 0:
-        return {}
-    this = f"round-{number}"
-    return kept.read(
-        workspace.path(f"candidates/{this}"),
-        workspace.path(f"ratings/{this}"),
-        workspace.run.languages,
     )

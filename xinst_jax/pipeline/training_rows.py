@@ -1,0 +1,100 @@
+"""The rows that a run's tokenizer, generators and raters learn from."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from xinst_jax import shards
+from xinst_jax.pipeline import kept
+from xinst_jax.pipeline.workspace import Workspace
+
+_SHARD_ROWS = 10_000
+_PAIR = pa.schema(
+    [(name, pa.string()) for name in ("id", "lang", "instruction", "output", "split")]
+)
+
+
+def tokenizer_texts(workspace: Workspace) -> list[str]:
+    """Corpus and seed texts, as evenly over languages as they allow."""
+    per_language = []
+    for code in workspace.run.languages:
+        texts = shards.read_table(workspace.path("corpus") / code, ["text"])
+        pairs = shards.read_table(workspace.path("seed") / code)
+        # The seed first, so that English is among them however large the corpus is.
+        per_language.append(
+            pairs["instruction"].to_pylist()
+            + pairs["output"].to_pylist()
+            + texts["text"].to_pylist()
+        )
+    most = max(1, workspace.run.tokenizer.max_sentences // len(per_language))
+    return [text for texts in per_language for text in texts[:most]]
+
+
+def write_pairs(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
+    """The pairs that a round learns to reverse: the seed, and what was kept before."""
+    standing = kept_by(workspace, number - 1)
+    for code in workspace.run.languages:
+        rows = shards.read_rows(workspace.path("seed") / code, _PAIR.names)
+        rows += [{**row, "split": "train"} for row in standing.get(code, {}).values()]
+        shards.write_shards(directory / code, rows, _PAIR, _SHARD_ROWS)
+
+
+def write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
+    """The rater's examples: pairs taken for good, and the same pairs spoilt."""
+    from xinst_jax.hf import encoder
+    from xinst_jax.pipeline import levels
+
+    run = workspace.run
+    standing = kept_by(workspace, number - 1)
+    seed_rows = [
+        row
+        for code in run.languages
+        for row in shards.read_rows(workspace.path("seed") / code)
+    ]
+    kept_rows = [row for rows in standing.values() for row in rows.values()]
+    pairs = levels.good_pairs(seed_rows, kept_rows)
+    embeddings_pe = encoder.embed(
+        encoder.load_encoder(run.diversify.encoder),
+        [pair.instruction for pair in pairs],
+        workspace.mesh,
+        run.diversify.batch_rows,
+    )
+    rows = levels.make_levels(
+        pairs,
+        seed=workspace.seed(f"levels/round-{number}"),
+        examples_per_pair=run.rate.examples_per_pair,
+        embeddings_pe=embeddings_pe,
+        boilerplate=_boilerplate(workspace),
+    )
+    shards.write_shards(directory, rows, levels.SCHEMA, _SHARD_ROWS)
+
+
+def kept_by(
+    workspace: Workspace, number: int
+) -> Mapping[str, Mapping[str, dict[str, Any]]]:
+    """What a round kept; nothing before the first."""
+    if number == 0:
+        return {}
+    this = f"round-{number}"
+    return kept.read(
+        workspace.path(f"candidates/{this}"),
+        workspace.path(f"ratings/{this}"),
+        workspace.run.languages,
+    )
+
+
+def _boilerplate(workspace: Workspace) -> dict[str, list[str]]:
+    """By language, the menus and notices that were found in the corpus."""
+    from xinst_jax.pipeline import boilerplate
+
+    found = {}
+    for code in workspace.run.languages:
+        rejected = workspace.path("corpus") / "rejected" / code
+        found[code] = [
+            row["text"]
+            for row in shards.read_rows(rejected, ["reason", "text"])
+            if row["reason"] in (boilerplate.MENU, boilerplate.COOKIE_NOTICE)
+        ]
+    return found
