@@ -101,6 +101,7 @@ class ModelConfig(_Typed):
     """The decoder's shape.
 
     Attributes:
+      family: the kind of model, as Hugging Face names it in `model_type`.
       vocab_size: rows of the embedding; at least the tokenizer's size. Extra rows are
         padding, never predicted, and sliced off on export.
       num_layers: decoder blocks.
@@ -119,6 +120,7 @@ class ModelConfig(_Typed):
         outputs of matrix products) or 'full' (the whole block).
     """
 
+    family: str = "llama"
     vocab_size: int = 32000
     num_layers: int = 4
     embed_dim: int = 256

@@ -23,7 +23,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.hf import config as config_lib
 from xinst_jax.hf import mapping, safetensors
 from xinst_jax.hf.config import SpecialIds
-from xinst_jax.hf.mapping import LLAMA, Row
+from xinst_jax.hf.mapping import Row
 from xinst_jax.hf.tokenizer import TOKENIZER, padding_id
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder as decoder_lib
@@ -61,8 +61,8 @@ def import_params(
     weights = safetensors.Weights(folder)
     abstract = decoder_lib.abstract_params(model, rules, mesh)
     leaves = mapping.leaves(abstract)
-    rows = {row.path: row for row in LLAMA}
-    expected = _shapes(leaves, pieces)
+    rows = {row.path: row for row in mapping.FAMILIES[model.family]}
+    expected = _shapes(model.family, leaves, pieces)
     names = [name for name in weights.files if not name.endswith(_UNUSED)]
     mapping.check(expected, {name: weights.shape(name) for name in names}, str(folder))
     for name in names:
@@ -149,8 +149,8 @@ def export_folder(
         special = dataclasses.replace(special, pad=padding_id(tokenizer))
     _check_tokenizer(tokenizer, vocab_size, special)
     leaves = mapping.leaves(params)
-    placed = _placed(leaves)
-    shapes = _shapes(leaves, vocab_size)
+    placed = _placed(model.family, leaves)
+    shapes = _shapes(model.family, leaves, vocab_size)
     width = np.dtype(_DTYPES[dtype]).itemsize
     numbers = {name: math.prod(shape) for name, shape in shapes.items()}
     sizes = {name: count * width for name, count in numbers.items()}
@@ -182,17 +182,19 @@ def export_folder(
             _verify(temporary, shapes, dtype)
 
 
-def _shapes(leaves: Mapping[str, Any], pieces: int) -> dict[str, tuple[int, ...]]:
+def _shapes(
+    family: str, leaves: Mapping[str, Any], pieces: int
+) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor in a folder with an embedding of `pieces` rows."""
     return {
         name: row.tensor_shape(row.sizes(leaves[row.path].shape) | {"v": pieces})
-        for name, (row, _) in _placed(leaves).items()
+        for name, (row, _) in _placed(family, leaves).items()
     }
 
 
-def _placed(leaves: Mapping[str, Any]) -> dict[str, tuple[Row, int]]:
+def _placed(family: str, leaves: Mapping[str, Any]) -> dict[str, tuple[Row, int]]:
     shapes = {path: leaf.shape for path, leaf in leaves.items()}
-    return mapping.tensors(LLAMA, shapes)
+    return mapping.tensors(mapping.FAMILIES[family], shapes)
 
 
 def _tensor(row: Row, leaf: jax.Array, block: int, pieces: int) -> np.ndarray:

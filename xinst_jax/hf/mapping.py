@@ -129,6 +129,10 @@ Hugging Face's rotary layout is ours, so queries and keys need no permutation.
 """
 
 
+FAMILIES: dict[str, tuple[Row, ...]] = {"llama": LLAMA}
+"""The table of each family, by `ModelConfig.family`."""
+
+
 def tensors(
     rows: Iterable[Row], leaf_shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[Row, int]]:
