@@ -37,7 +37,7 @@ def test_braces_in_user_text_stay_as_they_are():
     text = "{instruction} {0} %s {lang}"
     assert f"\n{text} Answer in Urdu." in prompts.answer(text, "Urdu", False)
     assert f"\n{text}\n" in prompts.reverse(text)
-    rated = prompts.rate(text, "{response}")
+    rated = prompts.rate(text, "{response}", "Finnish")
     assert text in rated and "\n{response}\n" in rated
 
 

@@ -73,6 +73,10 @@ def home(tmp_path_factory):
             }
             for i in range(SIZES[code])
         ]
+        texts = [
+            row | {"text": f"{row['instruction']}\n\n{row['output']}"} for row in rows
+        ]
+        shards.write_shards(home / "texts" / code, texts, schema_of(texts), 7)
         shards.write_shards(home / "dataset" / code, dataset, schema_of(dataset), 7)
     shards.write_shards(home / "levels", labelled, schema_of(labelled), 11)
     return home
@@ -82,7 +86,10 @@ def home(tmp_path_factory):
 def vocabulary(tmp_path_factory):
     path = tmp_path_factory.mktemp("vocab") / "tokenizer.model"
     texts = [text(code, i) for code in SIZES for i in range(60)]
-    prompt_texts = [prompts.rate("a", "b"), prompts.answer("a", "Finnish", True)]
+    prompt_texts = [
+        prompts.rate("a", "b", "Finnish"),
+        prompts.answer("a", "Finnish", True),
+    ]
     vocab.train_sentencepiece(
         [*texts, *prompt_texts * 20], path, TokenizerConfig(vocab_size=600)
     )
@@ -92,6 +99,10 @@ def vocabulary(tmp_path_factory):
 @pytest.fixture
 def settings():
     return {"length": LENGTH, "temperature": 1.0}
+
+
+def languages_of(codes):
+    return {code: BUILT_IN[code] for code in codes}
 
 
 def decoded(vocabulary, pairs):
@@ -116,12 +127,15 @@ def test_reverse_asks_for_the_instruction_of_a_response(home, vocabulary):
 
 def test_rate_reads_a_directory_without_languages_and_answers_labels(home, vocabulary):
     tasks.register_rate(
-        home / "levels", list(SIZES), vocabulary, length=512, temperature=1.0
+        home / "levels", languages_of(SIZES), vocabulary, length=512, temperature=1.0
     )
     found = decoded(vocabulary, tasks.examples(tasks.RATE, "train", passes=1.0, seed=0))
     rows = [row for code in SIZES for row in pair_rows(code, labels=True)]
     expected = {
-        (prompts.rate(row["instruction"], row["output"]), row["label"])
+        (
+            prompts.rate(row["instruction"], row["output"], BUILT_IN[row["lang"]].name),
+            row["label"],
+        )
         for row in rows
         if row["split"] == "train"
     }
@@ -244,10 +258,14 @@ print(list(tasks.examples(tasks.REVERSE, "train", passes=2.0, seed=11)))
 
 
 def test_pieces_of_a_text_predict_each_token_once(home, vocabulary, settings):
-    tasks.register_lm(home / "corpus", ["sw"], vocabulary, **settings)
+    tasks.register_lm(home / "corpus", home / "texts", ["sw"], vocabulary, **settings)
     held_out = [r for _, r in tasks.examples(tasks.LM, "validation", passes=1, seed=0)]
     drawn = [r for _, r in tasks.examples(tasks.LM, "train", passes=1.0, seed=0)]
     texts = [vocabulary.encode(text("sw", i, 60)) for i in range(SIZES["sw"])]
+    texts += [
+        vocabulary.encode(f"{row['instruction']}\n\n{row['output']}")
+        for row in pair_rows("sw")
+    ]
     expected = collections.Counter()
     for ids in texts:
         for start in range(0, len(ids), LENGTH):
@@ -264,7 +282,9 @@ def test_pieces_of_a_text_predict_each_token_once(home, vocabulary, settings):
 
 
 def test_pieces_of_one_document_are_on_one_side(home, vocabulary, settings):
-    tasks.register_lm(home / "corpus", list(SIZES), vocabulary, **settings)
+    tasks.register_lm(
+        home / "corpus", home / "texts", list(SIZES), vocabulary, **settings
+    )
     for task in seqio.get_mixture_or_task(tasks.LM).tasks:
         source = task.source
         sides = {}
@@ -310,7 +330,9 @@ def test_where_a_prompt_is_cut_does_not_tell_its_label(home, vocabulary):
         for i, label in enumerate(prompts.LABELS)
     ]
     shards.write_shards(home / "long", rows, schema_of(rows), 10)
-    tasks.register_rate(home / "long", ["fi"], vocabulary, length=256, temperature=1.0)
+    tasks.register_rate(
+        home / "long", languages_of(["fi"]), vocabulary, length=256, temperature=1.0
+    )
     found = list(tasks.examples(tasks.RATE, "train", passes=1.0, seed=0))
     assert len(found) == 3 and len({tuple(prompt) for prompt, _ in found}) == 1
 

@@ -92,7 +92,7 @@ def test_rows_have_the_contracts_columns_in_the_candidates_order(tmp_path):
         "reasons",
     ]
     assert [row["id"] for row in rows] == [f"fi-{number}" for number in range(10)]
-    expected = np.exp(_Rater()([(rows[4]["instruction"], _RESPONSE + "4")]))[0]
+    expected = np.exp(_Rater()([(rows[4]["instruction"], _RESPONSE + "4", "fi")]))[0]
     expected /= expected.sum()
     found = [rows[4]["p_bad"], rows[4]["p_fair"], rows[4]["p_good"]]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -217,7 +217,9 @@ def test_missing_candidates_are_a_users_error(tmp_path):
 def test_the_raters_quality_is_written_noted_and_shown(tmp_path):
     def oracle(pairs):
         levels = {"bad": [1, 0.1, 0.1], "fair": [0.1, 1, 0.1], "good": [0.1, 0.1, 1]}
-        return np.log([levels.get(output.split()[0], [1, 1, 1]) for _, output in pairs])
+        return np.log(
+            [levels.get(output.split()[0], [1, 1, 1]) for _, output, _ in pairs]
+        )
 
     held_out = [
         {"lang": lang, "instruction": "Say it.", "output": f"{label} {number}"}

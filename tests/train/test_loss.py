@@ -36,9 +36,9 @@ def arrays():
     }
 
 
-def chunked(table_vd, x_btd, targets_bt, weights_bt, chunk):
+def chunked(table_vd, x_btd, targets_bt, weights_bt, chunk, targets_per_row=None):
     head = LinearHead(table_vd)
-    return token_loss(head, x_btd, targets_bt, weights_bt, chunk)
+    return token_loss(head, x_btd, targets_bt, weights_bt, chunk, targets_per_row)
 
 
 def plain(table_vd, x_btd, targets_bt, weights_bt):
@@ -51,7 +51,7 @@ def mesh_of(count, **sizes):
     return make_mesh(MeshConfig(**sizes), jax.devices()[:count])
 
 
-def computed(mesh, arrays, chunk):
+def computed(mesh, arrays, chunk, targets_per_row=None):
     """((loss, weight), gradients of table and hidden states) over a mesh."""
     rules = ShardingRules()
     specs = [
@@ -66,7 +66,7 @@ def computed(mesh, arrays, chunk):
     ]
     grad_of = jax.value_and_grad(chunked, argnums=(0, 1), has_aux=True)
     with jax.set_mesh(mesh):
-        return jax.jit(grad_of, static_argnums=4)(*placed, chunk)
+        return jax.jit(grad_of, static_argnums=(4, 5))(*placed, chunk, targets_per_row)
 
 
 @pytest.mark.parametrize("chunk", [1, 8, 40, 50, B * T, 10_000])
@@ -116,3 +116,33 @@ def test_logits_of_all_tokens_never_exist_at_once():
         ).lower(table, x, targets, weights)
         temporary = lowered.compile().memory_analysis().temp_size_in_bytes
     assert temporary < rows * length * vocabulary * 4 / 4
+
+
+@pytest.mark.parametrize("sizes", [{}, {"fsdp": 4, "tensor": 2}, {"sequence": 2}])
+def test_logits_of_weighted_targets_alone_give_the_same_loss(arrays, sizes):
+    mesh = mesh_of(8 if sizes else 1, **sizes)
+    most = int((arrays["weights_bt"] > 0).sum(axis=1).max())
+    assert most < T
+    (loss, weight), gradients = computed(mesh, arrays, chunk=B * T)
+    (fewer_loss, fewer_weight), fewer_gradients = computed(
+        mesh, arrays, chunk=40, targets_per_row=most
+    )
+    assert fewer_weight == weight
+    np.testing.assert_allclose(fewer_loss, loss, rtol=1e-6)
+    for found, expected in zip(fewer_gradients, gradients, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_few_targets_hold_few_logits(arrays):
+    """The program of one target a row multiplies a T-th of what that of all does."""
+    placed = [jnp.asarray(value) for value in arrays.values()]
+    mesh = mesh_of(1)
+
+    def flops(targets_per_row):
+        with jax.set_mesh(mesh):
+            lowered = jax.jit(chunked, static_argnums=(4, 5)).lower(
+                *placed, B * T, targets_per_row
+            )
+        return lowered.compile().cost_analysis()["flops"]
+
+    assert flops(1) < 2 * flops(None) / T

@@ -40,6 +40,7 @@ class Packed:
       examples: examples in them.
       tokens: tokens in them, padding not counted.
       response_tokens: targets with a loss weight.
+      row_targets: most targets with a loss weight in a row.
       fill: tokens / (rows * length).
       cut: examples whose response did not fit and was cut at its end.
       refused: pairs left out, by reason.
@@ -51,6 +52,7 @@ class Packed:
     examples: int
     tokens: int
     response_tokens: int
+    row_targets: int
     fill: float
     cut: int
     refused: dict[str, int]
@@ -199,7 +201,8 @@ def pack(
     for stale in directory.glob("rows-*.arrayrecord"):
         stale.unlink()
     tally = _Tally()
-    rows = _packed_rows(_examples(pairs, bos, eos, length, tally), length, window)
+    made = _examples(pairs, bos, eos, length, tally)
+    rows = _packed_rows(made, length, window, tally)
     count = 0
     for index in itertools.count():
         written = _write_shard(
@@ -252,6 +255,7 @@ class _Tally:
     examples: int = 0
     tokens: int = 0
     response_tokens: int = 0
+    row_targets: int = 0
     cut: int = 0
     refused: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -278,7 +282,7 @@ def _examples(
 
 
 def _packed_rows(
-    made: Iterator[examples_lib.Example], length: int, window: int
+    made: Iterator[examples_lib.Example], length: int, window: int, tally: _Tally
 ) -> Iterator[bytes]:
     for number in itertools.count():
         held = list(itertools.islice(made, window))
@@ -290,9 +294,10 @@ def _packed_rows(
         order = np.argsort(rows_e, kind="stable")
         starts = np.searchsorted(rows_e[order], np.arange(count + 1))
         for start, end in itertools.pairwise(starts.tolist()):
-            yield lay_out(
-                [held[i] for i in order[start:end].tolist()], length
-            ).tobytes()
+            row = lay_out([held[i] for i in order[start:end].tolist()], length)
+            targets = int(np.count_nonzero(row["loss_weights"]))
+            tally.row_targets = max(tally.row_targets, targets)
+            yield row.tobytes()
 
 
 def lay_out(examples: Sequence[examples_lib.Example], length: int) -> np.ndarray:

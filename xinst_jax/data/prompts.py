@@ -22,7 +22,8 @@ _ANSWER = (
 _RATE = (
     "Below are an English instruction and a candidate response. Rate how well the "
     "response answers the instruction: bad, fair or good.\n\n"
-    "### Instruction:\n{instruction}\n\n### Response:\n{response}\n\n### Rating:"
+    "### Instruction:\n{instruction} {request}\n\n### Response:\n{response}"
+    "\n\n### Rating:"
 )
 
 
@@ -61,10 +62,14 @@ def answer(instruction: str, language_name: str, seed_style: bool) -> str:
     return _ANSWER.format(instruction=instruction, request=request)
 
 
-def rate(instruction: str, response: str) -> str:
+def rate(instruction: str, response: str, language_name: str) -> str:
     """The prompt after which the rater writes one of `LABELS`.
 
-    >>> rate("Say hello.", "Hei.").splitlines()[-4:]
-    ['### Response:', 'Hei.', '', '### Rating:']
+    The instruction is rated as the model will be asked it, with the language that the
+    response is to be in.
+
+    >>> rate("Say hello.", "Hei.", "Finnish").splitlines()[-6:]
+    ['Say hello. Answer in Finnish.', '', '### Response:', 'Hei.', '', '### Rating:']
     """
-    return _RATE.format(instruction=instruction, response=response)
+    request = answer_request(language_name, seed_style=False)
+    return _RATE.format(instruction=instruction, request=request, response=response)

@@ -51,16 +51,20 @@ class Exchange:
 
 def register_lm(
     corpus: pathlib.Path,
+    pairs: pathlib.Path,
     codes: Sequence[str],
     vocabulary: Vocabulary,
     *,
     length: int,
     temperature: float,
 ) -> None:
-    """Registers `xinst_lm`: the corpus as plain text; two documents in 100 held out.
+    """Registers `xinst_lm`: the corpus and the seed pairs as plain text.
+
+    Two documents in 100 of the corpus are held out, and the held-out pairs.
 
     Args:
       corpus: the finished `corpus` directory.
+      pairs: directory of seed pairs as texts: rows with id, lang, text and split.
       codes: language codes.
       vocabulary: the tokenizer.
       length: tokens of a packed row: longer texts go in pieces of as many.
@@ -72,7 +76,9 @@ def register_lm(
     """
     pieces = functools.partial(_text_pieces, vocabulary=vocabulary, length=length)
     sources = {
-        code: RowSource(code, [Part(corpus, held_out_share=_HELD_OUT_SHARE)], ["text"])
+        code: RowSource(
+            code, [Part(corpus, held_out_share=_HELD_OUT_SHARE), Part(pairs)], ["text"]
+        )
         for code in codes
     }
     features = {"targets": seqio.Feature(vocabulary, add_eos=True, dtype=tf.int32)}
@@ -113,7 +119,7 @@ def register_reverse(
 
 def register_rate(
     rows: pathlib.Path,
-    codes: Sequence[str],
+    languages: Mapping[str, Language],
     vocabulary: Vocabulary,
     *,
     length: int,
@@ -123,7 +129,7 @@ def register_rate(
 
     Args:
       rows: directory of rows with id, lang, instruction, output, label and split.
-      codes: language codes.
+      languages: languages by code.
       vocabulary: the tokenizer.
       length: tokens of a packed row; a response too long for its prompt to fit is cut
         at its end.
@@ -133,13 +139,14 @@ def register_rate(
       UserError: no language has a row to train on.
     """
 
-    def exchange(instruction: str, output: str, label: str) -> Exchange:
-        return Exchange(output, functools.partial(prompts.rate, instruction), label)
+    def exchange(instruction: str, output: str, lang: str, label: str) -> Exchange:
+        frame = functools.partial(
+            prompts.rate, instruction, language_name=languages[lang].name
+        )
+        return Exchange(output, frame, label)
 
-    sources = {
-        code: RowSource(code, [Part(rows)], ["instruction", "output", "label"])
-        for code in codes
-    }
+    columns = ["instruction", "output", "lang", "label"]
+    sources = {code: RowSource(code, [Part(rows)], columns) for code in languages}
     # The same for every label: where a prompt is cut must not tell which it has.
     reserve = max(len(vocabulary.encode(label)) for label in prompts.LABELS)
     _register_pairs(

@@ -60,7 +60,7 @@ def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
 
 
 def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
-    """A small language model trained from scratch on the corpus."""
+    """A small language model trained from scratch on the corpus and the seed pairs."""
     import jax
 
     from xinst_jax.data import tasks
@@ -68,9 +68,11 @@ def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
     from xinst_jax.pipeline import training
 
     key = jax.random.key(workspace.seed("initial parameters"))
-    config = workspace.run.base
+    config, pairs = workspace.run.base, stage.path / "pairs"
+    training_rows.write_pair_texts(workspace, pairs)
     tasks.register_lm(
         workspace.path("corpus"),
+        pairs,
         workspace.run.languages,
         workspace.vocabulary,
         length=config.length,
@@ -154,7 +156,7 @@ def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
         training_rows.write_levels(workspace, rows, number)
     tasks.register_rate(
         rows,
-        workspace.run.languages,
+        workspace.run.language_table,
         workspace.vocabulary,
         length=config.length,
         temperature=config.temperature,

@@ -50,8 +50,9 @@ _SCORED = pa.schema(
 )
 _SCORES = "scores"
 
-Score = Callable[[list[tuple[str, str]]], np.ndarray]
-"""Gives (rows, labels) log-probabilities of `LABELS` for (instruction, response)s."""
+Score = Callable[[list[tuple[str, str, str]]], np.ndarray]
+"""Gives (rows, labels) log-probabilities of `LABELS` for (instruction, response,
+language code)s."""
 
 
 def run(
@@ -186,7 +187,7 @@ def _measure(
 ) -> dict:
     """The rater's quality, written beside the ratings; read if it is there."""
     if not path.exists():
-        pairs = [(row["instruction"], row["output"]) for row in held_out]
+        pairs = [(row["instruction"], row["output"], row["lang"]) for row in held_out]
         probabilities_nk = _probabilities(score, pairs, "the held-out pairs")
         measured = quality.measure(probabilities_nk.astype(np.float64), held_out)
         text = json.dumps(measured, indent=1, ensure_ascii=False)
@@ -202,14 +203,17 @@ def _score(
     label: str,
 ) -> None:
     """Writes each candidate's probabilities and broken rules, shard by shard."""
-    table = shards.read_table(candidates, ["instruction", "output"])
+    table = shards.read_table(candidates, ["instruction", "output", "lang"])
 
     def compute(index: int) -> pa.Table:
         part = table.slice(index * config.shard_rows, config.shard_rows)
-        columns = (part["instruction"].to_pylist(), part["output"].to_pylist())
+        columns = (part[name].to_pylist() for name in part.column_names)
         pairs = list(zip(*columns, strict=True))
         probabilities_nk = _probabilities(score, pairs, str(candidates))
-        broken = [list(rules.check(*pair, config)) for pair in pairs]
+        broken = [
+            list(rules.check(instruction, response, config))
+            for instruction, response, _ in pairs
+        ]
         return pa.table([*probabilities_nk.T, broken], schema=_SCORED)
 
     count = max(1, -(-table.num_rows // config.shard_rows))
@@ -217,7 +221,7 @@ def _score(
 
 
 def _probabilities(
-    score: Score, pairs: list[tuple[str, str]], place: str
+    score: Score, pairs: list[tuple[str, str, str]], place: str
 ) -> np.ndarray:
     """(rows, labels) float32; no rows where there are no pairs."""
     if not pairs:

@@ -28,13 +28,13 @@ def engine(workspace: Workspace, stage: str, config: DecodeConfig) -> Engine:
 
 def rater(
     workspace: Workspace, stage: str
-) -> Callable[[list[tuple[str, str]]], np.ndarray]:
+) -> Callable[[list[tuple[str, str, str]]], np.ndarray]:
     """The rater of a finished training stage: pairs to log-probabilities of levels.
 
     Returns:
-      A function of (instruction, response) pairs that gives float32 (rows, labels)
-      log-probabilities of `prompts.LABELS`. A response that is too long for the rater's
-      training length is cut at its end.
+      A function of (instruction, response, language code)s that gives float32
+      (rows, labels) log-probabilities of `prompts.LABELS`. A response that is too long
+      for the rater's training length is cut at its end.
     """
     run, encode = workspace.run, workspace.vocabulary.encode_prompt
     params = training.trained_params(workspace, stage)
@@ -42,15 +42,18 @@ def rater(
     longest = run.rater.length - max(map(len, labels))
     buckets = [size for size in run.generate.prompt_buckets if size < longest]
 
-    def read(pair: tuple[str, str]) -> list[int]:
-        instruction, response = pair
-        fitted = fitting.fit(
-            response, lambda text: prompts.rate(instruction, text), encode, longest
-        )
-        # An instruction that fills the whole prompt is no instruction: rate its start.
-        return fitted.ids if fitted else encode(prompts.rate(instruction, ""))[:longest]
+    def read(pair: tuple[str, str, str]) -> list[int]:
+        instruction, response, code = pair
+        name = run.language_table[code].name
 
-    def rate(pairs: list[tuple[str, str]]) -> np.ndarray:
+        def frame(text: str) -> str:
+            return prompts.rate(instruction, text, name)
+
+        fitted = fitting.fit(response, frame, encode, longest)
+        # An instruction that fills the whole prompt is no instruction: rate its start.
+        return fitted.ids if fitted else encode(frame(""))[:longest]
+
+    def rate(pairs: list[tuple[str, str, str]]) -> np.ndarray:
         return score.label_logprobs(
             params,
             workspace.model,

@@ -18,6 +18,8 @@ Pairs = Iterator[tuple[Sequence[int], Sequence[int]]]
 TRAIN, HELD_OUT = "train", "validation"
 """The splits of a task, named as seqio names them."""
 
+_TARGET_STEP = 32
+
 
 def run(
     workspace: Workspace,
@@ -67,6 +69,7 @@ def run(
         eval_batches=eval_batches,
         directory=stage.path,
         label=stage.stage,
+        targets_per_row=_most_targets(train_rows, held_out_rows),
     )
     counts = _counts(train_rows.summary, result)
     return Made({"all": counts}, checkpoint.params_digest(result.params))
@@ -77,6 +80,12 @@ def trained_params(workspace: Workspace, stage: str) -> Params:
     mesh, rules = workspace.mesh, workspace.rules
     abstract = decoder.abstract_params(workspace.model, rules, mesh)
     return checkpoint.restore_params(workspace.path(stage) / "checkpoints", abstract)
+
+
+def _most_targets(*directories: loader.Rows | None) -> int:
+    """Most targets of any packed row, rounded up so that few programs are compiled."""
+    most = max(rows.summary.row_targets for rows in directories if rows)
+    return -(-most // _TARGET_STEP) * _TARGET_STEP
 
 
 def _pack(

@@ -15,6 +15,8 @@ _PAIR = pa.schema(
     [(name, pa.string()) for name in ("id", "lang", "instruction", "output", "split")]
 )
 
+_TEXT = pa.schema([(name, pa.string()) for name in ("id", "lang", "text", "split")])
+
 
 def tokenizer_texts(workspace: Workspace) -> list[str]:
     """Corpus and seed texts, as evenly over languages as they allow."""
@@ -30,6 +32,22 @@ def tokenizer_texts(workspace: Workspace) -> list[str]:
         )
     most = max(1, workspace.run.tokenizer.max_sentences // len(per_language))
     return [text for texts in per_language for text in texts[:most]]
+
+
+def write_pair_texts(workspace: Workspace, directory: pathlib.Path) -> None:
+    """The seed pairs as texts: an instruction, a blank line, its response.
+
+    They are all the English that a base model trained from scratch gets to read.
+    """
+    for code in workspace.run.languages:
+        rows = [
+            {
+                **row,
+                "text": f"{row['instruction']}\n\n{row['output']}",
+            }
+            for row in shards.read_rows(workspace.path("seed") / code)
+        ]
+        shards.write_shards(directory / code, rows, _TEXT, _SHARD_ROWS)
 
 
 def write_pairs(workspace: Workspace, directory: pathlib.Path, number: int) -> None:

@@ -52,6 +52,7 @@ def train(
     eval_batches: Callable[[], Iterable[step.Batch]],
     directory: pathlib.Path,
     label: str,
+    targets_per_row: int | None = None,
     keep: int = 2,
 ) -> TrainResult:
     """Trains until `config.steps` updates are made, from wherever the run stands.
@@ -68,6 +69,8 @@ def train(
       eval_batches: the held-out batches, the same at every call; there may be none.
       directory: what the run owns.
       label: the run's name for someone who watches it.
+      targets_per_row: most targets with a loss weight in any row of these batches, if
+        that is known: logits of the others are not computed.
       keep: how many of the newest checkpoints are kept.
 
     Raises:
@@ -83,8 +86,8 @@ def train(
     rules.divide(mesh.shape, microbatch, ("batch", "length"))
     saved = directory / "checkpoints"
     checkpoint.check_space(saved, abstract, copies=_most_checkpoints(config, keep))
-    update = step.make_train_step(model, rules, optimizer, config)
-    evaluate = step.make_eval_step(model, rules, config)
+    update = step.make_train_step(model, rules, optimizer, config, targets_per_row)
+    evaluate = step.make_eval_step(model, rules, config, targets_per_row)
     compiled_before = update._cache_size()
     with (
         jax.set_mesh(mesh),

@@ -41,6 +41,7 @@ def make_train_step(
     rules: ShardingRules,
     optimizer: optax.GradientTransformation,
     config: TrainConfig,
+    targets_per_row: int | None = None,
 ) -> TrainStep:
     """The jitted update; it takes over the state's memory.
 
@@ -50,10 +51,11 @@ def make_train_step(
     Loss, weight and gradient are summed over the microbatches and divided once by the
     weight of the whole global batch, so the result does not depend on how the batch is
     cut, nor on how its response tokens are spread over the parts. The metrics' learning
-    rate is that of `optim.learning_rate(config)`.
+    rate is that of `optim.learning_rate(config)`. `targets_per_row` is as for
+    `loss.token_loss`.
     """
     summed = jax.value_and_grad(
-        _loss_sum(model, rules, config.logit_chunk), has_aux=True
+        _loss_sum(model, rules, config.logit_chunk, targets_per_row), has_aux=True
     )
     schedule = optim.learning_rate(config)
 
@@ -85,10 +87,13 @@ def make_train_step(
 
 @functools.cache
 def make_eval_step(
-    model: ModelConfig, rules: ShardingRules, config: TrainConfig
+    model: ModelConfig,
+    rules: ShardingRules,
+    config: TrainConfig,
+    targets_per_row: int | None = None,
 ) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array]]:
     """The jitted (sum of weighted loss, sum of weights) of a batch, float32 scalars."""
-    summed = _loss_sum(model, rules, config.logit_chunk)
+    summed = _loss_sum(model, rules, config.logit_chunk, targets_per_row)
 
     def step(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         return summed(params, batch)
@@ -97,13 +102,18 @@ def make_eval_step(
 
 
 def _loss_sum(
-    model: ModelConfig, rules: ShardingRules, chunk: int
+    model: ModelConfig, rules: ShardingRules, chunk: int, targets_per_row: int | None
 ) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array]]:
     def loss_sum(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         decoder = decoder_lib.bind(model, rules, params)
         x_btd = decoder(batch["tokens"], batch["segment_ids"], batch["positions"])
         return token_loss(
-            decoder, x_btd, batch["targets"], batch["loss_weights"], chunk
+            decoder,
+            x_btd,
+            batch["targets"],
+            batch["loss_weights"],
+            chunk,
+            targets_per_row,
         )
 
     return loss_sum
