@@ -51,7 +51,7 @@ def test_a_base_that_is_not_on_the_hub_is_named_in_words_only():
 
 
 def test_an_adapter_is_said_to_be_one_and_loaded_as_one():
-    text = model_card(base_model="org/base", relation="adapter")
+    text = model_card(base_model="org/base", adapter=True)
     data = read(text)
     assert data.to_dict()["base_model_relation"] == "adapter"
     assert data.library_name == "peft"

@@ -1,7 +1,6 @@
 """The README of an exported model, and what every card is made of: YAML, then text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from huggingface_hub import DatasetCardData, ModelCardData
 
@@ -39,12 +38,12 @@ def model_card(
     languages: Mapping[str, str],
     licence: Licence | None,
     base_model: str,
-    relation: Literal["finetune", "adapter"] = "finetune",
     datasets: Sequence[str],
     rows: Mapping[str, int],
     prompt: str,
     figures: Mapping[str, str],
     lineage: Mapping[str, str],
+    adapter: bool = False,
 ) -> str:
     """The README.md of a tuned model.
 
@@ -54,18 +53,19 @@ def model_card(
       licence: the model's licence; None where that of its base model is not known.
       base_model: what it was tuned from, ORG/NAME where it is on the hub; empty if it
         was trained from scratch.
-      relation: whether the folder holds a whole model or a LoRA adapter to the base.
       datasets: names on the hub of the datasets it was tuned on.
       rows: pairs it was tuned on, by language code.
       prompt: the prompt, with its slots spelled out.
       figures: what was measured, in words: {'held-out loss': '2.31'}.
       lineage: what it was made from, in words: {'run': 'quickstart', ...}.
+      adapter: whether the folder holds a LoRA adapter to the base and no whole model.
     """
     on_hub = base_model.count("/") == 1
+    relation = "adapter" if adapter else "finetune"
     data = ModelCardData(
         language=["en", *languages],
         **_licence_fields(licence),
-        library_name="peft" if relation == "adapter" else "transformers",
+        library_name="peft" if adapter else "transformers",
         pipeline_tag="text-generation",
         base_model=base_model if on_hub else None,
         datasets=list(datasets) or None,
@@ -75,9 +75,9 @@ def model_card(
     origin = "trained from scratch"
     if base_model:
         origin = f"tuned from `{base_model}`"
-    if relation == "adapter":
+    if adapter:
         origin += ", as a LoRA adapter to it,"
-    loaded = _LOADED_ADAPTER if relation == "adapter" else _LOADED_MODEL
+    loaded = _LOADED_ADAPTER if adapter else _LOADED_MODEL
     example = next(iter(languages.values()), "English")
     pairs = [(languages[code], f"{count:,}") for code, count in rows.items()]
     return with_front_matter(
@@ -111,14 +111,16 @@ The prompt that the chat template writes:
 
 {table(("language", "pairs"), pairs)}
 
-The pairs are an English instruction and a response in the language. Most responses are
-natural text from the web; a model wrote the instruction that each answers.
+A pair is an English instruction and a response in the language. Seed pairs are as their
+source has them; the other responses are natural text, and a model wrote the instruction
+that each answers.
 
 ## Figures
 
 {table(("measure", "value"), list(figures.items()))}
 
-Losses are in nats a token, on responses of seed pairs that no training saw.
+Losses are in nats a token; held-out ones are of responses to seed pairs that were kept
+out of the tuning.
 
 ## Lineage
 
@@ -131,7 +133,7 @@ Losses are in nats a token, on responses of seed pairs that no training saw.
   harmful, private or false in its training text and its base model's.
 - A lower loss says that held-out responses surprise it less. It says nothing of whether
   an answer is true, or useful.
-- Some answers come in another language than the one asked for.
+- An answer may come in another language than the one asked for.
 - It was tuned on single questions and answers, not on conversations.
 
 Do not rely on its answers where a mistake would do harm.

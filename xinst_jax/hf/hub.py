@@ -25,7 +25,7 @@ Kind = Literal["model", "dataset"]
 _INTERNAL = (manifest.MANIFEST, "rejected/*")
 _ATTRIBUTES = ".gitattributes"
 _REPLACED: dict[Kind, tuple[str, ...]] = {
-    "model": ("*.safetensors", "*.safetensors.index.json"),
+    "model": ("*.safetensors", "*.safetensors.index.json", "adapter_config.json"),
     "dataset": ("*/part-*.parquet", "json/*.json"),
 }
 """Files whose number depends on what was made: old ones do not outlive a push."""

@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from typing import Any, Literal
+from typing import Any
 
 import rich.console
 from rich.markup import escape
@@ -41,17 +41,13 @@ def push(
     console.print(f"  {escape(address)}", highlight=False)
 
 
-def model_card(
-    workspace: Workspace,
-    prompt: str,
-    relation: Literal["finetune", "adapter"] = "finetune",
-) -> str:
+def model_card(workspace: Workspace, prompt: str, adapter: bool = False) -> str:
     """The tuned model's card; warns where its name or licence wants another look.
 
     Args:
       workspace: with the finished stages 'dataset', 'seed' and 'model'.
       prompt: the prompt of the chat template, with its slots.
-      relation: whether a whole model is exported or an adapter.
+      adapter: whether an adapter is exported and no whole model.
     """
     run, console = workspace.run, rich.console.Console()
     record, licence = lineage(workspace), _licence(workspace)
@@ -67,7 +63,7 @@ def model_card(
         languages={code: found.name for code, found in run.language_table.items()},
         licence=licence,
         base_model=record["base_model"],
-        relation=relation,
+        adapter=adapter,
         datasets=[run.export.dataset_name] if run.export.dataset_name else [],
         rows=record["rows"],
         prompt=prompt,
@@ -78,7 +74,7 @@ def model_card(
             "base model": record["base_model"] or "none",
             "rounds of rating": str(run.rounds),
             **{
-                part: record[part][:_DIGEST_CHARS]
+                part.replace("_", " "): record[part][:_DIGEST_CHARS]
                 for part in ("dataset", "training_run", "weights")
             },
         },
@@ -119,7 +115,9 @@ def base_name(workspace: Workspace) -> str:
     folder, else the folder's own.
     """
     run = workspace.run
-    if run.export.base_name or not run.base_model:
+    if not run.base_model:
+        return ""
+    if run.export.base_name:
         return run.export.base_name
     folder = run_file.project_path(run.base_model)
     for part in folder.absolute().parts:
