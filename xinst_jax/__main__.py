@@ -12,6 +12,7 @@ from xinst_jax.errors import Preempted, UserError
 if TYPE_CHECKING:
     import rich.console
 
+    from xinst_jax.hf.hub import Kind, Target
     from xinst_jax.pipeline.runner import Stage
     from xinst_jax.pipeline.workspace import Workspace
 
@@ -31,6 +32,7 @@ _VERBS = {
     "report": "a workdir -> report/report.html",
 }
 _TASKS = ("lm", "reverse", "rate", "sft")
+_PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
 _INTERRUPTED = 130
 _PREEMPTED = 75
 
@@ -82,6 +84,14 @@ def _parser() -> argparse.ArgumentParser:
         )
         if verb == "train":
             command.add_argument("--task", required=True, choices=_TASKS)
+        if verb in _PUSHED:
+            command.add_argument(
+                "--push",
+                metavar="ORG/NAME",
+                help=f"once made, send the folder to this {_PUSHED[verb]} of the "
+                "Hugging Face hub (a new one is private); needs HF_TOKEN or a login "
+                "by 'hf auth login'",
+            )
         if verb == "pipeline":
             command.add_argument(
                 "--dry_run",
@@ -92,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> None:
+    target = _target(options)
     from xinst_jax import run_file
 
     run = run_file.load(options.gin_file, overrides)
@@ -111,6 +122,21 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
         workspace.claim()
         with workspace.kept_programs():
             _make(options, workspace, graph, console)
+            if target is not None:
+                from xinst_jax.pipeline import publish
+
+                stage = stages.of_verb(graph, options.verb)[-1]
+                publish.push(workspace, stage, target, console)
+
+
+def _target(options: argparse.Namespace) -> "Target | None":
+    """Where the folder goes that a verb makes; None unless --push was given."""
+    name = getattr(options, "push", None)
+    if name is None:
+        return None
+    from xinst_jax.hf import hub
+
+    return hub.target(name, _PUSHED[options.verb])
 
 
 def _make(

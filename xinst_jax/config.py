@@ -459,15 +459,21 @@ class ExportConfig(_Typed):
     Attributes:
       dtype: dtype of the exported weights.
       shard_gigabytes: largest safetensors file, in units of 10**9 bytes.
-      license: licence named on the model card where the base model's own card names
-        none.
-      dataset_license: licence named on the dataset card.
+      base_name: what the model card calls the base model: its name on the hub,
+        ORG/NAME; empty takes it from the folder's.
+      dataset_name: the dataset's name on the hub, ORG/NAME, for the model card; empty
+        where it is not there.
+      license: licence named on the model card where the base model's folder names none;
+        empty names apache-2.0 if there is no base model, and else none.
+      dataset_license: licence named on the dataset card; empty takes those of its rows.
     """
 
     dtype: str = "bfloat16"
     shard_gigabytes: float = 5.0
-    license: str = "apache-2.0"
-    dataset_license: str = "other"
+    base_name: str = ""
+    dataset_name: str = ""
+    license: str = ""
+    dataset_license: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

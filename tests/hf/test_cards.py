@@ -1,99 +1,84 @@
-"""Cards that the hub's own libraries read."""
+"""Model cards that the hub's own library reads."""
 
-import datasets
 import huggingface_hub
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pytest
 
 from xinst_jax.hf import cards
+from xinst_jax.hf.licences import TERMS, Licence
 
 LANGUAGES = {"fi": "Finnish", "ur": "Urdu"}
-
-
-def dataset_card(**changes) -> str:
-    settings = {
-        "name": "Tiny",
-        "languages": LANGUAGES,
-        "license": "other",
-        "files": "{lang}/part-*.parquet",
-        "statistics": {
-            "fi": cards.lengths(["ab", "abcd"], ["x", "xyz"]),
-            "ur": cards.lengths([], []),
-        },
-        "stages": [("prepare", 1200, 7, {"too short": 1193})],
-        "sources": {"the web (CC BY)": 7},
-        "samples": {"fi": ("Say | hello.", "Hei\n\nvaan.")},
-    }
-    return cards.dataset_card(**settings | changes)
 
 
 def model_card(**changes) -> str:
     settings = {
         "name": "Tiny",
         "languages": LANGUAGES,
-        "license": "apache-2.0",
+        "licence": Licence("apache-2.0"),
         "base_model": "",
         "datasets": [],
         "rows": {"fi": 1234},
         "prompt": "### Instruction:\n{instruction}",
         "figures": {"held-out loss": "2.31"},
+        "lineage": {"run": "tiny", "dataset": "0123456789abcdef"},
     }
     return cards.model_card(**settings | changes)
 
 
-def test_lengths_are_means_and_deviations_over_all_pairs():
-    rng = np.random.default_rng(0)
-    asked, answered = rng.integers(1, 90, (2, 50))
-    found = cards.lengths(["i" * n for n in asked], ["ö" * n for n in answered])
-    np.testing.assert_allclose(
-        [found.instruction_mean, found.instruction_sd], [asked.mean(), asked.std()]
-    )
-    np.testing.assert_allclose(
-        [found.output_mean, found.output_sd], [answered.mean(), answered.std()]
-    )
-    assert found.rows == 50
-
-
-def test_a_dataset_card_has_the_papers_table():
-    text = dataset_card()
-    assert "| Finnish (fi) | 3.0 ± 1.0 | 2.0 ± 1.0 | 2 |" in text
-    assert "| Urdu (ur) | 0.0 ± 0.0 | 0.0 ± 0.0 | 0 |" in text
-    assert "| prepare | 1,200 | 7 | too short 1,193 |" in text
-    assert "> Say | hello." in text
-
-
-def test_datasets_loads_each_language_and_all_of_them_by_the_card(tmp_path):
-    for code, rows in (("fi", 2), ("ur", 3)):
-        table = pa.table({"instruction": ["a"] * rows, "output": [code] * rows})
-        (tmp_path / code).mkdir()
-        pq.write_table(table, tmp_path / code / "part-00000-of-00001.parquet")
-    (tmp_path / "README.md").write_text(dataset_card())
-    load = {"path": str(tmp_path), "split": "train", "cache_dir": str(tmp_path / "c")}
-    assert datasets.load_dataset(**load)["output"][:] == ["fi"] * 2 + ["ur"] * 3
-    assert datasets.load_dataset(**load, name="ur")["output"][:] == ["ur"] * 3
-
-
-def test_a_dataset_card_names_languages_licence_and_size():
-    data = huggingface_hub.DatasetCard(dataset_card(license="cc-by-4.0")).data
-    assert data.language == ["en", "fi", "ur"]
-    assert (data.license, data.size_categories) == ("cc-by-4.0", ["n<1K"])
+def read(text: str) -> huggingface_hub.ModelCardData:
+    return huggingface_hub.ModelCard(text).data
 
 
 def test_a_model_card_names_its_base_only_if_it_has_one():
-    data = huggingface_hub.ModelCard(model_card()).data
+    data = read(model_card())
     assert (data.language, data.license) == (["en", "fi", "ur"], "apache-2.0")
     assert data.library_name == "transformers"
     assert data.base_model is None
     assert "trained from scratch" in model_card()
     tuned = model_card(base_model="org/base", datasets=["org/data"])
-    data = huggingface_hub.ModelCard(tuned).data
+    data = read(tuned)
     assert (data.base_model, data.datasets) == ("org/base", ["org/data"])
     assert data.to_dict()["base_model_relation"] == "finetune"
     assert "| Finnish | 1,234 |" in tuned
     assert "| held-out loss | 2.31 |" in tuned
+    assert "| dataset | 0123456789abcdef |" in tuned
 
 
-def test_a_llama_3_licence_brings_its_notice():
-    assert "Built with Meta Llama 3" in model_card(license="llama3")
-    assert "Built with Meta Llama 3" not in model_card()
+def test_a_base_that_is_not_on_the_hub_is_named_in_words_only():
+    text = model_card(base_model="my-folder")
+    assert "tuned from `my-folder`" in text
+    assert read(text).base_model is None
+    assert "base_model_relation" not in read(text).to_dict()
+
+
+def test_an_adapter_is_said_to_be_one_and_loaded_as_one():
+    text = model_card(base_model="org/base", adapter=True)
+    data = read(text)
+    assert data.to_dict()["base_model_relation"] == "adapter"
+    assert data.library_name == "peft"
+    assert "AutoPeftModelForCausalLM" in text and "LoRA adapter" in text
+
+
+@pytest.mark.parametrize("licence", sorted(TERMS))
+def test_a_licences_notice_and_display_are_on_the_card(licence):
+    text = model_card(licence=Licence(licence), base_model="org/base")
+    assert read(text).license == licence
+    terms = TERMS[licence]
+    assert terms.notice in text
+    assert terms.built_with in text
+    assert (f"begin with “{terms.name_start}”" in text) == bool(terms.name_start)
+
+
+def test_only_a_llama_brings_what_a_llama_licence_wants():
+    assert "Built with Meta Llama 3." in model_card(licence=Licence("llama3"))
+    assert "Built with Llama." in model_card(licence=Licence("llama3.1"))
+    for other in ("apache-2.0", "gemma", "llama2"):
+        assert "Built with" not in model_card(licence=Licence(other))
+
+
+def test_a_licence_without_identifier_is_named_and_an_unknown_one_not_guessed():
+    named = read(model_card(licence=Licence("other", "qwen-research", "LICENSE")))
+    assert (named.license, named.license_name) == ("other", "qwen-research")
+    assert named.license_link == "LICENSE"
+    text = model_card(licence=None, base_model="org/base")
+    assert (read(text).license, read(text).license_name) == ("other", "unknown")
+    assert "says nothing of its licence" in text

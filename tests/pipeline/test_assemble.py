@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+import huggingface_hub
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -87,14 +88,17 @@ def _instruction(number: int) -> str:
     return f"Describe the {noun} in {number + 3} words."
 
 
-def _run(workdir: pathlib.Path, name: str = "dataset") -> tuple[pathlib.Path, dict]:
-    stage = StageDirectory(workdir / name, "dataset", {}, {})
+def _run(
+    workdir: pathlib.Path, name: str = "dataset", license: str = "other"
+) -> tuple[pathlib.Path, dict]:
+    inputs = {"corpus": "c0" * 32, "diverse": "d1" * 32}
+    stage = StageDirectory(workdir / name, "dataset", {"seed": 5}, inputs)
     stage.begin()
     counts = assemble.run(
         stage,
         _LANGUAGES,
         name="quickstart",
-        license="other",
+        license=license,
         diverse=workdir / "diverse",
         ratings=workdir / "ratings/round-2",
         candidates=workdir / "candidates/round-2",
@@ -144,6 +148,36 @@ def test_every_file_has_the_one_schema_also_an_empty_one(made):
     assert shards.read_table(made[0] / "ur").num_rows == 0
 
 
+def test_files_are_zstd_with_a_page_index(made):
+    for path in shards.shard_paths(made[0] / "fi"):
+        group = pq.read_metadata(path).row_group(0)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        assert {column.compression for column in columns} == {"ZSTD"}
+        assert all(column.has_offset_index for column in columns)
+
+
+def test_a_row_more_changes_a_small_part_of_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = [rng.bytes(500).hex() for _ in range(6000)]
+    rows = [{"id": str(n), "output": text} for n, text in enumerate(texts)]
+    written = []
+    for name, part in (("old", rows), ("new", [rows[-1], *rows])):
+        assemble._write_parquet(tmp_path / name, part)
+        written.append(shards.shard_paths(tmp_path / name)[0].read_bytes())
+    old, new = written
+    pieces = [old[start : start + 256] for start in range(0, len(old) - 256, 50_000)]
+    assert np.mean([piece in new for piece in pieces]) > 0.6
+
+
+def test_large_languages_take_several_shards_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(assemble, "_SHARD_ROWS", 4)
+    rows = [{"id": str(number)} for number in range(9)]
+    assemble._write_parquet(tmp_path, rows)
+    paths = shards.shard_paths(tmp_path)
+    assert [pq.read_metadata(path).num_rows for path in paths] == [4, 4, 1]
+    assert [row["id"] for row in shards.read_rows(tmp_path)] == [r["id"] for r in rows]
+
+
 def test_json_is_a_list_of_the_same_rows_in_plain_utf8(made):
     for code in _LANGUAGES:
         path = made[0] / "json" / f"{code}.json"
@@ -158,7 +192,7 @@ def test_two_runs_write_the_same_bytes(workdir, made):
     again, counts = _run(workdir, "again")
     assert counts == made[1]
     names = [path.relative_to(made[0]) for path in shards.each_file(made[0])]
-    assert len(names) == 3 + 3 + 3
+    assert len(names) == 3 + 3 + 4
     for name in names:
         assert (again / name).read_bytes() == (made[0] / name).read_bytes()
 
@@ -202,12 +236,46 @@ def test_counts_tell_rows_and_variety(made):
     assert made[1]["ur"].rows_out == 0
 
 
-def test_the_card_names_stages_sources_and_a_sample_of_each_language(made):
+def test_the_card_names_stages_sources_ratings_and_samples(made):
     card = (made[0] / "README.md").read_text("utf-8")
     assert "menu 10" in card
     assert "site 0 (CC0-1.0)" in card
-    assert _instruction(28) in card
     assert "| corpus | 70 | 60 |" in card
+    # Scores are 0.50 to 0.79 in steps of 0.01, in two languages; every fourth is drawn.
+    assert "| 0.5 to 0.6 | 20 | 6 |" in card
+    assert "| 0.9 to 1.0 | 0 | 0 |" in card
+    for number in (28, 12, 0):
+        assert f"> {_instruction(number)}" in card
+    assert f"> {_instruction(20)}" not in card
+
+
+def test_every_column_is_explained_on_the_card(made):
+    card = (made[0] / "README.md").read_text("utf-8")
+    for name in assemble.SCHEMA.names:
+        assert f"| {name} | " in card
+
+
+def test_the_lineage_names_run_inputs_and_rows(made):
+    record = json.loads((made[0] / assemble.LINEAGE).read_text("utf-8"))
+    manifest = json.loads((made[0] / "manifest.json").read_text("utf-8"))
+    assert record["run"] == "quickstart"
+    assert record["fingerprint"] == manifest["fingerprint"]
+    assert record["inputs"] == manifest["inputs"]
+    assert record["config"] == {"seed": 5}
+    assert record["rows"] == {"fi": 8, "th": 8, "ur": 0}
+    card = (made[0] / "README.md").read_text("utf-8")
+    assert record["fingerprint"][:16] in card
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("", "cc0-1.0"), ("cc-by-4.0", "cc-by-4.0")]
+)
+def test_the_licence_is_the_given_one_or_that_of_the_rows(
+    workdir, tmp_path, given, expected
+):
+    path, _ = _run(workdir, f"dataset-{expected}", given)
+    data = huggingface_hub.DatasetCard.load(path / "README.md").data
+    assert data.license == expected
 
 
 @pytest.mark.parametrize("config", ["all", "fi", "th", None])

@@ -1,123 +1,96 @@
-"""The README of an exported model and of an assembled dataset: YAML, then text."""
+"""The README of an exported model, and what every card is made of: YAML, then text."""
 
-import dataclasses
-import pathlib
-import statistics
 from collections.abc import Mapping, Sequence
 
-from huggingface_hub import DatasetCardData, ModelCard, ModelCardData
+from huggingface_hub import DatasetCardData, ModelCardData
 
-_METHOD = (
+from xinst_jax.hf.licences import TERMS, Licence
+
+METHOD = (
     "[X-Instruction](https://aclanthology.org/2024.findings-acl.30) (Li et al., "
     "Findings of ACL 2024)"
 )
-_CITATION = """```bibtex
+CITATION = """```bibtex
 @inproceedings{li-etal-2024-x,
   title = "{X}-Instruction: Aligning Language Model in Low-resource Languages with
            Self-curated Cross-lingual Instructions",
   author = "Li, Chong and others",
   booktitle = "Findings of the Association for Computational Linguistics: ACL 2024",
-  year = "2024"
+  year = "2024",
+  url = "https://aclanthology.org/2024.findings-acl.30"
 }
 ```"""
-_SIZES = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-    (10_000_000, "1M<n<10M"),
-)
 
+_LOADED_MODEL = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
-@dataclasses.dataclass(frozen=True)
-class Lengths:
-    """How long a language's pairs are, in characters, as in the paper's table.
+tokenizer = AutoTokenizer.from_pretrained("PATH")
+model = AutoModelForCausalLM.from_pretrained("PATH")"""
+_LOADED_ADAPTER = """from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
 
-    Attributes:
-      rows: pairs.
-      instruction_mean: mean length of an instruction.
-      instruction_sd: its standard deviation over all pairs.
-      output_mean: mean length of a response.
-      output_sd: its standard deviation.
-    """
-
-    rows: int
-    instruction_mean: float
-    instruction_sd: float
-    output_mean: float
-    output_sd: float
-
-
-def lengths(instructions: Sequence[str], outputs: Sequence[str]) -> Lengths:
-    """The lengths of a language's pairs.
-
-    >>> found = lengths(["ab", "abcd"], ["x", "x"])
-    >>> found.rows, found.instruction_mean, found.instruction_sd, found.output_sd
-    (2, 3.0, 1.0, 0.0)
-    """
-    if not instructions:
-        return Lengths(0, 0.0, 0.0, 0.0, 0.0)
-    asked = [len(text) for text in instructions]
-    answered = [len(text) for text in outputs]
-    return Lengths(
-        len(asked),
-        statistics.fmean(asked),
-        statistics.pstdev(asked),
-        statistics.fmean(answered),
-        statistics.pstdev(answered),
-    )
+tokenizer = AutoTokenizer.from_pretrained("PATH")
+model = AutoPeftModelForCausalLM.from_pretrained("PATH")  # and its base model"""
 
 
 def model_card(
     *,
     name: str,
     languages: Mapping[str, str],
-    license: str,
+    licence: Licence | None,
     base_model: str,
     datasets: Sequence[str],
     rows: Mapping[str, int],
     prompt: str,
     figures: Mapping[str, str],
+    lineage: Mapping[str, str],
+    adapter: bool = False,
 ) -> str:
     """The README.md of a tuned model.
 
     Args:
       name: the model's name.
       languages: English name of each language it answers in, by code.
-      license: a licence identifier of the Hugging Face hub.
-      base_model: what it was tuned from, or empty if it was trained from scratch.
-      datasets: names of the datasets it was tuned on.
+      licence: the model's licence; None where that of its base model is not known.
+      base_model: what it was tuned from, ORG/NAME where it is on the hub; empty if it
+        was trained from scratch.
+      datasets: names on the hub of the datasets it was tuned on.
       rows: pairs it was tuned on, by language code.
       prompt: the prompt, with its slots spelled out.
       figures: what was measured, in words: {'held-out loss': '2.31'}.
+      lineage: what it was made from, in words: {'run': 'quickstart', ...}.
+      adapter: whether the folder holds a LoRA adapter to the base and no whole model.
     """
+    on_hub = base_model.count("/") == 1
+    relation = "adapter" if adapter else "finetune"
     data = ModelCardData(
         language=["en", *languages],
-        license=license,
-        library_name="transformers",
+        **_licence_fields(licence),
+        library_name="peft" if adapter else "transformers",
         pipeline_tag="text-generation",
-        base_model=base_model or None,
+        base_model=base_model if on_hub else None,
         datasets=list(datasets) or None,
         tags=["cross-lingual", "instruction-tuning", "jax"],
-        **({"base_model_relation": "finetune"} if base_model else {}),
+        **({"base_model_relation": relation} if on_hub else {}),
     )
-    origin = f"tuned from `{base_model}`" if base_model else "trained from scratch"
+    origin = "trained from scratch"
+    if base_model:
+        origin = f"tuned from `{base_model}`"
+    if adapter:
+        origin += ", as a LoRA adapter to it,"
+    loaded = _LOADED_ADAPTER if adapter else _LOADED_MODEL
     example = next(iter(languages.values()), "English")
-    built_with = "\n\nBuilt with Meta Llama 3." if license.startswith("llama3") else ""
-    return _card(
+    pairs = [(languages[code], f"{count:,}") for code, count in rows.items()]
+    return with_front_matter(
         data,
         f"""# {name}
 
-A language model that is asked in English and answers in {_listed(languages)}.
-It was {origin} by the method of {_METHOD}.{built_with}
+A language model that is asked in English and answers in {listed(languages)}.
+It was {origin} by the method of {METHOD}.
 
 ## Use
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("PATH")
-model = AutoModelForCausalLM.from_pretrained("PATH")
+{loaded}
 inputs = tokenizer.apply_chat_template(
     [{{"role": "user", "content": "Describe the sea."}}],
     output_lang="{example}",
@@ -136,173 +109,105 @@ The prompt that the chat template writes:
 
 ## Training data
 
-{_table(("language", "pairs"), [(languages[k], f"{n:,}") for k, n in rows.items()])}
+{table(("language", "pairs"), pairs)}
+
+A pair is an English instruction and a response in the language. Seed pairs are as their
+source has them; the other responses are natural text, and a model wrote the instruction
+that each answers.
 
 ## Figures
 
-{_table(("measure", "value"), list(figures.items()))}
+{table(("measure", "value"), list(figures.items()))}
+
+Losses are in nats a token; held-out ones are of responses to seed pairs that were kept
+out of the tuning.
+
+## Lineage
+
+{table(("what", "which"), list(lineage.items()))}
 
 ## Limits
 
-The pairs it learned from were made and rated by models and may be wrong; it was not
-tuned to be safe. Do not rely on its answers where a mistake would do harm.
+- The pairs it learned from were made and rated by models, and some are wrong.
+- It was not tuned to be safe, and no test of safety was made: it may repeat what is
+  harmful, private or false in its training text and its base model's.
+- A lower loss says that held-out responses surprise it less. It says nothing of whether
+  an answer is true, or useful.
+- An answer may come in another language than the one asked for.
+- It was tuned on single questions and answers, not on conversations.
+
+Do not rely on its answers where a mistake would do harm.
+
+## Licence
+
+{_licence_text(licence, base_model)}
 
 ## Citation
 
-{_CITATION}
+{CITATION}
 """,
     )
 
 
-def license_of(folder: pathlib.Path) -> str | None:
-    """The licence that a model folder's own card names, or None."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return None
-    text = card.read_text(encoding="utf-8", errors="replace")
-    return ModelCard(text, ignore_metadata_errors=True).data.get("license")
-
-
-def dataset_card(
-    *,
-    name: str,
-    languages: Mapping[str, str],
-    license: str,
-    files: str,
-    statistics: Mapping[str, Lengths],
-    stages: Sequence[tuple[str, int, int, Mapping[str, int]]],
-    sources: Mapping[str, int],
-    samples: Mapping[str, tuple[str, str]],
-) -> str:
-    """The README.md of an assembled dataset.
-
-    Args:
-      name: the dataset's name.
-      languages: English name of each language, by code.
-      license: a licence identifier of the Hugging Face hub.
-      files: pattern of the Parquet files, with '{lang}' for the code.
-      statistics: lengths by language code.
-      stages: name, rows in, rows out and dropped rows by reason of each stage.
-      sources: rows by origin and licence of the response.
-      samples: an instruction and its response, by language code.
-    """
-    configs = [("all", files.replace("{lang}", "*"))]
-    configs += [(code, files.replace("{lang}", code)) for code in languages]
-    data = DatasetCardData(
-        language=["en", *languages],
-        license=license,
-        pretty_name=name,
-        annotations_creators=["machine-generated"],
-        language_creators=["found"],
-        multilinguality=["multilingual"],
-        task_categories=["text-generation"],
-        size_categories=[_size(sum(entry.rows for entry in statistics.values()))],
-        tags=["synthetic", "cross-lingual", "instruction-tuning"],
-        configs=[
-            {
-                "config_name": config,
-                **({"default": True} if config == "all" else {}),
-                "data_files": [{"split": "train", "path": path}],
-            }
-            for config, path in configs
-        ],
-    )
-    return _card(
-        data,
-        f"""# {name}
-
-English instructions with responses in {_listed(languages)}. The responses are natural
-text; a model wrote the instruction that each answers, and a trained rater chose among
-the pairs, by the method of {_METHOD}.
-
-## Pairs
-
-Lengths in characters, mean ± standard deviation.
-
-{_lengths_table(languages, statistics)}
-
-## How they were made
-
-{_stages_table(stages)}
-
-## Where the responses come from
-
-{_table(("origin and licence", "rows"), [(k, f"{n:,}") for k, n in sources.items()])}
-
-## One of each
-
-{_samples(languages, samples)}
-
-## Limits
-
-An instruction was written to fit a response that was there first: it may ask for less
-or more than the response gives. The responses are as true as the pages they come from.
-
-## Citation
-
-{_CITATION}
-""",
-    )
-
-
-def _card(data: ModelCardData | DatasetCardData, text: str) -> str:
+def with_front_matter(data: ModelCardData | DatasetCardData, text: str) -> str:
+    """A card: the data as YAML between two lines of dashes, then the text."""
     return f"---\n{data.to_yaml()}\n---\n\n{text}"
 
 
-def _listed(languages: Mapping[str, str]) -> str:
+def listed(languages: Mapping[str, str]) -> str:
+    """The languages in words.
+
+    >>> listed({"fi": "Finnish", "ur": "Urdu", "th": "Thai"})
+    'Finnish, Urdu and Thai'
+    """
     *most, last = languages.values()
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _size(rows: int) -> str:
-    return next((name for limit, name in _SIZES if rows < limit), "n>10M")
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; what would break a cell is escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in lines)
 
 
-def _cell(text: str) -> str:
-    return _line(text.replace("|", "\\|"))
-
-
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text with every run of spaces and line ends as one space."""
     return " ".join(text.split())
 
 
-def _lengths_table(
-    languages: Mapping[str, str], statistics: Mapping[str, Lengths]
-) -> str:
-    rows = [
-        (
-            f"{languages[code]} ({code})",
-            f"{entry.instruction_mean:.1f} ± {entry.instruction_sd:.1f}",
-            f"{entry.output_mean:.1f} ± {entry.output_sd:.1f}",
-            f"{entry.rows:,}",
+def _cell(text: str) -> str:
+    return one_line(text.replace("|", "\\|"))
+
+
+def _licence_fields(licence: Licence | None) -> dict[str, str]:
+    """The licence in the hub's fields; unknown is 'other', never a guess."""
+    if licence is None:
+        return {"license": "other", "license_name": "unknown"}
+    fields = {"license": licence.identifier}
+    if licence.name:
+        fields["license_name"] = licence.name
+    if licence.link:
+        fields["license_link"] = licence.link
+    return fields
+
+
+def _licence_text(licence: Licence | None, base_model: str) -> str:
+    if licence is None:
+        return (
+            f"The folder of the base model `{base_model}` says nothing of its licence, "
+            "and this model stands under it: find it out before you give the model on."
         )
-        for code, entry in statistics.items()
-    ]
-    return _table(("language", "instruction", "output", "pairs"), rows)
-
-
-def _stages_table(stages: Sequence[tuple[str, int, int, Mapping[str, int]]]) -> str:
-    rows = [
-        (
-            stage,
-            f"{rows_in:,}",
-            f"{rows_out:,}",
-            ", ".join(f"{reason} {count:,}" for reason, count in dropped.items()),
-        )
-        for stage, rows_in, rows_out, dropped in stages
-    ]
-    return _table(("stage", "in", "out", "dropped"), rows)
-
-
-def _samples(
-    languages: Mapping[str, str], samples: Mapping[str, tuple[str, str]]
-) -> str:
-    return "\n\n".join(
-        f"**{languages[code]}**\n\n> {_line(instruction)}\n\n{_line(output)}"
-        for code, (instruction, output) in samples.items()
-    )
+    shown = licence.name or licence.identifier
+    said = [f"`{shown}`" + (", that of the base model." if base_model else ".")]
+    terms = TERMS.get(licence.identifier)
+    if terms is not None:
+        if terms.built_with:
+            said.insert(0, f"**{terms.built_with}.**")
+        said.append(terms.notice)
+        said.append("The weights were changed by further training.")
+        if terms.name_start:
+            said.append(
+                "The licence wants the name of every model made from it to begin with "
+                f"“{terms.name_start}”."
+            )
+    return " ".join(said)

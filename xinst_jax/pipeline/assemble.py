@@ -12,30 +12,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xinst_jax import manifest, shards
+from xinst_jax import __version__, config, manifest, shards
 from xinst_jax.errors import UserError
-from xinst_jax.hf import cards
+from xinst_jax.hf import dataset_card, licences
+from xinst_jax.hf.dataset_card import Lengths, Sample, Scores
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import verbs
 
-SCHEMA = pa.schema(
-    [
-        ("instruction", pa.string()),
-        ("output", pa.string()),
-        ("lang", pa.string()),
-        ("id", pa.string()),
-        ("score", pa.float32()),
-        ("cluster", pa.int32()),
-        ("weight", pa.float32()),
-        ("source", pa.string()),
-        ("license", pa.string()),
-        ("round", pa.int32()),
-    ]
-)
+_COLUMNS = {
+    "instruction": (pa.string(), "the instruction, in English, written by a model"),
+    "output": (pa.string(), "the response: natural text in the language"),
+    "lang": (pa.string(), "code of the response's language"),
+    "id": (pa.string(), "the response's own, the same in every run on the corpus"),
+    "score": (pa.float32(), "the rater's expected level, 0 (bad) to 1 (good)"),
+    "cluster": (pa.int32(), "of the language's instructions, by meaning"),
+    "weight": (pa.float32(), "how often to draw the pair, for even clusters"),
+    "source": (pa.string(), "where the response comes from"),
+    "license": (pa.string(), "under what it was published, if the corpus says so"),
+    "round": (pa.int32(), "the round in which the instruction was written"),
+}
+SCHEMA = pa.schema([(name, kind) for name, (kind, _) in _COLUMNS.items()])
 """Columns of `dataset/{lang}`, the same in every file, also where it has no rows."""
 
 STATISTICS = "statistics.json"
+LINEAGE = "xinst_run.json"
 FILES = "{lang}/part-*.parquet"
 """Where the Parquet files of a language are, for the dataset card."""
 
@@ -43,6 +44,8 @@ _JSON_FIELDS = ("instruction", "output", "lang", "id")
 _SHARD_ROWS = 20_000
 _SAMPLES = 5
 _SHOWN_CHARS = 600
+_SCORE_PARTS = 10
+_DIGEST_CHARS = 16
 
 
 def run(
@@ -57,13 +60,13 @@ def run(
     corpus: pathlib.Path,
     seed: int,
 ) -> dict[str, Counts]:
-    """Writes Parquet and JSON of every language, statistics.json and README.md.
+    """Writes Parquet and JSON of every language, figures, lineage and README.md.
 
     Args:
       stage: the directory to write.
       languages: the run's languages by code.
       name: the dataset's name.
-      license: licence named on its card.
+      license: licence named on its card; empty takes those of the rows.
       diverse: what was drawn (id, cluster, weight, selected).
       ratings: the last round's ratings (id, instruction, score, kept).
       candidates: the last round's candidates (id, instruction, output, round).
@@ -87,17 +90,37 @@ def run(
     figures = statistics(rows, compared)
     text = json.dumps(figures, indent=1, ensure_ascii=False)
     shards.write_bytes(stage.path / STATISTICS, f"{text}\n".encode())
+    record = {
+        "run": name,
+        "xinst_jax": __version__,
+        "stage": stage.stage,
+        "fingerprint": stage.fingerprint,
+        "config": config.as_record(stage.config),
+        "inputs": dict(stage.inputs),
+        "rows": {code: len(part) for code, part in rows.items()},
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    shards.write_bytes(stage.path / LINEAGE, f"{text}\n".encode())
     # A configuration without rows cannot be loaded, so the card has none.
     shown = {code: part for code, part in rows.items() if part} or rows
-    card = cards.dataset_card(
+    found = {row["license"] or "" for part in rows.values() for row in part}
+    card = dataset_card.dataset_card(
         name=name,
         languages={code: languages[code].name for code in shown},
-        license=license,
+        licences=[license] if license else licences.of_rows(found),
         files=FILES,
+        columns={column: what for column, (_, what) in _COLUMNS.items()},
         statistics={code: _lengths(part) for code, part in shown.items()},
         stages=_stages((corpus, candidates, ratings, diverse)),
+        scores=_scores([ratings / code for code in languages], rows),
         sources=_sources(rows),
         samples=_samples(rows),
+        lineage={
+            "run": name,
+            "xinst_jax": __version__,
+            "dataset": stage.fingerprint[:_DIGEST_CHARS],
+            **{part: digest[:_DIGEST_CHARS] for part, digest in stage.inputs.items()},
+        },
     )
     shards.write_bytes(stage.path / "README.md", card.encode())
     return {code: _counts(figures["languages"][code]) for code in languages}
@@ -218,13 +241,29 @@ def _random_samples(ratings: pathlib.Path, size: int, seed: int) -> list[list[st
 
 
 def _write_parquet(directory: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        shards.write_shards(directory, rows, SCHEMA, _SHARD_ROWS)
-        return
-    # The library `datasets` fails on a row group of no rows; it passes over a file that
-    # has no row group.
-    with shards.atomic_path(directory / shards.shard_name(0, 1)) as temporary:
-        pq.ParquetWriter(temporary, SCHEMA, compression="zstd").close()
+    """Writes shards that the hub stores once where they did not change.
+
+    Pages end where the content says so, and not after a number of rows, so that a row
+    more or less changes only the pages around it.
+    """
+    count = max(1, -(-len(rows) // _SHARD_ROWS))
+    for index in range(count):
+        part = rows[index * _SHARD_ROWS : (index + 1) * _SHARD_ROWS]
+        path = directory / shards.shard_name(index, count)
+        with (
+            shards.atomic_path(path) as temporary,
+            pq.ParquetWriter(
+                temporary,
+                SCHEMA,
+                compression="zstd",
+                write_page_index=True,
+                use_content_defined_chunking=True,
+            ) as writer,
+        ):
+            # The library `datasets` fails on a row group of no rows; it passes over a
+            # file that has no row group.
+            if part:
+                writer.write_table(pa.Table.from_pylist(part, schema=SCHEMA))
 
 
 def _write_json(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -241,8 +280,8 @@ def _write_json(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
         file.write("\n]\n")
 
 
-def _lengths(rows: Sequence[Mapping[str, Any]]) -> cards.Lengths:
-    return cards.lengths(
+def _lengths(rows: Sequence[Mapping[str, Any]]) -> Lengths:
+    return dataset_card.lengths(
         [row["instruction"] for row in rows], [row["output"] for row in rows]
     )
 
@@ -265,26 +304,57 @@ def _stages(
     return found
 
 
+def _scores(
+    ratings: Sequence[pathlib.Path], rows: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[Scores]:
+    """How the scores of all candidates, and of the dataset's pairs, are spread."""
+    rated = [shards.read_table(path, ["score"])["score"].to_numpy() for path in ratings]
+    chosen = [row["score"] for part in rows.values() for row in part]
+    edges = np.linspace(0, 1, _SCORE_PARTS + 1)
+    # A sum of float32 probabilities may be a little more than 1.
+    rated_n, _ = np.histogram(np.clip(np.concatenate(rated), 0, 1), edges)
+    chosen_n, _ = np.histogram(np.clip(chosen, 0, 1), edges)
+    return [
+        Scores(float(low), float(high), int(all_of_them), int(drawn))
+        for low, high, all_of_them, drawn in zip(
+            edges[:-1], edges[1:], rated_n, chosen_n, strict=True
+        )
+    ]
+
+
 def _sources(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, int]:
     """Rows by origin and licence, the commonest first."""
     origins = collections.Counter(
-        f"{row['source']} ({row['license']})" for part in rows.values() for row in part
+        f"{row['source'] or 'not named'} ({row['license'] or 'licence not named'})"
+        for part in rows.values()
+        for row in part
     )
     return dict(sorted(origins.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _samples(
     rows: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> dict[str, tuple[str, str]]:
-    """Of each language the pair with the best score, its response cut for showing."""
-    best = {
-        code: min(part, key=lambda row: (-row["score"], row["id"]))
-        for code, part in rows.items()
-        if part
-    }
-    return {
-        code: (row["instruction"], _shown(row["output"])) for code, row in best.items()
-    }
+) -> dict[str, list[Sample]]:
+    """Of each language the pairs with the highest, the median and the lowest score."""
+    found = {}
+    for code, part in rows.items():
+        ranked = sorted(part, key=lambda row: (-row["score"], row["id"]))
+        places = {0: "highest score"}
+        if len(ranked) > 2:
+            places[len(ranked) // 2] = "median score"
+        if len(ranked) > 1:
+            places[len(ranked) - 1] = "lowest score"
+        if ranked:
+            found[code] = [
+                Sample(
+                    which,
+                    ranked[place]["score"],
+                    ranked[place]["instruction"],
+                    _shown(ranked[place]["output"]),
+                )
+                for place, which in places.items()
+            ]
+    return found
 
 
 def _shown(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich.console
 
-from xinst_jax import manifest, run_file, shards
+from xinst_jax import run_file, shards
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import raw_files, training_rows
 from xinst_jax.pipeline.runner import Made
@@ -238,33 +238,15 @@ def model(workspace: Workspace, stage: StageDirectory) -> Made:
 
 def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
     """The tuned model as a Hugging Face folder."""
-    from xinst_jax.hf import cards, folder
     from xinst_jax.hf import config as hf_config
+    from xinst_jax.hf import folder
     from xinst_jax.hf import tokenizer as hf_tokenizer
-    from xinst_jax.pipeline import training
+    from xinst_jax.pipeline import publish, training
 
     run, vocabulary = workspace.run, workspace.vocabulary
     params = training.trained_params(workspace, "model")
     prompt = _chat_prompt()
-    names = {code: language.name for code, language in run.language_table.items()}
-    rows = {
-        code: shards.read_table(workspace.path("dataset") / code, ["id"]).num_rows
-        + shards.read_table(workspace.path("seed") / code, ["split"])["split"]
-        .to_pylist()
-        .count("train")
-        for code in run.languages
-    }
     base = run_file.project_path(run.base_model) if run.base_model else None
-    card = cards.model_card(
-        name=run.name,
-        languages=names,
-        license=(cards.license_of(base) if base else None) or run.export.license,
-        base_model=base.name if base else "",
-        datasets=[],
-        rows=rows,
-        prompt=prompt,
-        figures=_training_figures(workspace),
-    )
     folder.export_folder(
         stage.path,
         params,
@@ -277,7 +259,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
         tokenizer=hf_tokenizer.from_folder(
             workspace.path("tokenizer"), prompt, workspace.model.max_length
         ),
-        card=card,
+        card=publish.model_card(workspace, prompt),
         shard_bytes=int(run.export.shard_gigabytes * 10**9),
         base=base,
     )
@@ -342,19 +324,6 @@ def _chat_prompt() -> str:
     from xinst_jax.data import prompts
 
     return prompts.answer("{instruction}", "{output_lang}", seed_style=True)
-
-
-def _training_figures(workspace: Workspace) -> dict[str, str]:
-    """What the tuned model's training measured, in words for its card."""
-    record = manifest.read(workspace.path("model"))
-    assert record is not None
-    notes = record["counts"]["all"]["notes"]
-    if "held_out_loss" not in notes:
-        return {"training loss": f"{notes['loss']:.3f}"}
-    return {
-        "held-out loss before tuning": f"{notes['held_out_loss_before']:.3f}",
-        "held-out loss": f"{notes['held_out_loss']:.3f}",
-    }
 
 
 def _size(params: "Params") -> int:
