@@ -13,7 +13,7 @@ import seqio
 
 from xinst_jax import shards
 from xinst_jax.config import TokenizerConfig
-from xinst_jax.data import prompts, tasks, vocab
+from xinst_jax.data import prompts, tasks, train_tokenizer, vocab
 from xinst_jax.data.examples import example
 from xinst_jax.data.row_source import Part, RowSource
 from xinst_jax.errors import UserError
@@ -83,7 +83,7 @@ def vocabulary(tmp_path_factory):
     path = tmp_path_factory.mktemp("vocab") / "tokenizer.model"
     texts = [text(code, i) for code in SIZES for i in range(60)]
     prompt_texts = [prompts.rate("a", "b"), prompts.answer("a", "Finnish", True)]
-    vocab.train_sentencepiece(
+    train_tokenizer.train_sentencepiece(
         [*texts, *prompt_texts * 20], path, TokenizerConfig(vocab_size=600)
     )
     return vocab.load_vocabulary(path)
