@@ -19,7 +19,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 TRANSFORMERS4 = ROOT / ".venv" / "transformers4"
 PROMPT = prompts.answer("{instruction}", "{output_lang}", seed_style=True)
 TEXTS = (*kinds.every_sentence(), *kinds.HARD_TEXTS)
-SAVED_BY_5 = ("llama2-5", "gemma-5", "llama3-5", "qwen-5")
+WITH_JSON = ("llama2", "gemma", "llama3", "qwen")
+SAVED_BY_5 = tuple(f"{name}-5" for name in WITH_JSON)
 BASES = (*kinds.KINDS, *SAVED_BY_5)
 CHATS = [
     [
@@ -90,11 +91,12 @@ def test_transformers_reads_the_ids_that_were_trained_on(pair):
 
 def test_the_exported_tokenizer_is_the_bases_own(pair):
     base, exported = map(loaded, pair)
+    llama = type(base).__name__ == "LlamaTokenizer"
     for text in TEXTS:
-        if text.startswith((" ", "▁")) or text in kinds.HARD_TEXTS[-8:]:
-            continue  # where transformers 5 differs from the file; see above
-        if "-model" in pair[0].name and text in kinds.HARD_TEXTS:
-            continue
+        if llama and (text.startswith((" ", "▁")) or "</s>" in text):
+            continue  # where version 5, unlike the file, puts no space
+        if pair[0].name == "gemma-model" and text in kinds.HARD_TEXTS:
+            continue  # version 5 converts user-defined symbols otherwise
         assert exported(text)["input_ids"] == base(text)["input_ids"], text[:80]
     assert exported.get_vocab() == base.get_vocab()
     assert exported.bos_token_id == base.bos_token_id
@@ -142,7 +144,7 @@ def test_transformers_4_reads_the_same_tokenizer_and_renders_the_same(
         "texts": TEXTS,
         "chats": CHATS,
         "folders": {name: str(exported) for name, (_, exported) in folders.items()}
-        | {f"base {name}": str(folders[name][0]) for name in kinds.KINDS[::2]},
+        | {f"base {name}": str(folders[name][0]) for name in WITH_JSON},
         "out": str(tmp_path / "found.json"),
     }
     (tmp_path / "request.json").write_text(json.dumps(request))
