@@ -102,6 +102,7 @@ def test_the_exported_tokenizer_is_the_bases_own(pair):
     assert exported.bos_token_id == base.bos_token_id
     assert exported.eos_token_id == base.eos_token_id
     assert base.pad_token_id in (None, exported.pad_token_id)
+    assert exported.padding_side == base.padding_side
 
 
 def test_files_are_the_bases_byte_for_byte_and_only_the_config_is_changed(pair):
@@ -196,6 +197,19 @@ def test_a_bare_sentencepiece_model_is_enough(tmp_path):
     assert json.loads(files["special_tokens_map.json"]) == names | {
         "pad_token": "<unk>"
     }
+
+
+def test_names_that_only_the_map_has_are_written_to_the_config(folders, tmp_path):
+    base = kinds.make("llama3", tmp_path / "base")
+    config = read(base / "tokenizer_config.json")
+    for name in ("bos_token", "eos_token"):
+        del config[name]
+    (base / "tokenizer_config.json").write_text(json.dumps(config))
+    theirs = loaded(write(tmp_path / "out", base))
+    first = loaded(folders["llama3"][1])
+    assert theirs.eos_token_id == first.eos_token_id == theirs.pad_token_id
+    assert theirs.bos_token_id == first.bos_token_id
+    assert theirs.chat_template == first.chat_template
 
 
 def test_whether_bos_is_put_before_a_text_is_said_as_the_file_does_it(tmp_path):

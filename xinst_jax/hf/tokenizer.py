@@ -32,23 +32,19 @@ _COPIED = (
     special_tokens.MAP,
 )
 _CLASS = "PreTrainedTokenizerFast"
-_REPLACED_CLASSES = (
-    None,
-    # Names that version 4 does not know.
-    "TokenizersBackend",
-    "SentencePieceBackend",
-    "PythonBackend",
-    # Version 5 takes only pieces and merges from the file, and puts no space before a
-    # text that begins with one, as SentencePiece and version 4 do.
-    "LlamaTokenizer",
-    "LlamaTokenizerFast",
-)
+_LLAMA_CLASSES = ("LlamaTokenizer", "LlamaTokenizerFast")
+"""Version 5 takes only pieces and merges from their file, and puts no space before a
+text that begins with one, as SentencePiece and version 4 do."""
+
+_UNKNOWN_CLASSES = (None, "TokenizersBackend", "SentencePieceBackend", "PythonBackend")
+"""Version 4 does not know them."""
+
 _DEFAULTS = {
     "clean_up_tokenization_spaces": False,
     "model_input_names": ["input_ids", "attention_mask"],
-    "padding_side": "left",
 }
-"""What a replaced class would have set."""
+_LLAMA_DEFAULTS = _DEFAULTS | {"padding_side": "left"}
+"""What a replaced class would have set, and the class that replaces it does not."""
 
 _DROPPED = ("auto_map", "backend", "is_local")
 
@@ -98,7 +94,8 @@ def from_folder(folder: pathlib.Path, prompt: str, max_length: int) -> dict[str,
     begin = begin_id(tokenizer, str(folder / TOKENIZER))
     bos = None if begin is None else tokenizer.id_to_token(begin)
     template = chat_template(prompt, joints(tokenizer, bos))
-    config = _patched(config, bos, folder / TOKENIZER_CONFIG)
+    map_ = json.loads(files.get(special_tokens.MAP, b"{}"))
+    config = _patched(_named(config, map_), bos, folder / TOKENIZER_CONFIG)
     names = {name: config[name] for name in special_tokens.NAMES if config.get(name)}
     files.setdefault(special_tokens.MAP, _json(names))
     return files | {
@@ -154,14 +151,18 @@ def _built_config(
     if not own and "unk_token" in names:
         # No text has it: what is no piece is spelled in bytes.
         names.setdefault("pad_token", names["unk_token"])
-    config = {"model_max_length": max_length, **_DEFAULTS} | own
-    for name, token in names.items():
-        config[name] = config.get(name) or token
+    config = _named({"model_max_length": max_length, **_LLAMA_DEFAULTS} | own, names)
     config["added_tokens_decoder"] = {
         str(token["id"]): {key: value for key, value in token.items() if key != "id"}
         for token in record["added_tokens"]
     }
     return config | {"tokenizer_class": _CLASS}
+
+
+def _named(config: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the special tokens that only `names` has."""
+    missing = [name for name in special_tokens.NAMES if not config.get(name)]
+    return dict(config) | {name: names[name] for name in missing if names.get(name)}
 
 
 def _patched(
@@ -170,7 +171,10 @@ def _patched(
     if not config.get("eos_token"):
         raise UserError(f"{path} names no eos_token; a model must be able to stop.")
     config = {key: value for key, value in config.items() if key not in _DROPPED}
-    if config.get("tokenizer_class") in _REPLACED_CLASSES:
+    class_ = config.get("tokenizer_class")
+    if class_ in _LLAMA_CLASSES:
+        config = _LLAMA_DEFAULTS | config | {"tokenizer_class": _CLASS}
+    if class_ in _UNKNOWN_CLASSES:
         config = _DEFAULTS | config | {"tokenizer_class": _CLASS}
     # Some classes of version 4 would put or leave out the BOS token by themselves.
     config["add_bos_token"] = bos is not None
