@@ -13,7 +13,7 @@ import seqio
 
 from xinst_jax import shards
 from xinst_jax.config import TokenizerConfig
-from xinst_jax.data import prompts, tasks, vocab
+from xinst_jax.data import prompts, tasks, train_tokenizer, vocab
 from xinst_jax.data.examples import example
 from xinst_jax.data.row_source import Part, RowSource
 from xinst_jax.errors import UserError
@@ -90,7 +90,7 @@ def vocabulary(tmp_path_factory):
         prompts.rate("a", "b", "Finnish"),
         prompts.answer("a", "Finnish", True),
     ]
-    vocab.train_sentencepiece(
+    train_tokenizer.train_sentencepiece(
         [*texts, *prompt_texts * 20], path, TokenizerConfig(vocab_size=600)
     )
     return vocab.load_vocabulary(path)

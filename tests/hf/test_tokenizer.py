@@ -1,72 +1,47 @@
-"""Hugging Face tokenizer files against SentencePiece and transformers."""
+"""The tokenizer files of an exported folder, against transformers 5 and 4."""
 
-import io
 import json
+import os
 import pathlib
-import random
+import subprocess
+import sys
+import warnings
 
 import pytest
-import sentencepiece
 import transformers
 
-from xinst_jax.data import prompts
+from tests.hf import tokenizer_kinds as kinds
+from xinst_jax.data import prompts, vocab
 from xinst_jax.errors import UserError
 from xinst_jax.hf import tokenizer as tokenizer_lib
 
+ROOT = pathlib.Path(__file__).parents[2]
+TRANSFORMERS4 = ROOT / ".venv" / "transformers4"
 PROMPT = prompts.answer("{instruction}", "{output_lang}", seed_style=True)
-SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample"
-ADVERSARIAL = (
-    "",
-    " ",
-    "   three leading",
-    "two  spaces   three ",
-    "\n\n a\r\nb\t",
-    "<s>struck</s> <unk> <0x41> <pad>",
-    "▁▁ a ▁",
-    "👩‍👩‍👧‍👦🏳️‍🌈 😀😀😀",
-    "\u200d\u200c\ufeff",
-    "\x00\x01\x1b\x7f",
-    "é e\u0301 ก็ हिन्दी தமிழ் ٱردو",
-    "1234567890 0b10",
-    "aaaaaaaaaaa ababababa",
-    "[INST] ### Response:",
-)
-
-
-def sample_texts() -> list[str]:
-    rows = [
-        json.loads(line)
-        for path in sorted(SAMPLE.glob("*/*.jsonl"))
-        for line in path.read_text(encoding="utf-8").splitlines()
+TEXTS = (*kinds.every_sentence(), *kinds.HARD_TEXTS)
+WITH_JSON = ("llama2", "gemma", "llama3", "qwen")
+SAVED_BY_5 = tuple(f"{name}-5" for name in WITH_JSON)
+BASES = (*kinds.KINDS, *SAVED_BY_5)
+CHATS = [
+    [
+        {"role": "user", "content": "Sing a song. "},
+        {"role": "assistant", "content": response},
     ]
-    return [row[name] for row in rows for name in ("text", "output") if name in row]
+    for response in ("Laulan\n  paljon. ", " 3", "", "\u200dक्ष", "🎵\n\n")
+]
 
 
-def trained(**overrides) -> bytes:
-    model = io.BytesIO()
-    settings = {
-        "model_type": "bpe",
-        "vocab_size": 1500,
-        "byte_fallback": True,
-        "normalization_rule_name": "identity",
-        "remove_extra_whitespaces": False,
-        "split_digits": True,
-        "max_sentence_length": 1 << 20,
-        "minloglevel": 2,
-        "num_threads": 1,
-    } | overrides
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sample_texts()), model_writer=model, **settings
-    )
-    return model.getvalue()
-
-
-def write(folder: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
+def write(folder: pathlib.Path, base: pathlib.Path) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
+    for name, content in tokenizer_lib.from_folder(base, PROMPT, 2048).items():
         (folder / name).write_bytes(content)
-    (folder / "config.json").write_text('{"model_type": "llama"}')
+    for name in ("config.json", "generation_config.json"):
+        (folder / name).write_bytes((base / name).read_bytes())
     return folder
+
+
+def read(path: pathlib.Path):
+    return json.loads(path.read_bytes())
 
 
 def loaded(folder: pathlib.Path) -> transformers.PreTrainedTokenizerBase:
@@ -74,138 +49,185 @@ def loaded(folder: pathlib.Path) -> transformers.PreTrainedTokenizerBase:
 
 
 @pytest.fixture(scope="module")
-def model() -> bytes:
-    return trained()
+def folders(tmp_path_factory):
+    """Every base and what is exported from it, by name."""
+    place = tmp_path_factory.mktemp("bases")
+    bases = {kind: kinds.make(kind, place / kind) for kind in kinds.KINDS}
+    for name in SAVED_BY_5:
+        first = bases[name.removesuffix("-5")]
+        loaded(first).save_pretrained(place / name)
+        for file in ("config.json", "generation_config.json"):
+            (place / name / file).write_bytes((first / file).read_bytes())
+        bases[name] = place / name
+    return {
+        name: (base, write(place / "exported" / name, base))
+        for name, base in bases.items()
+    }
 
 
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory) -> pathlib.Path:
-    files = tokenizer_lib.from_sentencepiece(model, PROMPT, 2048)
-    return write(tmp_path_factory.mktemp("tokenizer") / "folder", files)
+@pytest.fixture(params=BASES)
+def pair(request, folders):
+    return folders[request.param]
 
 
-def random_texts(count: int) -> list[str]:
-    rng = random.Random(7)
-    pool = "ab c  \n<>s/▁\x00éก็हि0129👩\u200d.,AB"
-    made = ["".join(rng.choices(pool, k=rng.randint(0, 40))) for _ in range(count)]
-    text = "".join(sample_texts())
-    starts = [rng.randrange(len(text)) for _ in range(count)]
-    return made + [text[at : at + rng.randint(1, 60)][::-1] for at in starts]
+def test_transformers_reads_the_ids_that_were_trained_on(pair):
+    base, exported = pair
+    vocabulary, theirs = vocab.load_vocabulary(base), loaded(exported)
+    for text in TEXTS:
+        if type(theirs).__name__ == "GemmaTokenizer" and "<mask>" in text:
+            continue  # special by the class alone
+        ids = vocabulary.encode(text)
+        plain = theirs(text, add_special_tokens=False, split_special_tokens=True)
+        assert plain["input_ids"] == ids, text[:80]
+    assert theirs("Hei")["input_ids"] == vocabulary.encode_prompt("Hei")
+    special = (theirs.eos_token_id, theirs.pad_token_id, len(theirs))
+    pad = vocabulary.eos_id if vocabulary.pad_id is None else vocabulary.pad_id
+    assert special == (vocabulary.eos_id, pad, vocabulary.vocab_size)
+    assert theirs.bos_token_id == vocabulary.bos_id
+    files = {path.name: path.read_bytes() for path in exported.iterdir()}
+    assert tokenizer_lib.padding_id(files) == pad
+    assert set(theirs("a")) == {"input_ids", "attention_mask"}
 
 
-@pytest.mark.parametrize(
-    "ids",
-    [
-        {"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1},
-        {"pad_id": 0, "unk_id": 1, "bos_id": 2, "eos_id": 3},
-        {"control_symbols": ["<x>"], "add_dummy_prefix": False},
-    ],
-)
-def test_transformers_gives_sentencepieces_ids_after_bos(ids, tmp_path):
-    model = trained(**ids)
-    files = tokenizer_lib.from_sentencepiece(model, PROMPT, 2048)
-    ours = loaded(write(tmp_path, files))
-    oracle = sentencepiece.SentencePieceProcessor(model_proto=model)
-    for text in [*sample_texts(), *ADVERSARIAL, *random_texts(1000)]:
-        expected = oracle.encode(text)
-        assert ours(text)["input_ids"] == [oracle.bos_id(), *expected], text
-        assert ours.decode(expected) == oracle.decode(expected), text
-    assert len(ours) == oracle.vocab_size()
-    assert (ours.bos_token_id, ours.eos_token_id) == (oracle.bos_id(), oracle.eos_id())
-    pad_id = oracle.pad_id() if oracle.pad_id() >= 0 else oracle.unk_id()
-    assert ours.pad_token_id == tokenizer_lib.padding_id(files) == pad_id
-    assert set(ours("a")) == {"input_ids", "attention_mask"}
+def test_the_exported_tokenizer_is_the_bases_own(pair):
+    base, exported = map(loaded, pair)
+    llama = type(base).__name__ == "LlamaTokenizer"
+    for text in TEXTS:
+        if llama and (text.startswith((" ", "▁")) or "</s>" in text):
+            continue  # where version 5, unlike the file, puts no space
+        if pair[0].name == "gemma-model" and text in kinds.HARD_TEXTS:
+            continue  # version 5 converts user-defined symbols otherwise
+        assert exported(text)["input_ids"] == base(text)["input_ids"], text[:80]
+    assert exported.get_vocab() == base.get_vocab()
+    assert exported.bos_token_id == base.bos_token_id
+    assert exported.eos_token_id == base.eos_token_id
+    assert base.pad_token_id in (None, exported.pad_token_id)
+    assert exported.padding_side == base.padding_side
 
 
-def test_special_tokens_are_never_spelled_as_html(folder):
-    assert not {"<s>", "</s>", "<unk>"} & set(loaded(folder).all_special_tokens)
-
-
-def test_chat_template_gives_the_tokens_of_a_training_example(model, folder):
-    oracle = sentencepiece.SentencePieceProcessor(model_proto=model)
-    instruction, response = "Sing a <s>song</s>. ", " Laulan\n  paljon."
-    prompt = prompts.answer(instruction, "Finnish", seed_style=True)
-    answer = [*oracle.encode(response), oracle.eos_id()]
-    chat = loaded(folder).apply_chat_template(
-        [
-            {"role": "user", "content": instruction},
-            {"role": "assistant", "content": response},
-        ],
-        output_lang="Finnish",
-        return_dict=True,
-        return_assistant_tokens_mask=True,
+def test_files_are_the_bases_byte_for_byte_and_only_the_config_is_changed(pair):
+    base, exported = pair
+    own = {path.name for path in base.iterdir()}
+    changed = {"tokenizer_config.json"}
+    for name in own - changed:
+        assert (exported / name).read_bytes() == (base / name).read_bytes(), name
+    added = {path.name for path in exported.iterdir()} - own
+    expected = {"chat_template.jinja"}
+    if base.name.endswith("-model"):
+        expected.add("tokenizer.json")
+    if base.name in SAVED_BY_5:
+        expected.add("special_tokens_map.json")
+    assert added == expected
+    before = read(base / "tokenizer_config.json")
+    after = read(exported / "tokenizer_config.json")
+    assert after["chat_template"] == (exported / "chat_template.jinja").read_text()
+    assert not {"backend", "is_local", "auto_map"} & set(after)
+    for key in set(before) & set(after) - {"pad_token", "tokenizer_class"}:
+        if key != "added_tokens_decoder":
+            assert after[key] == before[key], key
+    assert after["tokenizer_class"] in (
+        "PreTrainedTokenizerFast",
+        "GemmaTokenizer",
+        "Qwen2Tokenizer",
     )
-    before = [oracle.bos_id(), *oracle.encode(prompt)]
-    assert chat["input_ids"] == before + answer
-    assert chat["assistant_masks"] == [0] * len(before) + [1] * len(answer)
 
 
-def test_chat_template_without_a_language_asks_for_none(folder):
-    text = loaded(folder).apply_chat_template(
-        [{"role": "user", "content": "Sing."}], tokenize=False
+def test_transformers_4_reads_the_same_tokenizer_and_renders_the_same(
+    folders, tmp_path
+):
+    if not (TRANSFORMERS4 / "transformers").is_dir():
+        missing = f"{TRANSFORMERS4} has no transformers 4; `make dev` puts it there."
+        if pathlib.Path(sys.prefix).resolve() == (ROOT / ".venv").resolve():
+            pytest.fail(missing)
+        warnings.warn(missing, stacklevel=1)
+        pytest.skip(missing)
+    request = {
+        "texts": TEXTS,
+        "chats": CHATS,
+        "folders": {name: str(exported) for name, (_, exported) in folders.items()}
+        | {f"base {name}": str(folders[name][0]) for name in WITH_JSON},
+        "out": str(tmp_path / "found.json"),
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    script = pathlib.Path(__file__).parent / "transformers4_tokens.py"
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "request.json"],
+        env=os.environ
+        | {"PYTHONPATH": str(TRANSFORMERS4), "USE_TF": "0", "USE_TORCH": "0"}
+        | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
     )
-    prompt = PROMPT.format(instruction="Sing.", output_lang="X")
-    asked = " " + prompts.answer_request("X", seed_style=True) + " "
-    assert text == "<|begin_of_text|>" + prompt.replace(asked, "")
+    assert done.returncode == 0, done.stderr[-4000:]
+    for name, found in read(tmp_path / "found.json").items():
+        base, exported = folders[name.removeprefix("base ")]
+        vocabulary = vocab.load_vocabulary(base)
+        for text, ids in zip(TEXTS, found["ids"], strict=True):
+            assert vocabulary.encode(text) == ids, (name, text[:80])
+        for text, ids in zip(TEXTS, found["begun"], strict=True):
+            assert vocabulary.encode_prompt(text) == ids, (name, text[:80])
+        assert found["inputs"] == ["attention_mask", "input_ids"]
+        assert found["size"] == vocabulary.vocab_size
+        if name.startswith("base "):
+            continue
+        ours = loaded(exported)
+        special = [ours.bos_token_id, ours.eos_token_id, ours.pad_token_id]
+        assert found["special"] == special
+        render = {"output_lang": "Finnish", "tokenize": False}
+        chats = [ours.apply_chat_template(chat, **render) for chat in CHATS]
+        assert found["chats"] == chats
 
 
-def test_chat_template_stands_in_its_file_and_in_the_config(folder):
-    config = json.loads((folder / "tokenizer_config.json").read_bytes())
-    text = (folder / "chat_template.jinja").read_text()
-    assert config["chat_template"] == text
-    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+def test_a_models_own_spelling_is_kept(folders):
+    _, exported = folders["llama2-model"]
+    map_ = read(exported / "special_tokens_map.json")
+    assert (map_["bos_token"], map_["eos_token"]) == ("<s>", "</s>")
+    config = read(exported / "tokenizer_config.json")
+    assert config["bos_token"]["content"] == "<s>"
+    assert config["model_max_length"] > 2048
 
 
-@pytest.mark.parametrize(
-    ("setting", "named"),
-    [
-        ({"model_type": "unigram"}, "model_type is bpe"),
-        ({"byte_fallback": False}, "byte_fallback is on"),
-        ({"normalization_rule_name": "nmt_nfkc"}, "identity"),
-        ({"remove_extra_whitespaces": True}, "remove_extra_whitespaces is off"),
-        ({"user_defined_symbols": ["<u>"]}, "user_defined_symbols"),
-    ],
-)
-def test_a_model_that_cannot_be_repeated_is_refused(setting, named):
-    with pytest.raises(UserError, match=named):
-        tokenizer_lib.from_sentencepiece(trained(**setting), PROMPT, 2048)
-
-
-def test_equal_models_give_equal_bytes(model):
-    once = tokenizer_lib.from_sentencepiece(model, PROMPT, 2048)
-    assert tokenizer_lib.from_sentencepiece(model, PROMPT, 2048) == once
-
-
-def test_a_copied_tokenizer_keeps_its_bytes_and_ids(folder, tmp_path):
-    base = loaded(folder)
-    base.pad_token = None
-    base.save_pretrained(tmp_path / "base")
-    saved = json.loads((tmp_path / "base/tokenizer_config.json").read_bytes())
-    assert saved["tokenizer_class"] == "TokenizersBackend"
-    files = tokenizer_lib.from_folder(tmp_path / "base", PROMPT, 2048)
-    again = loaded(write(tmp_path / "again", files))
-    bytes_ = (tmp_path / "base/tokenizer.json").read_bytes()
-    assert files["tokenizer.json"] == bytes_
-    for text in ADVERSARIAL:
-        assert again(text)["input_ids"] == base(text)["input_ids"]
-    assert again.pad_token_id == base.eos_token_id
+def test_a_bare_sentencepiece_model_is_enough(tmp_path):
+    (tmp_path / "tokenizer.model").write_bytes(kinds.llama2_model())
+    files = tokenizer_lib.from_folder(tmp_path, PROMPT, 99)
+    assert tokenizer_lib.from_folder(tmp_path, PROMPT, 99) == files
     config = json.loads(files["tokenizer_config.json"])
-    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
-    assert not {"backend", "is_local"} & set(config)
-    assert config["chat_template"] == files["chat_template.jinja"].decode()
+    assert config["model_max_length"] == 99
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    assert json.loads(files["special_tokens_map.json"]) == names | {
+        "pad_token": "<unk>"
+    }
 
 
-def test_a_folder_with_only_sentencepiece_is_built(model, tmp_path):
-    (tmp_path / "tokenizer.model").write_bytes(model)
-    built = tokenizer_lib.from_sentencepiece(model, PROMPT, 99)
-    assert tokenizer_lib.from_folder(tmp_path, PROMPT, 99) == built
+def test_names_that_only_the_map_has_are_written_to_the_config(folders, tmp_path):
+    base = kinds.make("llama3", tmp_path / "base")
+    config = read(base / "tokenizer_config.json")
+    for name in ("bos_token", "eos_token"):
+        del config[name]
+    (base / "tokenizer_config.json").write_text(json.dumps(config))
+    theirs = loaded(write(tmp_path / "out", base))
+    first = loaded(folders["llama3"][1])
+    assert theirs.eos_token_id == first.eos_token_id == theirs.pad_token_id
+    assert theirs.bos_token_id == first.bos_token_id
+    assert theirs.chat_template == first.chat_template
 
 
-def test_a_folder_without_tokenizer_or_end_token_is_refused(folder, tmp_path):
+def test_whether_bos_is_put_before_a_text_is_said_as_the_file_does_it(tmp_path):
+    base = kinds.make("gemma", tmp_path / "base")
+    record = read(base / "tokenizer.json")
+    record["post_processor"] = None
+    (base / "tokenizer.json").write_text(json.dumps(record))
+    config = read(write(tmp_path / "out", base) / "tokenizer_config.json")
+    assert config["add_bos_token"] is False
+    assert "bos_token" not in config["chat_template"]
+    assert vocab.load_vocabulary(base).bos_id is None
+
+
+def test_a_folder_without_tokenizer_or_end_token_is_refused(folders, tmp_path):
     with pytest.raises(UserError, match=r"neither tokenizer\.json"):
         tokenizer_lib.from_folder(tmp_path, PROMPT, 2048)
-    bytes_ = (folder / "tokenizer.json").read_bytes()
-    (tmp_path / "tokenizer.json").write_bytes(bytes_)
+    base, _ = folders["llama3"]
+    (tmp_path / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
     with pytest.raises(UserError, match=r"tokenizer_config\.json"):
         tokenizer_lib.from_folder(tmp_path, PROMPT, 2048)
     (tmp_path / "tokenizer_config.json").write_text("{}")

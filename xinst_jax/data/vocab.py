@@ -7,24 +7,21 @@ in ordinary pieces.
 
 import functools
 import itertools
-import json
 import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import tokenizers
-from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from sentencepiece import SentencePieceProcessor
 
 from xinst_jax import shards
-from xinst_jax.config import TokenizerConfig
 from xinst_jax.data.quiet_tensorflow import seqio, tf
 from xinst_jax.errors import UserError
+from xinst_jax.hf import sentencepiece_model, special_tokens
+from xinst_jax.hf.tokenizer import SENTENCEPIECE, TOKENIZER, begin_id
 
-_TOKENIZER_JSON = "tokenizer.json"
-_SENTENCEPIECE = "tokenizer.model"
 _COMPANIONS = (
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -35,7 +32,6 @@ _COMPANIONS = (
     "added_tokens.json",
     "chat_template.jinja",
 )
-_MAX_LINE_BYTES = 1 << 24
 
 
 class Vocabulary(seqio.Vocabulary):
@@ -150,36 +146,29 @@ class SentencePieceVocabulary(Vocabulary):
     """A SentencePiece model, encoded by SentencePiece itself."""
 
     def __init__(self, path: pathlib.Path):
-        """Loads the model.
+        """Loads the model and, from the files beside it, what its tokens are for.
 
         Raises:
           UserError: the file is no SentencePiece model, or has no end token.
         """
         super().__init__(path)
-        processor = self._processor
-        self._size = processor.get_piece_size()
-        self._bos_id = _present(processor.bos_id())
-        self._pad_id = _present(processor.pad_id())
-        self._unk_id = _present(processor.unk_id())
-        if processor.eos_id() < 0:
+        model = sentencepiece_model.read(path)
+        if not model.stops:
             raise UserError(
                 f"{path} has no end-of-sequence piece. Expected a SentencePiece model "
                 "trained with an eos_id; without one no response could end."
             )
-        self._eos_id = processor.eos_id()
-        self.stop_ids = (self._eos_id,)
-        self.special_ids = frozenset(
-            index for index in range(self._size) if processor.is_control(index)
-        )
+        self._size = len(model.proto.pieces) + len(model.added)
+        self._bos_id = model.bos
+        self._eos_id = model.stops[0]
+        self._pad_id = model.pad
+        self._unk_id = model.unk
+        self.stop_ids = model.stops
+        self.special_ids = model.special_ids()
 
     @functools.cached_property
     def _processor(self) -> SentencePieceProcessor:
-        try:
-            return SentencePieceProcessor(model_proto=self.path.read_bytes())
-        except (OSError, RuntimeError) as error:
-            raise UserError(
-                f"{self.path} cannot be read as a SentencePiece model: {error}."
-            ) from error
+        return sentencepiece_model.read(self.path).processor()
 
     def _encode(self, text: str) -> list[int]:
         return self._processor.encode(text)
@@ -202,21 +191,20 @@ class HuggingFaceVocabulary(Vocabulary):
         """
         super().__init__(path)
         tokenizer = self._tokenizer
-        added = tokenizer.get_added_tokens_decoder()
+        said = special_tokens.read(path, tokenizer.token_to_id)
         ids = tokenizer.get_vocab(with_added_tokens=True).values()
         self._size = max(ids, default=-1) + 1
-        self._unk_id = _named_id(path, tokenizer, "unk")
-        self._pad_id = _named_id(path, tokenizer, "pad")
-        stop_ids = _stop_ids(path, tokenizer)
-        if not stop_ids:
+        self._unk_id, self._pad_id = said.unk, said.pad
+        if not said.stops:
             raise UserError(
                 f"{path}: which token ends a text is not said. Expected 'eos_token' in "
                 "tokenizer_config.json or special_tokens_map.json, or 'eos_token_id' "
                 "in generation_config.json or config.json beside it."
             )
-        self.stop_ids = stop_ids
-        self._eos_id = stop_ids[0]
-        self._bos_id = _begin_id(path, tokenizer)
+        self.stop_ids = said.stops
+        self._eos_id = said.stops[0]
+        self._bos_id = begin_id(tokenizer, str(path))
+        added = tokenizer.get_added_tokens_decoder()
         special = {index for index, token in added.items() if token.special}
         self.special_ids = frozenset(special - {self._unk_id})
 
@@ -232,16 +220,38 @@ class HuggingFaceVocabulary(Vocabulary):
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True
+        # As transformers does with tokens that are special by another file.
+        said = special_tokens.read(self.path, tokenizer.token_to_id).special
+        added = tokenizer.get_added_tokens_decoder().values()
+        marked = {token.content for token in added if token.special}
+        tokenizer.add_special_tokens(
+            [
+                tokenizers.AddedToken(token, normalized=False, special=True)
+                for token in sorted(said - marked)
+                if tokenizer.token_to_id(token) is not None
+            ]
+        )
         return tokenizer
 
     def _encode(self, text: str) -> list[int]:
-        encoded = self._tokenizer.encode(text, add_special_tokens=False)
-        for index, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
-            if index in self.special_ids and end - start > 1:
-                # A model whose pieces include the special token's name, as unigram
-                # models do: break the name up.
-                return self._encode(text[: start + 1]) + self._encode(text[start + 1 :])
-        return encoded.ids
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if self.special_ids.isdisjoint(ids):
+            return ids
+        return [part for index in ids for part in self._spelled(index)]
+
+    def _spelled(self, index: int) -> list[int]:
+        """An id of text; of a special token that pieces spell by chance, other pieces.
+
+        A unigram model's pieces, or a BPE's merges, may spell a special token's name.
+        """
+        if index not in self.special_ids:
+            return [index]
+        name = self._tokenizer.id_to_token(index) or ""
+        if len(name) < 2:
+            return [] if self._unk_id is None else [self._unk_id]
+        model = self._tokenizer.model
+        tokens = model.tokenize(name[:1]) + model.tokenize(name[1:])
+        return [part for token in tokens for part in self._spelled(token.id)]
 
     def _decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
@@ -274,15 +284,15 @@ def tokenizer_file(path: pathlib.Path) -> pathlib.Path:
     """
     if path.is_file():
         return path
-    for name in (_TOKENIZER_JSON, _SENTENCEPIECE):
+    for name in (TOKENIZER, SENTENCEPIECE):
         if (path / name).is_file():
             return path / name
     models = sorted(path.glob("*.model"))
     if len(models) != 1:
         found = ", ".join(sorted(p.name for p in path.glob("*"))[:8]) or "nothing"
         raise UserError(
-            f"No tokenizer in {path} (found {found}). Expected {_TOKENIZER_JSON}, "
-            f"{_SENTENCEPIECE} or one other '.model' file."
+            f"No tokenizer in {path} (found {found}). Expected {TOKENIZER}, "
+            f"{SENTENCEPIECE} or one other '.model' file."
         )
     return models[0]
 
@@ -300,8 +310,8 @@ def copy_tokenizer(path: pathlib.Path, directory: pathlib.Path) -> None:
     """
     load_vocabulary(path)
     file = tokenizer_file(path)
-    names = {file: _TOKENIZER_JSON if file.suffix == ".json" else _SENTENCEPIECE}
-    others = (*_COMPANIONS, _SENTENCEPIECE)
+    names = {file: TOKENIZER if file.suffix == ".json" else SENTENCEPIECE}
+    others = (*_COMPANIONS, SENTENCEPIECE)
     names |= {file.parent / name: name for name in others if file.parent / name != file}
     for source, name in names.items():
         if source.is_file():
@@ -309,128 +319,5 @@ def copy_tokenizer(path: pathlib.Path, directory: pathlib.Path) -> None:
                 shutil.copyfile(source, temporary)
 
 
-def train_sentencepiece(
-    texts: Iterable[str], path: pathlib.Path, config: TokenizerConfig
-) -> None:
-    """Trains a SentencePiece BPE model; equal texts in equal order give equal bytes.
-
-    Every text can be spelled and comes back exactly: unseen characters, and line
-    breaks, are spelled in bytes, and nothing is normalised. Digits stand alone. Ids are
-    Llama's: <unk> 0, <s> 1, </s> 2, the bytes 3 to 258, then the pieces; there is no
-    padding. Texts too few for `config.vocab_size` pieces give fewer.
-
-    Args:
-      texts: cleaned texts; the first `config.max_sentences` are used.
-      path: the '.model' file to write.
-      config: size and coverage.
-
-    Raises:
-      UserError: there is no text, or the vocabulary is too small for its characters.
-    """
-    used = itertools.islice(texts, config.max_sentences)
-    lines = (line for text in used for line in text.split("\n") if line.strip())
-    first = next(lines, None)
-    if first is None:
-        raise UserError(
-            f"There is no text to train {path} on: the corpus and the seed are empty."
-        )
-    model = BytesIO()
-    try:
-        SentencePieceTrainer.train(
-            sentence_iterator=itertools.chain([first], lines),
-            model_writer=model,
-            model_type="bpe",
-            vocab_size=config.vocab_size,
-            character_coverage=config.character_coverage,
-            byte_fallback=True,
-            split_digits=True,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            max_sentence_length=_MAX_LINE_BYTES,
-            hard_vocab_limit=False,
-            unk_id=0,
-            bos_id=1,
-            eos_id=2,
-            pad_id=-1,
-            num_threads=1,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise UserError(
-            f"TokenizerConfig.vocab_size = {config.vocab_size} does not do for this "
-            f"text: {error}. Raise vocab_size, or lower character_coverage."
-        ) from error
-    shards.write_bytes(path, model.getvalue())
-
-
 def _present(index: int) -> int | None:
     return index if index >= 0 else None
-
-
-def _record(path: pathlib.Path, name: str) -> dict[str, Any]:
-    """A JSON file beside the tokenizer; empty where there is none."""
-    file = path.parent / name
-    try:
-        return json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON: {error}.") from error
-
-
-def _named_id(
-    path: pathlib.Path, tokenizer: tokenizers.Tokenizer, name: str
-) -> int | None:
-    """The id of the token that the files beside the tokenizer call bos, eos, pad, unk.
-
-    Raises:
-      UserError: the token that they name is not in the vocabulary.
-    """
-    for file in ("tokenizer_config.json", "special_tokens_map.json"):
-        token = _record(path, file).get(f"{name}_token")
-        token = token.get("content") if isinstance(token, dict) else token
-        if token:
-            index = tokenizer.token_to_id(token)
-            if index is None:
-                raise UserError(
-                    f"{path.parent / file} names {token!r} as {name}_token, which is "
-                    f"not in {path}. The files do not belong together."
-                )
-            return index
-    for file in ("generation_config.json", "config.json"):
-        index = _record(path, file).get(f"{name}_token_id")
-        if isinstance(index, list):
-            index = index[0] if index else None
-        if index is not None:
-            return int(index)
-    return None
-
-
-def _stop_ids(path: pathlib.Path, tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
-    """The end token's id, then the others that end generation."""
-    named = _named_id(path, tokenizer, "eos")
-    listed = _record(path, "generation_config.json").get("eos_token_id")
-    listed = [listed] if isinstance(listed, int) else listed or []
-    found = [*([] if named is None else [named]), *listed]
-    return tuple(dict.fromkeys(int(index) for index in found))
-
-
-def _begin_id(path: pathlib.Path, tokenizer: tokenizers.Tokenizer) -> int | None:
-    """The id that the library puts before a text.
-
-    tokenizer_config.json's 'add_bos_token' decides where it is given; else what the
-    tokenizer.json itself adds.
-
-    Raises:
-      UserError: more than one token is put before a text.
-    """
-    stated = _record(path, "tokenizer_config.json").get("add_bos_token")
-    if stated is not None:
-        return _named_id(path, tokenizer, "bos") if stated else None
-    encoded = tokenizer.encode("a", add_special_tokens=True)
-    before = list(itertools.takewhile(bool, encoded.special_tokens_mask))
-    if len(before) > 1:
-        raise UserError(
-            f"{path} puts {len(before)} tokens before a text; expected one or none."
-        )
-    return encoded.ids[0] if before else None

@@ -1,175 +1,129 @@
-"""The tokenizer files of a Hugging Face folder: built from SentencePiece, or copied.
+"""The tokenizer files of a Hugging Face folder: a base model's, or built.
 
-A SentencePiece BPE model with byte fallback becomes a `tokenizer.json` that gives the
-same ids. Like Llama's, the Hugging Face tokenizer puts the BOS token before a text,
-which is how our prompts begin. The special tokens are spelled `<|...|>` there rather
-than `<s>`, because a Hugging Face tokenizer takes any spelling of a special token in a
-text for the token itself, and `<s>` is an HTML tag that web text contains.
+A base model's files are copied byte for byte; only `tokenizer_config.json` is changed.
+Where there is only a SentencePiece model, a `tokenizer.json` is built that gives its
+ids. Every transformers since version 4 then reads one tokenizer from the folder: that
+of `tokenizer.json`.
 """
 
+import itertools
 import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import tokenizers
-from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
 from xinst_jax.errors import UserError
+from xinst_jax.hf import sentencepiece_model, special_tokens
+from xinst_jax.hf.chat_template import chat_template, joints
 
 CHAT_TEMPLATE = "chat_template.jinja"
+SENTENCEPIECE = "tokenizer.model"
 TOKENIZER = "tokenizer.json"
-TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_CONFIG = special_tokens.CONFIG
 
-_SPACE = "▁"
 _COPIED = (
     TOKENIZER,
-    "tokenizer.model",
+    SENTENCEPIECE,
     "vocab.json",
     "merges.txt",
-    "added_tokens.json",
-    "special_tokens_map.json",
+    special_tokens.ADDED_TOKENS,
+    special_tokens.MAP,
 )
-_SPECIAL_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
-_PROBES = ("", "a", " two  spaces ", "<s> </s> <unk>", "\n\t1234\x00", "ก็ हिन्दी 👩‍🌾")
-_Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
+_CLASS = "PreTrainedTokenizerFast"
+_LLAMA_CLASSES = ("LlamaTokenizer", "LlamaTokenizerFast")
+"""Version 5 takes only pieces and merges from their file, and puts no space before a
+text that begins with one, as SentencePiece and version 4 do."""
 
+_UNKNOWN_CLASSES = (None, "TokenizersBackend", "SentencePieceBackend", "PythonBackend")
+"""Version 4 does not know them."""
 
-def from_sentencepiece(
-    model: bytes, prompt: str, max_length: int, name: str = "tokenizer.model"
-) -> dict[str, bytes]:
-    """The tokenizer files, by file name, that give a SentencePiece model's ids.
+_DEFAULTS = {
+    "clean_up_tokenization_spaces": False,
+    "model_input_names": ["input_ids", "attention_mask"],
+}
+_LLAMA_DEFAULTS = _DEFAULTS | {"padding_side": "left"}
+"""What a replaced class would have set, and the class that replaces it does not."""
 
-    Args:
-      model: a serialised SentencePiece model: BPE, byte fallback, no normalisation.
-      prompt: the prompt of `chat_template`.
-      max_length: longest sequence of the language model, in tokens.
-      name: what errors call the model.
-
-    Raises:
-      UserError: the model does what no `tokenizer.json` of this kind can repeat.
-    """
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
-    _check_kind(proto, name)
-    tokenizer_json = _json(_tokenizer_record(proto))
-    _check_equal(model, tokenizer_json, name)
-    dummy_prefix = proto.normalizer_spec.add_dummy_prefix
-    template = chat_template(prompt, " " if dummy_prefix else "")
-    special = {
-        name: label
-        for name, label in zip(_SPECIAL_NAMES, _special_labels(proto), strict=True)
-        if label
-    }
-    special.setdefault("pad_token", special["unk_token"])
-    config = {
-        "added_tokens_decoder": {
-            str(token["id"]): {k: v for k, v in token.items() if k != "id"}
-            for token in _added_tokens(proto)
-        },
-        **special,
-        "chat_template": template,
-        "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "model_max_length": max_length,
-        "padding_side": "left",
-        "tokenizer_class": "PreTrainedTokenizerFast",
-    }
-    return {
-        TOKENIZER: tokenizer_json,
-        "tokenizer.model": model,
-        TOKENIZER_CONFIG: _json(config),
-        "special_tokens_map.json": _json(special),
-        CHAT_TEMPLATE: template.encode(),
-    }
+_DROPPED = ("auto_map", "backend", "is_local")
 
 
 def from_folder(folder: pathlib.Path, prompt: str, max_length: int) -> dict[str, bytes]:
-    """A base model's tokenizer files, byte for byte, with our chat template.
+    """The tokenizer files for a model's folder, by file name, with our chat template.
 
-    Only `tokenizer_config.json` is changed: the template, a padding token where there
+    Copied byte for byte: `tokenizer.json`, `tokenizer.model`, `vocab.json`,
+    `merges.txt`, `added_tokens.json`, `special_tokens_map.json`, as far as they are
+    there. Changed in `tokenizer_config.json`: the template; a padding token where there
     is none (the EOS token: padding is masked by length, and the vocabulary keeps its
-    size), and a class name that every transformers since version 4 knows.
+    size); whether the BOS token is put before a text, said as the file does it; a class
+    with which every transformers since version 4 reads `tokenizer.json` as it stands.
+    Written where missing: `special_tokens_map.json`, and for a SentencePiece model
+    `tokenizer.json` and `tokenizer_config.json`; tokens keep the model's own spelling.
 
     Args:
-      folder: a Hugging Face folder with a tokenizer.
+      folder: a Hugging Face folder, or one with a SentencePiece `tokenizer.model`: BPE,
+        byte fallback, no normalisation.
       prompt: the prompt of `chat_template`.
-      max_length: longest sequence, in tokens; used where the folder has only a
-        SentencePiece model.
+      max_length: longest sequence, in tokens; used where no file says it.
 
     Raises:
-      UserError: the folder has no tokenizer, or one without an EOS token.
+      UserError: the folder has no tokenizer, one without an EOS token, or a
+        SentencePiece model of a kind that no `tokenizer.json` can repeat.
     """
-    if not (folder / TOKENIZER).is_file():
-        path = folder / "tokenizer.model"
-        if not path.is_file():
-            raise UserError(
-                f"{folder} has neither tokenizer.json nor tokenizer.model; a Hugging "
-                "Face model folder brings its tokenizer."
-            )
-        return from_sentencepiece(path.read_bytes(), prompt, max_length, str(path))
     files = {
         name: (folder / name).read_bytes()
         for name in _COPIED
         if (folder / name).is_file()
     }
+    if TOKENIZER in files:
+        config = special_tokens.read_json(folder / TOKENIZER_CONFIG)
+    elif SENTENCEPIECE in files:
+        model = sentencepiece_model.read(folder / SENTENCEPIECE)
+        record = sentencepiece_model.tokenizer_json(model)
+        files[TOKENIZER] = _json(record)
+        config = _built_config(folder, model, record, max_length)
+    else:
+        raise UserError(
+            f"{folder} has neither {TOKENIZER} nor {SENTENCEPIECE}; a Hugging Face "
+            "model folder brings its tokenizer."
+        )
     tokenizer = tokenizers.Tokenizer.from_str(files[TOKENIZER].decode())
-    template = chat_template(prompt, " " if _adds_prefix(tokenizer) else "")
-    config = _patched_config(folder, template)
-    files[TOKENIZER_CONFIG] = _json(config)
-    special = {name: config[name] for name in _SPECIAL_NAMES if config.get(name)}
-    files.setdefault("special_tokens_map.json", _json(special))
-    return files | {CHAT_TEMPLATE: template.encode()}
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    begin = begin_id(tokenizer, str(folder / TOKENIZER))
+    bos = None if begin is None else tokenizer.id_to_token(begin)
+    template = chat_template(prompt, joints(tokenizer, bos))
+    map_ = json.loads(files.get(special_tokens.MAP, b"{}"))
+    config = _patched(_named(config, map_), bos, folder / TOKENIZER_CONFIG)
+    names = {name: config[name] for name in special_tokens.NAMES if config.get(name)}
+    files.setdefault(special_tokens.MAP, _json(names))
+    return files | {
+        TOKENIZER_CONFIG: _json(config | {"chat_template": template}),
+        CHAT_TEMPLATE: template.encode(),
+    }
 
 
-def chat_template(prompt: str, separator: str) -> str:
-    """The Jinja chat template that renders a user's message as our prompt.
+def begin_id(tokenizer: tokenizers.Tokenizer, name: str) -> int | None:
+    """The id that a `tokenizer.json` puts before a text, or None.
 
-    The language is the template's variable `output_lang`; the sentence that asks for
-    it (what follows the instruction on its line) is left out where it is not given.
-    The response and its end token carry `{% generation %}` marks.
-
-    >>> text = chat_template("Do: {instruction} In {output_lang}.\\nResponse:", " ")
-    >>> "output_lang" in text
-    True
-
-    With it, the messages user "Sing" and assistant "La", under output_lang="Thai",
-    read `BOS Do: Sing In Thai.\\nResponse: La EOS`.
+    Its post-processor decides, as in transformers, whatever `add_bos_token` in
+    tokenizer_config.json says.
 
     Args:
-      prompt: a prompt with the slots '{instruction}' and, later on the same line,
-        '{output_lang}'.
-      separator: what stands between prompt and response: a space where the tokenizer
-        puts one before every text of its own, else nothing. So that a whole
-        conversation has the tokens of its prompt and response, encoded apart.
+      tokenizer: read from the file.
+      name: what errors call it.
+
+    Raises:
+      UserError: more than one token is put before a text.
     """
-    head, _, rest = prompt.partition("{instruction}")
-    request, newline, tail = rest.partition("\n")
-    before, slot, after = request.partition("{output_lang}")
-    if not slot:
-        raise ValueError(f"no {{instruction}} ... {{output_lang}} in {prompt!r}")
-
-    def text(value: str) -> str:
-        return json.dumps(value, ensure_ascii=False)
-
-    return (
-        "{%- if bos_token is defined and bos_token %}{{ bos_token }}{% endif %}"
-        "{%- for message in messages %}"
-        "{%- if message['role'] == 'user' %}"
-        f"{{{{- {text(head)} + message['content'] }}}}"
-        "{%- if output_lang is defined and output_lang %}"
-        f"{{{{- {text(before)} + output_lang + {text(after)} }}}}"
-        "{%- endif %}"
-        f"{{{{- {text(newline + tail)} }}}}"
-        "{%- elif message['role'] == 'assistant' %}"
-        "{%- generation %}"
-        f"{{{{- {text(separator)} + message['content'] + eos_token }}}}"
-        "{%- endgeneration %}"
-        "{%- else %}"
-        "{{- raise_exception('This model knows the roles user and assistant, not ' + "
-        "message['role'] + '.') }}"
-        "{%- endif %}"
-        "{%- endfor %}"
-    )
+    encoded = tokenizer.encode("a", add_special_tokens=True)
+    before = list(itertools.takewhile(bool, encoded.special_tokens_mask))
+    if len(before) > 1:
+        raise UserError(
+            f"{name} puts {len(before)} tokens before a text; expected one or none."
+        )
+    return encoded.ids[0] if before else None
 
 
 def padding_id(files: Mapping[str, bytes]) -> int | None:
@@ -178,207 +132,62 @@ def padding_id(files: Mapping[str, bytes]) -> int | None:
     Args:
       files: contents of `tokenizer.json` and `tokenizer_config.json`, by name.
     """
-    token = json.loads(files[TOKENIZER_CONFIG]).get("pad_token")
-    if isinstance(token, dict):
-        token = token["content"]
+    config = json.loads(files[TOKENIZER_CONFIG])
+    token = special_tokens.spelling(config.get("pad_token"))
     tokenizer = tokenizers.Tokenizer.from_str(files[TOKENIZER].decode())
     return tokenizer.token_to_id(token) if token else None
 
 
-def _check_kind(
-    proto: sentencepiece_model_pb2.ModelProto,
-    name: str,
-) -> None:
-    trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
-    pieces = {piece.piece for piece in proto.pieces if piece.type == _Piece.NORMAL}
-    wanted = {
-        "model_type is bpe": trainer.model_type == trainer.BPE,
-        "byte_fallback is on": trainer.byte_fallback,
-        "normalization_rule_name is identity": not normalizer.precompiled_charsmap,
-        "remove_extra_whitespaces is off": not normalizer.remove_extra_whitespaces,
-        "escape_whitespaces is on": normalizer.escape_whitespaces,
-        "treat_whitespace_as_suffix is off": not trainer.treat_whitespace_as_suffix,
-        "there are no user_defined_symbols": not any(
-            piece.type == _Piece.USER_DEFINED for piece in proto.pieces
-        ),
-        "every character of a piece is a piece": all(
-            character in pieces for piece in pieces for character in piece
-        ),
-        "it has a BOS and an EOS piece": trainer.bos_id >= 0 and trainer.eos_id >= 0,
-    }
-    broken = [rule for rule, holds in wanted.items() if not holds]
-    if broken:
-        raise UserError(
-            f"{name} cannot be written as a tokenizer.json with the same ids; that "
-            f"needs a SentencePiece model of which this holds: {'; '.join(broken)}."
-        )
-
-
-def _check_equal(model: bytes, tokenizer_json: bytes, name: str) -> None:
-    sentencepiece = SentencePieceProcessor(model_proto=model)
-    tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json.decode())
-    for text in _PROBES:
-        expected = sentencepiece.encode(text)
-        found = tokenizer.encode(text, add_special_tokens=False).ids
-        if found != expected:
-            raise UserError(
-                f"{name}: the tokenizer.json built from it gives {found} for {text!r}, "
-                f"SentencePiece gives {expected}."
-            )
-
-
-def _special_labels(
-    proto: sentencepiece_model_pb2.ModelProto,
-) -> tuple[str | None, ...]:
-    """Spellings of the BOS, EOS, padding and unknown tokens; None where it has none."""
-    trainer = proto.trainer_spec
-    return (
-        "<|begin_of_text|>" if trainer.bos_id >= 0 else None,
-        "<|end_of_text|>" if trainer.eos_id >= 0 else None,
-        "<|pad|>" if trainer.pad_id >= 0 else None,
-        "<|unknown|>",
-    )
-
-
-def _tokens(
-    proto: sentencepiece_model_pb2.ModelProto,
-) -> list[str]:
-    """Every id's spelling in `tokenizer.json`."""
-    trainer = proto.trainer_spec
-    ids = (trainer.bos_id, trainer.eos_id, trainer.pad_id, trainer.unk_id)
-    labels = dict(zip(ids, _special_labels(proto), strict=True))
-    return [
-        labels.get(index) or f"<|control_{index}|>"
-        if piece.type in (_Piece.CONTROL, _Piece.UNKNOWN)
-        else piece.piece
-        for index, piece in enumerate(proto.pieces)
-    ]
-
-
-def _added_tokens(
-    proto: sentencepiece_model_pb2.ModelProto,
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": index,
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for index, token in enumerate(_tokens(proto))
-        if proto.pieces[index].type in (_Piece.CONTROL, _Piece.UNKNOWN)
-    ]
-
-
-def _merges(
-    proto: sentencepiece_model_pb2.ModelProto,
-) -> list[list[str]]:
-    """Every way to make a piece of two others, best-scored piece first.
-
-    SentencePiece joins the neighbours whose union has the best score, whatever they
-    are; a `tokenizer.json` ranks pairs.
-    """
-    rank = {
-        piece.piece: (-piece.score, index)
-        for index, piece in enumerate(proto.pieces)
-        if piece.type == _Piece.NORMAL
-    }
-    return [
-        [whole[:cut], whole[cut:]]
-        for whole in sorted(rank, key=lambda piece: rank[piece])
-        for cut in range(1, len(whole))
-        if whole[:cut] in rank and whole[cut:] in rank
-    ]
-
-
-def _tokenizer_record(
-    proto: sentencepiece_model_pb2.ModelProto,
+def _built_config(
+    folder: pathlib.Path,
+    model: sentencepiece_model.Model,
+    record: Mapping[str, Any],
+    max_length: int,
 ) -> dict[str, Any]:
-    tokens = _tokens(proto)
-    bos_id = proto.trainer_spec.bos_id
-    bos = tokens[bos_id]
-    prefix: list[dict[str, Any]] = []
-    strip: list[dict[str, Any]] = []
-    if proto.normalizer_spec.add_dummy_prefix:
-        prefix = [{"type": "Prepend", "prepend": _SPACE}]
-        strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}]
-    space, spaced = {"String": " "}, {"String": _SPACE}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": _added_tokens(proto),
-        "normalizer": {
-            "type": "Sequence",
-            "normalizers": [
-                *prefix,
-                {"type": "Replace", "pattern": space, "content": _SPACE},
-            ],
-        },
-        "pre_tokenizer": None,
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [
-                {"SpecialToken": {"id": bos, "type_id": 0}},
-                {"Sequence": {"id": "A", "type_id": 0}},
-            ],
-            "pair": [
-                {"SpecialToken": {"id": bos, "type_id": 0}},
-                {"Sequence": {"id": "A", "type_id": 0}},
-                {"SpecialToken": {"id": bos, "type_id": 1}},
-                {"Sequence": {"id": "B", "type_id": 1}},
-            ],
-            "special_tokens": {bos: {"id": bos, "ids": [bos_id], "tokens": [bos]}},
-        },
-        "decoder": {
-            "type": "Sequence",
-            "decoders": [
-                {"type": "Replace", "pattern": spaced, "content": " "},
-                {"type": "ByteFallback"},
-                {"type": "Fuse"},
-                *strip,
-            ],
-        },
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": tokens[proto.trainer_spec.unk_id],
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": True,
-            "ignore_merges": False,
-            "vocab": {token: index for index, token in enumerate(tokens)},
-            "merges": _merges(proto),
-        },
-    }
-
-
-def _adds_prefix(tokenizer: tokenizers.Tokenizer) -> bool:
-    """Whether the tokenizer puts a space before every text."""
-    return tokenizer.encode("a", add_special_tokens=False).tokens[0].startswith(_SPACE)
-
-
-def _patched_config(folder: pathlib.Path, template: str) -> Mapping[str, Any]:
+    """The tokenizer_config.json of a built tokenizer.json, over the folder's own."""
     path = folder / TOKENIZER_CONFIG
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); it names the special tokens."
-        ) from error
+    own = special_tokens.read_json(path) if path.is_file() else {}
+    names = sentencepiece_model.special_names(model)
+    if not own and "unk_token" in names:
+        # No text has it: what is no piece is spelled in bytes.
+        names.setdefault("pad_token", names["unk_token"])
+    config = _named({"model_max_length": max_length, **_LLAMA_DEFAULTS} | own, names)
+    config["added_tokens_decoder"] = {
+        str(token["id"]): {key: value for key, value in token.items() if key != "id"}
+        for token in record["added_tokens"]
+    }
+    return config | {"tokenizer_class": _CLASS}
+
+
+def _named(config: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the special tokens that only `names` has."""
+    missing = [name for name in special_tokens.NAMES if not config.get(name)]
+    return dict(config) | {name: names[name] for name in missing if names.get(name)}
+
+
+def _patched(
+    config: Mapping[str, Any], bos: str | None, path: pathlib.Path
+) -> dict[str, Any]:
     if not config.get("eos_token"):
         raise UserError(f"{path} names no eos_token; a model must be able to stop.")
+    config = {key: value for key, value in config.items() if key not in _DROPPED}
+    class_ = config.get("tokenizer_class")
+    if class_ in _LLAMA_CLASSES:
+        config = _LLAMA_DEFAULTS | config | {"tokenizer_class": _CLASS}
+    if class_ in _UNKNOWN_CLASSES:
+        config = _DEFAULTS | config | {"tokenizer_class": _CLASS}
+    # Some classes of version 4 would put or leave out the BOS token by themselves.
+    config["add_bos_token"] = bos is not None
+    if bos is not None and not config.get("bos_token"):
+        config["bos_token"] = bos
     if not config.get("pad_token"):
         config["pad_token"] = config["eos_token"]
-    if config.get("tokenizer_class") in (None, "TokenizersBackend"):
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
-    for key in ("backend", "is_local"):
-        config.pop(key, None)
-    return config | {"chat_template": template}
+    extra = config.get("extra_special_tokens")
+    if isinstance(extra, list):
+        # Version 5 writes a list under this name, where version 4 reads a mapping.
+        del config["extra_special_tokens"]
+        config.setdefault("additional_special_tokens", extra)
+    return config
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

@@ -42,7 +42,7 @@ def seed(workspace: Workspace, stage: StageDirectory) -> Made:
 
 def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
     """A SentencePiece model trained on corpus and seed, or the tokenizer given."""
-    from xinst_jax.data import vocab
+    from xinst_jax.data import train_tokenizer, vocab
     from xinst_jax.hf import tokenizer as hf_tokenizer
 
     run = workspace.run
@@ -52,7 +52,8 @@ def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
         vocab.copy_tokenizer(run_file.project_path(given), stage.path)
     else:
         texts = training_rows.tokenizer_texts(workspace)
-        vocab.train_sentencepiece(texts, stage.path / "tokenizer.model", run.tokenizer)
+        file = stage.path / hf_tokenizer.SENTENCEPIECE
+        train_tokenizer.train_sentencepiece(texts, file, run.tokenizer)
     # What export-hf could not write is found now, not after all the training.
     hf_tokenizer.from_folder(stage.path, _chat_prompt(), model_shape(run).max_length)
     pieces = vocab.load_vocabulary(stage.path).vocab_size
