@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich.console
 
+from xinst_jax import config as config_lib
 from xinst_jax import manifest, run_file, shards
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import raw_files, training_rows
@@ -278,6 +279,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
         card=card,
         shard_bytes=int(run.export.shard_gigabytes * 10**9),
         base=base,
+        lineage=_lineage(workspace, base.name if base else None),
     )
     counts = Counts(rows_in=1, rows_out=1, notes={"parameters": _size(params)})
     return Made({"all": counts})
@@ -340,6 +342,19 @@ def _chat_prompt() -> str:
     from xinst_jax.data import prompts
 
     return prompts.answer("{instruction}", "{output_lang}", seed_style=True)
+
+
+def _lineage(workspace: Workspace, base: str | None) -> dict[str, Any]:
+    """What a tuned model was made from: names, and digests of what the run made."""
+    lineage: dict[str, Any] = {"run": workspace.run.name, "base_model": base}
+    for stage in ("dataset", "model"):
+        record = manifest.read(workspace.path(stage))
+        assert record is not None
+        lineage[stage] = {
+            "config": config_lib.digest(record["config"]),
+            "content": manifest.content_digest(record),
+        }
+    return lineage
 
 
 def _training_figures(workspace: Workspace) -> dict[str, str]:
