@@ -1,27 +1,23 @@
 """A model's folder in Hugging Face's format, read into sharded arrays and written."""
 
-import contextlib
 import dataclasses
-import errno
 import functools
 import json
 import math
-import os
 import pathlib
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-import ml_dtypes
 import numpy as np
-import tokenizers
 from jax.experimental import multihost_utils
 
+from xinst_jax import distributed
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
+from xinst_jax.hf import boxes, fit, mapping, safetensors, whole
 from xinst_jax.hf import config as config_lib
-from xinst_jax.hf import mapping, safetensors
+from xinst_jax.hf.boxes import Box
 from xinst_jax.hf.config import SpecialIds
 from xinst_jax.hf.mapping import Row
 from xinst_jax.hf.tokenizer import TOKENIZER, padding_id
@@ -30,10 +26,12 @@ from xinst_jax.models import decoder as decoder_lib
 from xinst_jax.models.decoder import Params
 
 _UNUSED = ".rotary_emb.inv_freq"
-_LEGAL = ("LICENSE", "LICENSE.txt", "LICENSE.md", "USE_POLICY.md", "NOTICE")
-_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
+_LEGAL = ("LICENSE*", "LICENCE*", "USE_POLICY.md", "NOTICE*")
+_LARGE_FILES = ("*.safetensors", "tokenizer.json")
+_LINEAGE = "xinst_run.json"
 _FILE_DTYPES = {"bfloat16": "BF16", "float32": "F32"}
-_FLOATS = ("BF16", "F16", "F32")
+_PART_BYTES = 1 << 23
+_ALIGNMENT = 64
 
 
 def import_params(
@@ -44,19 +42,23 @@ def import_params(
 ) -> Params:
     """The weights of a folder as sharded parameters.
 
-    Each device's part is read from the disk by itself, so that no more than one of
-    them is on the host at a time. Rows of the embedding beyond the folder's are zero.
+    A process reads the bytes of its own devices' parts and no others, a piece of a
+    tensor at a time, into the memory that the parameters then have (on accelerators:
+    one leaf's, before it moves there). Rows of the embedding beyond the folder's are
+    zero.
 
     Args:
-      folder: a Hugging Face folder with safetensors weights of a Llama.
+      folder: a Hugging Face folder with safetensors weights.
       model: the decoder's shape, of `config.read(folder)`; `vocab_size` may be larger.
       rules: how logical axes lie on the mesh.
       mesh: the devices.
 
     Raises:
-      UserError: a tensor is missing, left over, of another shape or not of floats; the
-        weights are damaged or pickled.
+      UserError: the folder needs code of its own; a tensor is missing, left over, of
+        another shape or not of floats; the weights are damaged or pickled; the
+        tokenizer has ids that the embedding lacks. All of it before weights are read.
     """
+    _refuse_own_code(folder)
     pieces = config_lib.read(folder).vocab_size
     weights = safetensors.Weights(folder)
     abstract = decoder_lib.abstract_params(model, rules, mesh)
@@ -65,13 +67,8 @@ def import_params(
     expected = _shapes(model.family, leaves, pieces)
     names = [name for name in weights.files if not name.endswith(_UNUSED)]
     mapping.check(expected, {name: weights.shape(name) for name in names}, str(folder))
-    for name in names:
-        if weights.dtype(name) not in _FLOATS:
-            raise UserError(
-                f"{weights.files[name]}: the tensor {name} is of the type "
-                f"{weights.dtype(name)}; expected one of {', '.join(_FLOATS)}. "
-                "Quantised models cannot be trained."
-            )
+    weights.check_floats(names)
+    fit.check_folder(folder, pieces)
 
     def leaf(path: Any, shape: jax.ShapeDtypeStruct) -> jax.Array:
         row = rows[jax.tree_util.keystr(path, simple=True, separator="/")]
@@ -80,34 +77,91 @@ def import_params(
     return jax.tree_util.tree_map_with_path(leaf, abstract)
 
 
+def _refuse_own_code(folder: pathlib.Path) -> None:
+    found = config_lib.read_base(folder).get("auto_map")
+    if found:
+        raise UserError(
+            f"{folder / config_lib.CONFIG}: auto_map = {found!r} asks for code from "
+            "the folder (trust_remote_code), which is not run. Use a version of the "
+            "model that transformers itself knows."
+        )
+
+
 def _read_leaf(
     row: Row, leaf: jax.ShapeDtypeStruct, weights: safetensors.Weights, pieces: int
 ) -> jax.Array:
+    places = {
+        device: boxes.of(index, leaf.shape)
+        for device, index in leaf.sharding.addressable_devices_indices_map(
+            leaf.shape
+        ).items()
+    }
+    parts = {
+        box: _aligned_zeros(boxes.lengths(box), leaf.dtype)
+        for box in set(places.values())
+    }
     sizes = row.sizes(leaf.shape)
-    names = row.names(leaf.shape)
-
-    def piece(name: str, index: tuple[slice, ...]) -> np.ndarray:
-        wanted = dict(zip(sizes, index, strict=True))
-        shape = [part.stop - part.start for part in index]
-        if "v" in wanted:
-            start, stop = wanted["v"].start, wanted["v"].stop
-            wanted["v"] = slice(min(start, pieces), min(stop, pieces))
-        part = row.from_tensor(functools.partial(weights.read, name), wanted, sizes)
-        part = part.astype(leaf.dtype)
-        missing = [(0, size - own) for size, own in zip(shape, part.shape, strict=True)]
-        return np.pad(part, missing)
-
-    def shard(index: tuple[slice, ...] | None) -> np.ndarray:
-        assert index is not None
-        whole = tuple(
-            slice(*part.indices(size)[:2])
-            for part, size in zip(index, leaf.shape, strict=True)
+    for block, name in enumerate(row.names(leaf.shape)):
+        _read_tensor(
+            row, name, weights, sizes | {"v": pieces}, _of_block(row, parts, block)
         )
-        if not row.stacked:
-            return piece(names[0], whole)
-        return np.stack([piece(name, whole[1:]) for name in names[whole[0]]])
+    arrays = [jax.device_put(parts[box], device) for device, box in places.items()]
+    whole = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, arrays)
+    return jax.block_until_ready(whole)
 
-    return jax.make_array_from_callback(leaf.shape, leaf.sharding, shard)
+
+def _of_block(
+    row: Row, parts: Mapping[Box, np.ndarray], block: int
+) -> dict[Box, np.ndarray]:
+    """What a leaf's parts hold of one block, without the axis that stacks blocks."""
+    if not row.stacked:
+        return dict(parts)
+    return {
+        box[1:]: part[block - box[0][0]]
+        for box, part in parts.items()
+        if box[0][0] <= block < box[0][1]
+    }
+
+
+def _read_tensor(
+    row: Row,
+    name: str,
+    weights: safetensors.Weights,
+    sizes: Mapping[str, int],
+    parts: Mapping[Box, np.ndarray],
+) -> None:
+    """Fills the parts of one block with what a tensor has for them."""
+    whole = tuple((0, sizes[letter]) for letter in row.leaf_axes)
+    wanted = [box for part in parts if (box := boxes.common(part, whole))]
+    for box in boxes.joined(wanted) if wanted else ():
+        for piece in _pieces(row, box, weights.item_bytes(name)):
+            source = row.from_tensor(
+                functools.partial(weights.read, name),
+                {a: slice(*ends) for a, ends in zip(row.leaf_axes, piece, strict=True)},
+                sizes,
+            )
+            for target_box, target in parts.items():
+                boxes.copy_common(target_box, target, piece, source)
+
+
+def _pieces(row: Row, box: Box, width: int) -> Iterator[Box]:
+    """A box of a block in pieces of about `_PART_BYTES`, each whole rows of the tensor.
+
+    Args:
+      width: bytes of one number.
+    """
+    axis = row.leaf_axes.index(row.dimensions[0][0])
+    lengths = boxes.lengths(box)
+    row_bytes = width * math.prod(lengths) // lengths[axis]
+    return boxes.cut(box, axis, max(1, _PART_BYTES // row_bytes))
+
+
+def _aligned_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros that begin where the CPU's devices use them in place, without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    held = np.zeros(size + _ALIGNMENT, np.uint8)
+    start = -held.ctypes.data % _ALIGNMENT
+    return held[start : start + size].view(dtype).reshape(shape)
 
 
 def export_folder(
@@ -122,10 +176,12 @@ def export_folder(
     card: str,
     shard_bytes: int,
     base: pathlib.Path | None = None,
+    lineage: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a model's folder, whole or not at all; equal weights give equal bytes.
 
-    One shard is on the host at a time. The folder is written beside its place, opened
+    On the CPU a few pieces of a tensor are held beyond the parameters; on accelerators
+    one tensor is gathered at a time. The folder is written beside its place, opened
     again and compared with what it should hold, and renamed. With several processes
     all must call this, and the first one writes.
 
@@ -141,19 +197,21 @@ def export_folder(
       card: contents of README.md.
       shard_bytes: largest weights file, in bytes.
       base: folder of the base model, whose other settings and licence files are kept.
+      lineage: what the model was made from, ready for JSON, for `xinst_run.json`.
 
     Raises:
       UserError: the tokenizer does not fit, a weight is not finite, the disk is full.
     """
     if special.pad is None:
         special = dataclasses.replace(special, pad=padding_id(tokenizer))
-    _check_tokenizer(tokenizer, vocab_size, special)
+    ids = (special.bos, special.pad, *special.stops)
+    fit.check_tokenizer(tokenizer[TOKENIZER], vocab_size, ids)
     leaves = mapping.leaves(params)
     placed = _placed(model.family, leaves)
     shapes = _shapes(model.family, leaves, vocab_size)
-    width = np.dtype(_DTYPES[dtype]).itemsize
     numbers = {name: math.prod(shape) for name, shape in shapes.items()}
-    sizes = {name: count * width for name, count in numbers.items()}
+    kind = safetensors.FLOATS[_FILE_DTYPES[dtype]]
+    sizes = {name: count * kind.itemsize for name, count in numbers.items()}
     plan = safetensors.plan_shards(sizes, shard_bytes)
     kept = config_lib.read_base(base) if base else {}
     record = config_lib.config_record(model, vocab_size, special, dtype, kept)
@@ -162,24 +220,33 @@ def export_folder(
         config_lib.CONFIG: _json(record),
         config_lib.GENERATION: _json(config_lib.generation_record(special)),
         "README.md": card.encode(),
+        ".gitattributes": _large_files(),
         **_legal_files(base),
     }
+    if lineage:
+        files[_LINEAGE] = _json(lineage)
     if len(plan) > 1:
         total = sum(numbers.values())
         files[safetensors.INDEX] = _json(safetensors.index_record(plan, sizes, total))
-    with _written_whole(folder) as temporary:
+
+    def parts(names: Iterable[str]) -> Iterator[np.ndarray]:
+        for name in names:
+            row, block = placed[name]
+            leaf = leaves[row.path]
+            yield from _tensor_parts(row, leaf, block, vocab_size, name, kind)
+
+    if not distributed.is_primary():
+        for names in plan.values():
+            for _ in parts(names):
+                pass
+        return
+    with whole.written_whole(folder, sum(sizes.values())) as temporary:
         for file, names in plan.items():
-            shard = {}
-            for name in names:
-                row, block = placed[name]
-                tensor = _tensor(row, leaves[row.path], block, vocab_size)
-                shard[name] = _converted(tensor, name, dtype)
-            if temporary:
-                safetensors.write_file(temporary / file, shard)
-        if temporary:
-            for file, content in files.items():
-                _write(temporary / file, content)
-            _verify(temporary, shapes, dtype)
+            described = {name: (_FILE_DTYPES[dtype], shapes[name]) for name in names}
+            safetensors.write_parts(temporary / file, described, parts(names))
+        for file, content in files.items():
+            whole.write_file(temporary / file, content)
+        _verify(temporary, shapes, dtype)
 
 
 def _shapes(
@@ -197,21 +264,48 @@ def _placed(family: str, leaves: Mapping[str, Any]) -> dict[str, tuple[Row, int]
     return mapping.tensors(mapping.FAMILIES[family], shapes)
 
 
-def _tensor(row: Row, leaf: jax.Array, block: int, pieces: int) -> np.ndarray:
-    """A tensor of the folder in the parameters' dtype, on every process's host."""
-    tensor = row.to_tensor(_fetch(leaf, block if row.stacked else None))
-    return tensor[:pieces] if row.axes.startswith("v") else tensor
+def _tensor_parts(
+    row: Row, leaf: jax.Array, block: int, pieces: int, name: str, dtype: np.dtype
+) -> Iterator[np.ndarray]:
+    """A tensor of the folder, some of its rows at a time, checked to be finite."""
+    sizes = row.sizes(leaf.shape) | {"v": pieces}
+    order = "".join(row.dimensions)
+    turned = [order.index(letter) for letter in row.leaf_axes]
+    held = _on_host(row, leaf, block)
+    everything = tuple((0, sizes[letter]) for letter in row.leaf_axes)
+    for piece in _pieces(row, everything, dtype.itemsize):
+        lengths = dict(zip(row.leaf_axes, boxes.lengths(piece), strict=True))
+        tensor = np.empty([lengths[letter] for letter in order], dtype)
+        for box, part in held.items():
+            boxes.copy_common(piece, tensor.transpose(turned), box, part)
+        _check_finite(tensor, name)
+        yield tensor
 
 
-def _converted(tensor: np.ndarray, name: str, dtype: str) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        tensor = tensor.astype(_DTYPES[dtype])
-    if not np.isfinite(tensor).all():
-        raise UserError(
-            f"The weights of {name} hold NaN or infinity as {dtype}: the checkpoint is "
-            "of no use. Look at its training's losses."
-        )
-    return tensor
+def _on_host(row: Row, leaf: jax.Array, block: int) -> dict[Box, np.ndarray]:
+    """Disjoint parts of one block's leaf that are together all of it, by their boxes.
+
+    On the CPU they are the devices' own memory. From accelerators, or where other
+    processes hold a part, the block alone is fetched, by every process.
+    """
+    if leaf.is_fully_addressable and _of_cpu(leaf):
+        parts = {
+            boxes.of(shard.index, leaf.shape): np.asarray(shard.data)
+            for shard in leaf.addressable_shards
+            if shard.replica_id == 0
+        }
+        return _of_block(row, parts, block)
+    if row.stacked:
+        leaf = _block(leaf, block)
+    if leaf.is_fully_addressable:
+        fetched = np.asarray(leaf)
+    else:
+        fetched = np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+    return {tuple((0, size) for size in fetched.shape): fetched}
+
+
+def _of_cpu(leaf: jax.Array) -> bool:
+    return all(shard.device.platform == "cpu" for shard in leaf.addressable_shards)
 
 
 @jax.jit
@@ -219,71 +313,38 @@ def _block(leaf: jax.Array, block: int) -> jax.Array:
     return jax.lax.dynamic_index_in_dim(leaf, block, keepdims=False)
 
 
-def _fetch(leaf: jax.Array, block: int | None) -> np.ndarray:
-    """One block's part of a leaf, or all of it, on every process's host."""
-    if block is not None:
-        leaf = _block(leaf, block)
-    if leaf.is_fully_addressable:
-        return np.asarray(leaf)
-    return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
-
-
-def _check_tokenizer(
-    files: Mapping[str, bytes], vocab_size: int, special: SpecialIds
-) -> None:
-    tokenizer = tokenizers.Tokenizer.from_str(files[TOKENIZER].decode())
-    ids = [*tokenizer.get_vocab(with_added_tokens=True).values(), *special.stops]
-    ids += [index for index in (special.bos, special.pad) if index is not None]
-    if max(ids) >= vocab_size:
+def _check_finite(tensor: np.ndarray, name: str) -> None:
+    if tensor.dtype == np.float32:
+        finite = np.isfinite(tensor).all()
+    else:
+        # The bits of bfloat16 are ordered as its magnitudes are, infinity and NaN last.
+        finite = (
+            tensor.view(np.int16).max() < 0x7F80
+            and tensor.view(np.uint16).max() < 0xFF80
+        )
+    if not finite:
         raise UserError(
-            f"The tokenizer has the id {max(ids)}, but the model only {vocab_size} "
-            "rows: they do not belong together. Export with the tokenizer that the "
-            "model was trained with."
+            f"The weights of {name} hold NaN or infinity as {tensor.dtype}: the "
+            "checkpoint is of no use. Look at its training's losses."
         )
 
 
 def _legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
     if base is None:
         return {}
-    present = [name for name in _LEGAL if (base / name).is_file()]
-    return {name: (base / name).read_bytes() for name in present}
+    present = {path for pattern in _LEGAL for path in base.glob(pattern)}
+    return {path.name: path.read_bytes() for path in present if path.is_file()}
 
 
-@contextlib.contextmanager
-def _written_whole(folder: pathlib.Path) -> Iterator[pathlib.Path | None]:
-    """Gives the writing process a directory, which becomes `folder` at the end."""
-    if jax.process_index() > 0:
-        yield None
-        return
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"No space left on the disk while writing {folder}. Free some space "
-                "and run the same command again."
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _large_files() -> bytes:
+    lines = (f"{name} filter=lfs diff=lfs merge=lfs -text\n" for name in _LARGE_FILES)
+    return "".join(lines).encode()
 
 
 def _verify(
     folder: pathlib.Path, shapes: Mapping[str, tuple[int, ...]], dtype: str
 ) -> None:
-    """Opens what was written and compares names, shapes and dtypes."""
+    """Opens what was written and compares names, shapes, dtypes and sizes of files."""
     weights = safetensors.Weights(folder)
     found = {name: weights.shape(name) for name in weights.files}
     mapping.check(shapes, found, str(folder))

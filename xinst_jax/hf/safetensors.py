@@ -1,27 +1,39 @@
-"""Weights in safetensors files: reading slices of them, and writing them in shards."""
+"""Weights in safetensors files: reading parts of them, and writing them in shards."""
 
-import functools
+import concurrent.futures
+import itertools
 import json
+import math
 import os
 import pathlib
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import BinaryIO
 
+import ml_dtypes
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from xinst_jax.errors import UserError
+from xinst_jax.hf import header
+from xinst_jax.hf.header import Entry
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+
+FLOATS = {
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F16": np.dtype(np.float16),
+    "F32": np.dtype(np.float32),
+}
+"""The dtypes of weights that can be read, by the names that files have for them."""
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class Weights:
-    """The tensors of a folder, read slice by slice from the disk.
+    """The tensors of a folder, read part by part from the disk.
+
+    Nothing is mapped into memory: what is read is held by who asked for it, and no
+    byte outside the parts asked for is read.
 
     Attributes:
       folder: the folder.
@@ -29,72 +41,125 @@ class Weights:
     """
 
     def __init__(self, folder: pathlib.Path):
-        """Opens the folder's one file, or the shards that its index names.
+        """Reads the headers of the folder's one file, or of its index's shards.
+
+        A shard may be a symbolic link to anywhere, as in the Hugging Face cache; its
+        name in the index must be one in the folder itself.
 
         Raises:
           UserError: no safetensors files, a damaged one, or an index at odds with them.
         """
         self.folder = folder
-        self._handle = functools.cache(_open)
         if (folder / INDEX).is_file():
-            self.files = self._indexed(folder / INDEX)
+            names = _indexed(folder / INDEX)
+            shards = {file: folder / file for file in sorted(set(names.values()))}
         elif (folder / SINGLE).is_file():
-            path = folder / SINGLE
-            self.files = dict.fromkeys(self._handle(path).keys(), path)
+            names = None
+            shards = {SINGLE: folder / SINGLE}
         else:
             raise UserError(_no_weights(folder))
+        held = {file: header.read(path) for file, path in shards.items()}
+        if names is not None:
+            _check_index(folder / INDEX, names, held)
+        self.files = {
+            name: shards[file] for file, entries in held.items() for name in entries
+        }
+        self._entries = {
+            name: entry for entries in held.values() for name, entry in entries.items()
+        }
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
-        return tuple(self._slice(name).get_shape())
+        return self._entries[name].shape
 
     def dtype(self, name: str) -> str:
         """A tensor's dtype as the file spells it: 'BF16', 'F32'."""
-        return self._slice(name).get_dtype()
+        return self._entries[name].dtype
+
+    def item_bytes(self, name: str) -> int:
+        """Bytes of one of a tensor's numbers."""
+        return header.BITS[self.dtype(name)] // 8
+
+    def check_floats(self, names: Iterable[str]) -> None:
+        """Checks that tensors can be read as weights.
+
+        Raises:
+          UserError: one is not of `FLOATS`, as those of quantised models are not.
+        """
+        wrong = [name for name in names if self.dtype(name) not in FLOATS]
+        if wrong:
+            name = wrong[0]
+            more = f" (and {len(wrong) - 1} more like it)" if len(wrong) > 1 else ""
+            raise UserError(
+                f"{self.files[name]}: the tensor {name}{more} is of the type "
+                f"{self.dtype(name)}; expected one of {', '.join(FLOATS)}. "
+                "Quantised models cannot be trained."
+            )
 
     def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
-        """A tensor, or the part of it that `index` names, in the file's dtype."""
-        if index:
-            return self._slice(name)[index]
-        return self._handle(self.files[name]).get_tensor(name)
+        """A tensor, or the part of it that `index` names, in the file's dtype.
 
-    def _slice(self, name: str) -> Any:
-        return self._handle(self.files[name]).get_slice(name)
+        Args:
+          name: the tensor.
+          index: a slice for each dimension, with steps of 1.
 
-    def _indexed(self, path: pathlib.Path) -> dict[str, pathlib.Path]:
-        try:
-            weight_map = json.loads(path.read_bytes())["weight_map"]
-            named = {tensor: str(file) for tensor, file in weight_map.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} is not an index of safetensors shards ({error!r}); expected "
-                'JSON with "weight_map", from tensor to file.'
-            ) from error
-        for file in sorted(set(named.values())):
-            if pathlib.PurePath(file).name != file or "\\" in file:
-                raise UserError(
-                    f"{path} names the shard {file!r}, which is not a file name in its "
-                    "own folder."
-                )
-            if not (self.folder / file).is_file():
-                raise UserError(
-                    f"{path} names the shard {file}, which is not in {self.folder}. "
-                    "Download or copy the folder again."
-                )
-        files = {tensor: self.folder / file for tensor, file in named.items()}
-        held = {
-            (tensor, shard)
-            for shard in set(files.values())
-            for tensor in [*self._handle(shard).keys()]
-        }
-        wrong = sorted(
-            f"{name} in {file.name}" for name, file in held ^ {*files.items()}
-        )
-        if wrong:
-            raise UserError(
-                f"{path} and its shards disagree about: {', '.join(wrong[:8])}."
+        Raises:
+          UserError: the tensor is not of floats, or the file has become shorter.
+        """
+        self.check_floats([name])
+        entry, path = self._entries[name], self.files[name]
+        given = index or (slice(None),) * len(entry.shape)
+        ranges = [
+            part.indices(size)[:2]
+            for part, size in zip(given, entry.shape, strict=True)
+        ]
+        part = np.empty([stop - start for start, stop in ranges], FLOATS[entry.dtype])
+        if part.size:
+            _read_runs(path, name, entry, ranges, part)
+        return part
+
+
+def _read_runs(
+    path: pathlib.Path,
+    name: str,
+    entry: Entry,
+    ranges: Sequence[tuple[int, int]],
+    part: np.ndarray,
+) -> None:
+    """Reads the given ranges of a tensor's dimensions, one unbroken run at a time."""
+    width = part.itemsize
+    inner = len(ranges)
+    while inner > 1 and ranges[inner - 1] == (0, entry.shape[inner - 1]):
+        inner -= 1
+    # Dimensions before `inner - 1` are gone through; that one and later ones are a run.
+    steps = [math.prod(entry.shape[d + 1 :]) * width for d in range(len(ranges))]
+    run = math.prod(part.shape[max(inner - 1, 0) :]) * width
+    into = part.reshape(-1).view(np.uint8).data
+    first = entry.start + sum(
+        start * step for (start, _), step in zip(ranges, steps, strict=True)
+    )
+    outer = [range(size) for size in part.shape[: max(inner - 1, 0)]]
+    with path.open("rb", buffering=0) as file:
+        for number, place in enumerate(itertools.product(*outer)):
+            offset = first + sum(
+                i * step for i, step in zip(place, steps, strict=False)
             )
-        return files
+            target = into[number * run : (number + 1) * run]
+            if not _read_fully(file.fileno(), target, offset):
+                raise UserError(
+                    f"{path} ends within the tensor {name}: it has become shorter "
+                    "since it was opened. Download or copy it again."
+                )
+
+
+def _read_fully(descriptor: int, into: memoryview, offset: int) -> bool:
+    """Fills a buffer from a file; False where the file ends first."""
+    while into:
+        count = os.preadv(descriptor, [into], offset)
+        if not count:
+            return False
+        into, offset = into[count:], offset + count
+    return True
 
 
 def plan_shards(sizes: Mapping[str, int], shard_bytes: int) -> dict[str, list[str]]:
@@ -128,23 +193,52 @@ def plan_shards(sizes: Mapping[str, int], shard_bytes: int) -> dict[str, list[st
 
 
 def write_file(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes one safetensors file; equal tensors give equal bytes.
-
-    The header says `format: pt`, which older transformers ask for.
+    """Writes one safetensors file of tensors of `FLOATS`; equal ones give equal bytes.
 
     Raises:
       OSError: it cannot be written; `errno` says why.
     """
-    whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    try:
-        safetensors.numpy.save_file(whole, path, metadata={"format": "pt"})
-    except safetensors.SafetensorError as error:
-        if number := re.search(r"os error (\d+)", str(error)):
-            raise OSError(int(number[1]), str(error), str(path)) from error
-        raise
-    path.chmod(0o644)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    spelled = {dtype: name for name, dtype in FLOATS.items()}
+    described = {
+        name: (spelled[tensor.dtype], tensor.shape) for name, tensor in tensors.items()
+    }
+    write_parts(path, described, map(np.ascontiguousarray, tensors.values()))
+
+
+def write_parts(
+    path: pathlib.Path,
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]],
+    parts: Iterable[np.ndarray],
+) -> None:
+    """Writes one safetensors file from parts, the next made while one is written.
+
+    Args:
+      path: the file.
+      tensors: dtype, as the file spells it, and shape of each tensor, in their order.
+      parts: contiguous arrays whose bytes, one after the other, are the tensors'.
+
+    Raises:
+      OSError: it cannot be written; `errno` says why.
+    """
+    begun = header.encode(tensors)
+    bits = (math.prod(shape) * header.BITS[dtype] for dtype, shape in tensors.values())
+    expected = len(begun) + sum(bits) // 8
+    with path.open("wb") as file:
+        with concurrent.futures.ThreadPoolExecutor(1) as writer:
+            written = writer.submit(file.write, begun)
+            for part in parts:
+                content = part.reshape(-1).view(np.uint8).data
+                written.result()
+                written = writer.submit(file.write, content)
+            written.result()
+        _to_disk(file)
+        if file.tell() != expected:
+            raise ValueError(f"{path}: {file.tell()} bytes written, not {expected}")
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def index_record(
@@ -167,14 +261,44 @@ def index_record(
     }
 
 
-def _open(path: pathlib.Path) -> Any:
+def _indexed(path: pathlib.Path) -> dict[str, str]:
+    """The file of each tensor, as an index says."""
     try:
-        return safetensors.safe_open(path, framework="numpy").__enter__()
-    except (safetensors.SafetensorError, OSError) as error:
+        weight_map = json.loads(path.read_bytes())["weight_map"]
+        named = {tensor: str(file) for tensor, file in weight_map.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path} is not a whole safetensors file ({error}). Download or copy it "
-            "again."
+            f"{path} is not an index of safetensors shards ({error!r}); expected "
+            'JSON with "weight_map", from tensor to file.'
         ) from error
+    for tensor, file in named.items():
+        plain = pathlib.PurePath(file).name == file and file not in ("", "..")
+        if not plain or "\\" in file:
+            raise UserError(
+                f"{path} names the shard {file!r} for the tensor {tensor}, which is "
+                "not a file name in its own folder."
+            )
+        if not (path.parent / file).is_file():
+            raise UserError(
+                f"{path} names the shard {file} for the tensor {tensor}, which is not "
+                f"in {path.parent}. Download or copy the folder again."
+            )
+    return named
+
+
+def _check_index(
+    path: pathlib.Path,
+    names: Mapping[str, str],
+    held: Mapping[str, Mapping[str, Entry]],
+) -> None:
+    """Checks that each tensor is in the shard that the index names, and no other."""
+    found = {(name, file) for file, entries in held.items() for name in entries}
+    wrong = sorted(f"{name} in {file}" for name, file in found ^ {*names.items()})
+    if wrong:
+        more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        raise UserError(
+            f"{path} and its shards disagree about: {', '.join(wrong[:8])}{more}."
+        )
 
 
 def _no_weights(folder: pathlib.Path) -> str:

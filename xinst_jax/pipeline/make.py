@@ -263,6 +263,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
         card=publish.model_card(workspace, prompt),
         shard_bytes=int(run.export.shard_gigabytes * 10**9),
         base=base,
+        lineage=publish.lineage(workspace),
     )
     counts = Counts(rows_in=1, rows_out=1, notes={"parameters": _size(params)})
     return Made({"all": counts})
