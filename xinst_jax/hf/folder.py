@@ -106,8 +106,8 @@ def _read_leaf(
             row, name, weights, sizes | {"v": pieces}, _of_block(row, parts, block)
         )
     arrays = [jax.device_put(parts[box], device) for device, box in places.items()]
-    whole = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, arrays)
-    return jax.block_until_ready(whole)
+    read = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, arrays)
+    return jax.block_until_ready(read)
 
 
 def _of_block(
@@ -131,8 +131,8 @@ def _read_tensor(
     parts: Mapping[Box, np.ndarray],
 ) -> None:
     """Fills the parts of one block with what a tensor has for them."""
-    whole = tuple((0, sizes[letter]) for letter in row.leaf_axes)
-    wanted = [box for part in parts if (box := boxes.common(part, whole))]
+    everything = tuple((0, sizes[letter]) for letter in row.leaf_axes)
+    wanted = [box for part in parts if (box := boxes.common(part, everything))]
     for box in boxes.joined(wanted) if wanted else ():
         for piece in _pieces(row, box, weights.item_bytes(name)):
             source = row.from_tensor(
