@@ -221,7 +221,7 @@ def export_folder(
         config_lib.GENERATION: _json(config_lib.generation_record(special)),
         "README.md": card.encode(),
         ".gitattributes": _large_files(),
-        **_legal_files(base),
+        **legal_files(base),
     }
     if lineage:
         files[_LINEAGE] = _json(lineage)
@@ -329,7 +329,8 @@ def _check_finite(tensor: np.ndarray, name: str) -> None:
         )
 
 
-def _legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
+def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
+    """The licence and notices of a base model's folder, by file name."""
     if base is None:
         return {}
     present = {path for pattern in _LEGAL for path in base.glob(pattern)}
