@@ -7,6 +7,8 @@ import pathlib
 import pytest
 
 from xinst_jax.__main__ import main
+from xinst_jax.hf import config as hf_config
+from xinst_jax.models import presets
 
 _TEXT = (
     "Lapissa revontulet näkyvät parhaiten kirkkaina pakkasöinä kaukana kaupungin "
@@ -110,6 +112,20 @@ def test_a_single_bad_row_is_rejected_and_counted(run, capsys):
     assert run.start(verb="prepare") == 0
     record = json.loads((run.workdir / "corpus" / "manifest.json").read_bytes())
     assert record["counts"]["fi"]["dropped"] == {"not_json": 1}
+
+
+def test_damaged_weights_of_the_base_model_are_told_before_work_starts(
+    run, capsys, tmp_path
+):
+    folder, special = tmp_path / "base", hf_config.SpecialIds(1, (2,), None)
+    folder.mkdir()
+    model = presets.tiny(max_length=4096)
+    record = hf_config.config_record(model, 128, special, "float32", {})
+    (folder / "config.json").write_text(json.dumps(record))
+    (folder / "model.safetensors").write_bytes(bytes(7))
+    assert run.start(f"RunConfig.base_model='{folder}'") == 2
+    assert f"{folder}/model.safetensors is not a whole" in _error(capsys)
+    assert not (run.workdir / "corpus").exists()
 
 
 @pytest.mark.parametrize(

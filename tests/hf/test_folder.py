@@ -253,15 +253,17 @@ def test_equal_weights_give_equal_bytes(llama, tmp_path):
         assert (once / name).read_bytes() == (twice / name).read_bytes(), name
 
 
-def test_export_replaces_a_folder_and_leaves_nothing_beside_it(llama, tmp_path):
+def test_blocks_fetched_one_by_one_as_from_accelerators_give_equal_bytes(
+    llama, tmp_path, monkeypatch
+):
     folder, _ = llama
     model = float32(folder)
-    params = folder_lib.import_params(folder, model, RULES, one_device())
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").touch()
-    export(params, model, tmp_path / "out")
-    assert not (tmp_path / "out" / "old").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    params = folder_lib.import_params(folder, model, RULES, eight_devices())
+    once = export(params, model, tmp_path / "once")
+    monkeypatch.setattr(folder_lib, "_of_cpu", lambda leaf: False)
+    twice = export(params, model, tmp_path / "twice")
+    name = "model.safetensors"
+    assert (once / name).read_bytes() == (twice / name).read_bytes()
 
 
 def test_weights_that_are_not_finite_are_refused_and_leave_no_folder(llama, tmp_path):

@@ -106,8 +106,8 @@ def _read_leaf(
             row, name, weights, sizes | {"v": pieces}, _of_block(row, parts, block)
         )
     arrays = [jax.device_put(parts[box], device) for device, box in places.items()]
-    whole = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, arrays)
-    return jax.block_until_ready(whole)
+    read = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, arrays)
+    return jax.block_until_ready(read)
 
 
 def _of_block(
@@ -131,8 +131,8 @@ def _read_tensor(
     parts: Mapping[Box, np.ndarray],
 ) -> None:
     """Fills the parts of one block with what a tensor has for them."""
-    whole = tuple((0, sizes[letter]) for letter in row.leaf_axes)
-    wanted = [box for part in parts if (box := boxes.common(part, whole))]
+    everything = tuple((0, sizes[letter]) for letter in row.leaf_axes)
+    wanted = [box for part in parts if (box := boxes.common(part, everything))]
     for box in boxes.joined(wanted) if wanted else ():
         for piece in _pieces(row, box, weights.item_bytes(name)):
             source = row.from_tensor(
@@ -221,7 +221,7 @@ def export_folder(
         config_lib.GENERATION: _json(config_lib.generation_record(special)),
         "README.md": card.encode(),
         ".gitattributes": _large_files(),
-        **_legal_files(base),
+        **legal_files(base),
     }
     if lineage:
         files[_LINEAGE] = _json(lineage)
@@ -329,7 +329,8 @@ def _check_finite(tensor: np.ndarray, name: str) -> None:
         )
 
 
-def _legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
+def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
+    """The licence and notices of a base model's folder, by file name."""
     if base is None:
         return {}
     present = {path for pattern in _LEGAL for path in base.glob(pattern)}

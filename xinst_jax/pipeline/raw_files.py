@@ -96,19 +96,20 @@ def base_model_digests(run: RunConfig) -> Mapping[str, str]:
     """Digests of the base model's config, and of the ends of its weights' files.
 
     Raises:
-      UserError: the folder has no config.json or no safetensors file, or holds a model
-        that the decoder does not compute or that is too short for the run.
+      UserError: the folder has no config.json or no whole safetensors files, or holds
+        a model that the decoder does not compute or that is too short for the run.
     """
     from xinst_jax.hf import config as hf_config
+    from xinst_jax.hf import safetensors
 
     folder = run_file.project_path(run.base_model)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not (folder / "config.json").is_file() or not weights:
+    if not (folder / "config.json").is_file():
         raise UserError(
             f"RunConfig.base_model = {run.base_model!r} is not a Hugging Face folder: "
             "expected config.json and *.safetensors in it."
         )
     config_lib.check_lengths(run, hf_config.read(folder))
+    weights = sorted(set(safetensors.Weights(folder).files.values()))
     ends = {file.name: _digest_of_ends(file) for file in weights}
     return {"config.json": shards.file_digest(folder / "config.json"), **ends}
 
