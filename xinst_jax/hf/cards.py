@@ -78,6 +78,7 @@ def model_card(
     rows: Mapping[str, int],
     prompt: str,
     figures: Mapping[str, str],
+    adapter: bool = False,
 ) -> str:
     """The README.md of a tuned model.
 
@@ -90,16 +91,24 @@ def model_card(
       rows: pairs it was tuned on, by language code.
       prompt: the prompt, with its slots spelled out.
       figures: what was measured, in words: {'held-out loss': '2.31'}.
+      adapter: whether the folder holds an adapter to the base model, for peft.
     """
+    relation = "adapter" if adapter else "finetune"
+    library = "peft" if adapter else "transformers"
+    loader = "AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM"
+    imports = {
+        "transformers": f"from transformers import {loader}, AutoTokenizer",
+        "peft": f"from peft import {loader}\nfrom transformers import AutoTokenizer",
+    }
     data = ModelCardData(
         language=["en", *languages],
         license=license,
-        library_name="transformers",
+        library_name=library,
         pipeline_tag="text-generation",
         base_model=base_model or None,
         datasets=list(datasets) or None,
         tags=["cross-lingual", "instruction-tuning", "jax"],
-        **({"base_model_relation": "finetune"} if base_model else {}),
+        **({"base_model_relation": relation} if base_model else {}),
     )
     origin = f"tuned from `{base_model}`" if base_model else "trained from scratch"
     example = next(iter(languages.values()), "English")
@@ -114,10 +123,10 @@ It was {origin} by the method of {_METHOD}.{built_with}
 ## Use
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+{imports[library]}
 
 tokenizer = AutoTokenizer.from_pretrained("PATH")
-model = AutoModelForCausalLM.from_pretrained("PATH")
+model = {loader}.from_pretrained("PATH")
 inputs = tokenizer.apply_chat_template(
     [{{"role": "user", "content": "Describe the sea."}}],
     output_lang="{example}",

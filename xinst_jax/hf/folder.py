@@ -159,15 +159,17 @@ def export_folder(
     record = config_lib.config_record(model, vocab_size, special, dtype, kept)
     files = {
         **tokenizer,
-        config_lib.CONFIG: _json(record),
-        config_lib.GENERATION: _json(config_lib.generation_record(special)),
+        config_lib.CONFIG: json_bytes(record),
+        config_lib.GENERATION: json_bytes(config_lib.generation_record(special)),
         "README.md": card.encode(),
         **_legal_files(base),
     }
     if len(plan) > 1:
         total = sum(numbers.values())
-        files[safetensors.INDEX] = _json(safetensors.index_record(plan, sizes, total))
-    with _written_whole(folder) as temporary:
+        files[safetensors.INDEX] = json_bytes(
+            safetensors.index_record(plan, sizes, total)
+        )
+    with written_whole(folder) as temporary:
         for file, names in plan.items():
             shard = {}
             for name in names:
@@ -178,7 +180,7 @@ def export_folder(
                 safetensors.write_file(temporary / file, shard)
         if temporary:
             for file, content in files.items():
-                _write(temporary / file, content)
+                write(temporary / file, content)
             _verify(temporary, shapes, dtype)
 
 
@@ -250,8 +252,12 @@ def _legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
 
 
 @contextlib.contextmanager
-def _written_whole(folder: pathlib.Path) -> Iterator[pathlib.Path | None]:
-    """Gives the writing process a directory, which becomes `folder` at the end."""
+def written_whole(folder: pathlib.Path) -> Iterator[pathlib.Path | None]:
+    """Gives the writing process a directory, which becomes `folder` at the end.
+
+    Raises:
+      UserError: the disk is full.
+    """
     if jax.process_index() > 0:
         yield None
         return
@@ -273,7 +279,8 @@ def _written_whole(folder: pathlib.Path) -> Iterator[pathlib.Path | None]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(path: pathlib.Path, content: bytes) -> None:
+def write(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file and has the disk keep it."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -292,5 +299,6 @@ def _verify(
         raise UserError(f"{folder}: {', '.join(wrong[:8])} not written as {dtype}.")
 
 
-def _json(record: Mapping[str, Any]) -> bytes:
+def json_bytes(record: Mapping[str, Any]) -> bytes:
+    """A record as the text of a JSON file; equal records give equal bytes."""
     return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
