@@ -122,6 +122,8 @@ def test_a_single_bad_row_is_rejected_and_counted(run, capsys):
         ("TrainConfig.length=4096", "max_length"),
         ("TokenizerConfig.path='nowhere/tokenizer.model'", "nowhere"),
         ("RunConfig.base_model='nowhere'", "nowhere"),
+        ("LoraConfig.rank=4", "base/LoraConfig.rank = 0"),
+        ("ExportConfig.weights='adapter'", "RunConfig.base_model"),
         ("EvaluateConfig.questions='nowhere.jsonl'", "nowhere"),
         ("DiversifyConfig.encoder='nowhere'", "nowhere"),
         ("answer/DecodeConfig.max_new_tokens=5000", "no room"),

@@ -498,8 +498,8 @@ class ExportConfig(_Typed):
     Attributes:
       weights: 'merged' writes a whole model; 'adapter' only the adapters of the
         fine-tuning, as a PEFT folder to be laid over `RunConfig.base_model`.
-      base_name: what the adapter's folder calls the base model: its name on the hub,
-        or a path; empty gives the path that `RunConfig.base_model` was found at.
+      base_name: what the folder calls the base model, as the hub does; empty gives the
+        name of its folder, or for an adapter, which must find it, the whole path.
       dtype: dtype of the exported weights; adapters are float32 in any case.
       shard_gigabytes: largest safetensors file, in units of 10**9 bytes.
       license: licence named on the model card where the base model's own card names

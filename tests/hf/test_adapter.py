@@ -113,7 +113,7 @@ def test_peft_reads_what_we_write_and_merges_to_what_we_merge_to(tiny_model, tmp
     found = our_logits(base, LORA, adapters)
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
     np.testing.assert_allclose(
-        their_logits(load_merged(base, model, adapters, tmp_path / "merged")),
+        their_logits(load_merged(base, model, out, tmp_path / "merged")),
         expected,
         atol=1e-4,
         rtol=0,
@@ -128,12 +128,12 @@ def test_peft_reads_what_we_write_and_merges_to_what_we_merge_to(tiny_model, tmp
         np.testing.assert_array_equal(leaf, mapping.leaves(adapters)[path])
 
 
-def load_merged(base, model, adapters, out) -> transformers.PreTrainedModel:
-    """The merged model, exported by us and opened by transformers."""
+def load_merged(base, model, laid_over, out) -> transformers.PreTrainedModel:
+    """Base and adapter merged and exported by us, opened by transformers."""
     params = folder_lib.import_params(base, model, RULES, mesh())
     folder_lib.export_folder(
         out,
-        lora_lib.merge(model, RULES, mesh(), LORA, params, adapters),
+        adapter.merge_folder(laid_over, model, RULES, mesh(), params),
         model,
         dtype="float32",
         vocab_size=tiny_models.VOCAB,

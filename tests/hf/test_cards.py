@@ -94,6 +94,15 @@ def test_a_model_card_names_its_base_only_if_it_has_one():
     assert "| held-out loss | 2.31 |" in tuned
 
 
+def test_an_adapters_card_says_what_it_is_laid_over_and_how():
+    text = model_card(base_model="org/base", adapter=True)
+    data = huggingface_hub.ModelCard(text).data
+    assert (data.library_name, data.base_model) == ("peft", "org/base")
+    assert data.to_dict()["base_model_relation"] == "adapter"
+    assert 'AutoPeftModelForCausalLM.from_pretrained("PATH")' in text
+    assert "peft" not in model_card(base_model="org/base")
+
+
 def test_a_llama_3_licence_brings_its_notice():
     assert "Built with Meta Llama 3" in model_card(license="llama3")
     assert "Built with Meta Llama 3" not in model_card()

@@ -13,7 +13,7 @@ from xinst_jax.manifest import StageDirectory
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, presets
 from xinst_jax.pipeline import training
-from xinst_jax.train import checkpoint, lora
+from xinst_jax.train import checkpoint
 
 TRAIN = TrainConfig(
     length=16,

@@ -162,6 +162,22 @@ def import_adapter(
     return lora, jax.tree_util.tree_map_with_path(leaf, abstract)
 
 
+def merge_folder(
+    folder: pathlib.Path,
+    model: ModelConfig,
+    rules: ShardingRules,
+    mesh: jax.sharding.Mesh,
+    params: Params,
+) -> Params:
+    """Weights with a folder's adapter merged into them; their memory is taken over.
+
+    Raises:
+      UserError: as `import_adapter` does.
+    """
+    lora, adapters = import_adapter(folder, model, rules, mesh)
+    return lora_lib.merge(model, rules, mesh, lora, params, adapters)
+
+
 def check(folder: pathlib.Path) -> dict[str, Any]:
     """The folder's adapter_config.json, once it is known that it can be imported.
 

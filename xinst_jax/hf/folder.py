@@ -162,7 +162,7 @@ def export_folder(
         config_lib.CONFIG: json_bytes(record),
         config_lib.GENERATION: json_bytes(config_lib.generation_record(special)),
         "README.md": card.encode(),
-        **_legal_files(base),
+        **legal_files(base),
     }
     if len(plan) > 1:
         total = sum(numbers.values())
@@ -244,7 +244,8 @@ def _check_tokenizer(
         )
 
 
-def _legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
+def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
+    """The licence and notices of a base model's folder, by file name."""
     if base is None:
         return {}
     present = [name for name in _LEGAL if (base / name).is_file()]

@@ -93,7 +93,7 @@ def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
 def imported_base(workspace: Workspace, stage: StageDirectory) -> Made:
     """The parameters of a Hugging Face folder, an adapter merged into them if given."""
     from xinst_jax.hf import adapter, folder
-    from xinst_jax.train import checkpoint, lora
+    from xinst_jax.train import checkpoint
 
     run = workspace.run
     model, rules, mesh = workspace.model, workspace.rules, workspace.mesh
@@ -101,8 +101,7 @@ def imported_base(workspace: Workspace, stage: StageDirectory) -> Made:
     params = folder.import_params(path, model, rules, mesh)
     if run.base_adapter:
         path = run_file.project_path(run.base_adapter)
-        config, adapters = adapter.import_adapter(path, model, rules, mesh)
-        params = lora.merge(model, rules, mesh, config, params, adapters)
+        params = adapter.merge_folder(path, model, rules, mesh, params)
     checkpoint.save_params(stage.path / "checkpoints", params)
     counts = Counts(rows_in=1, rows_out=1, notes={"parameters": _size(params)})
     return Made({"all": counts}, checkpoint.params_digest(params))
@@ -251,7 +250,6 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
     alone = lora is not None and run.export.weights == "adapter"
     read = training.trained_adapters if alone else training.trained_params
     params, prompt = read(workspace, "model"), _chat_prompt()
-    names = {code: language.name for code, language in run.language_table.items()}
     rows = {
         code: shards.read_table(workspace.path("dataset") / code, ["id"]).num_rows
         + shards.read_table(workspace.path("seed") / code, ["split"])["split"]
@@ -262,9 +260,9 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
     base = run_file.project_path(run.base_model) if run.base_model else None
     card = cards.model_card(
         name=run.name,
-        languages=names,
+        languages={code: one.name for code, one in run.language_table.items()},
         license=(cards.license_of(base) if base else None) or run.export.license,
-        base_model=base.name if base else "",
+        base_model=run.export.base_name or (base.name if base else ""),
         datasets=[],
         rows=rows,
         prompt=prompt,
@@ -283,7 +281,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
             workspace.mesh,
             lora,
             base_name=run.export.base_name or str(base),
-            files={**tokenizer, "README.md": card.encode()},
+            files=tokenizer | folder.legal_files(base) | {"README.md": card.encode()},
         )
     else:
         pieces = hf_config.read(base).vocab_size if base else vocabulary.vocab_size
