@@ -155,9 +155,13 @@ def build(family: str) -> transformers.PreTrainedModel:
     ).eval()
     generator = torch.Generator().manual_seed(list(FAMILIES).index(family))
     for name, parameter in model.named_parameters():
-        narrow = "proj.weight" in name or "embed" in name or "lm_head" in name
-        std = 0.2 if narrow else 0.5
+        # Blocks move the residual stream far from the embedding, which Gemma scales
+        # up, so that greedy text does not stick to one token.
+        std = 1.0 if "norm" in name else 0.5
+        if "embed" in name or "lm_head" in name:
+            std = 0.08 if family.startswith("gemma") else 0.2
         torch.nn.init.normal_(parameter, std=std, generator=generator)
+        parameter.requires_grad_(False)
     return model
 
 

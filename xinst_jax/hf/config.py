@@ -14,17 +14,30 @@ from typing import Any
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
+from xinst_jax.hf import rope, windows
+from xinst_jax.hf.families import CONVENTIONS
+from xinst_jax.models.presets import SWITCHES
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 
-_FIXED: dict[str, tuple[Any, ...]] = {
-    "model_type": ("llama",),
-    "hidden_act": ("silu", None),
-    "attention_bias": (False, None),
-    "mlp_bias": (False, None),
+_ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
+_OFF = {
+    "attention_bias": False,
+    "auto_map": None,
+    "mlp_bias": False,
+    "num_experts": None,
+    "num_local_experts": None,
+    "partial_rotary_factor": 1.0,
+    "quantization_config": None,
+    "use_bidirectional_attention": False,
 }
-"""What the Llama decoder leaves no choice of; None where the key may be absent."""
+"""Keys of what no family of ours does, and the value that says so."""
+
+_WHY = {
+    "auto_map": "the folder brings code of its own, which is never run",
+    "quantization_config": "a quantised model cannot be trained; use the original one",
+}
 
 _DROPPED = ("_name_or_path", "auto_map", "transformers_version")
 """Keys of a base model's config.json that are not true of a model made from it."""
@@ -40,6 +53,12 @@ _SIZES = {
     "max_length": "max_position_embeddings",
     "norm_eps": "rms_norm_eps",
     "tie_embeddings": "tie_word_embeddings",
+}
+
+_CAPS = {
+    "query_pre_attn_scalar": "query_pre_attn_scalar",
+    "attention_soft_cap": "attn_logit_softcapping",
+    "final_soft_cap": "final_logit_softcapping",
 }
 
 
@@ -68,23 +87,73 @@ def read(folder: pathlib.Path) -> ModelConfig:
       UserError: no config.json, or a model that our decoder does not compute.
     """
     path = folder / CONFIG
-    record = _read(path)
-    for key, allowed in _FIXED.items():
-        if record.get(key) not in allowed:
-            raise UserError(
-                f"{path}: {key} = {record.get(key)!r}; supported: "
-                f"{', '.join(repr(value) for value in allowed if value is not None)}."
-            )
+    return ModelConfig(**_fields(_read(path), path))
+
+
+def _fields(record: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:
+    """Every field of `ModelConfig` that a config.json settles."""
+    family = _family(record, path)
+    for key, value in _OFF.items():
+        if record.get(key) not in (value, None):
+            why = _WHY.get(key, f"supported: {value!r}")
+            raise UserError(f"{path}: {key} = {record[key]!r}; {why}.")
+    record = {**CONVENTIONS[family].defaults, **record}
     heads, width = record.get("num_attention_heads"), record.get("hidden_size")
     if isinstance(heads, int) and isinstance(width, int) and heads > 0:
-        record.setdefault("num_key_value_heads", heads)
+        if family == "llama":
+            record.setdefault("num_key_value_heads", heads)
         record["head_dim"] = record.get("head_dim") or width // heads
-    record.setdefault("tie_word_embeddings", False)
     missing = sorted(name for name in _SIZES.values() if record.get(name) is None)
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}.")
-    sizes = {ours: record[theirs] for ours, theirs in _SIZES.items()}
-    return ModelConfig(**sizes, rope_theta=_rope_theta(record, path))
+    fields = {ours: record[theirs] for ours, theirs in _SIZES.items()}
+    if CONVENTIONS[family].capped:
+        fields |= {ours: record[theirs] or 0 for ours, theirs in _CAPS.items()}
+    else:
+        fields |= dict.fromkeys(_CAPS, 0.0)
+    fields |= windows.read(record, family, path) | rope.read(record, family, path)
+    if not fields["window"]:
+        fields["local_rope_theta"] = 0.0
+    activation = _activation(record, family, path)
+    return {**SWITCHES[family], "family": family, "activation": activation, **fields}
+
+
+def _family(record: Mapping[str, Any], path: pathlib.Path) -> str:
+    family = record.get("model_type")
+    if family == "gemma3":
+        raise UserError(
+            f"{path}: model_type = 'gemma3' is a model of texts and images. Save its "
+            "language model on its own, with transformers: "
+            "Gemma3ForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER), "
+            "and copy the tokenizer's files into the new folder."
+        )
+    if not isinstance(family, str) or family not in CONVENTIONS:
+        raise UserError(
+            f"{path}: model_type = {family!r}; supported: {', '.join(CONVENTIONS)}."
+        )
+    return family
+
+
+def _activation(record: Mapping[str, Any], family: str, path: pathlib.Path) -> str:
+    """The gate's activation, by our name.
+
+    Gemma's oldest configurations say 'gelu', by mistake, and have no other key: the
+    models were trained with its tanh form, as Google's code and transformers' warning
+    say.
+    """
+    key = "hidden_activation" if record.get("hidden_activation") else "hidden_act"
+    found = record.get(key)
+    if family == "gemma" and key == "hidden_act" and found == "gelu":
+        return "gelu_tanh"
+    ours = _ACTIVATIONS.get(found) if isinstance(found, str) else None
+    if ours is None or ours != SWITCHES[family]["activation"]:
+        expected = [
+            theirs
+            for theirs, ours in _ACTIVATIONS.items()
+            if ours == SWITCHES[family]["activation"]
+        ]
+        raise UserError(f"{path}: {key} = {found!r}; supported: {expected[0]!r}.")
+    return ours
 
 
 def read_special_ids(folder: pathlib.Path) -> SpecialIds:
@@ -121,33 +190,58 @@ def config_record(
       special: the special ids.
       dtype: of the written weights, 'bfloat16' or 'float32'.
       base: the base model's own config.json, whose other keys are kept; or empty.
+
+    Raises:
+      UserError: a setting that the family's config.json cannot say.
     """
+    if CONVENTIONS[model.family].capped and not model.query_pre_attn_scalar:
+        model = dataclasses.replace(model, query_pre_attn_scalar=float(model.head_dim))
     eos = list(special.stops) if len(special.stops) > 1 else special.stops[0]
     sizes = {theirs: getattr(model, ours) for ours, theirs in _SIZES.items()}
-    return {
+    record = {
+        "attention_bias": False,
         "attention_dropout": 0.0,
         "initializer_range": 0.02,
         "use_cache": True,
         **{key: value for key, value in base.items() if key not in _DROPPED},
         **sizes,
-        "architectures": ["LlamaForCausalLM"],
-        "attention_bias": False,
+        **_of_family(model),
+        **rope.write(model),
+        **windows.write(model),
+        "architectures": [CONVENTIONS[model.family].architecture],
         "bos_token_id": special.bos,
         "dtype": dtype,
         "eos_token_id": eos,
-        "hidden_act": "silu",
-        "mlp_bias": False,
-        "model_type": "llama",
+        "model_type": model.family,
         "pad_token_id": special.pad,
-        "rope_parameters": {
-            "rope_theta": model.rope_theta,
-            "rope_type": "default",
-        },
-        "rope_scaling": None,
-        "rope_theta": model.rope_theta,
         "torch_dtype": dtype,
         "vocab_size": vocab_size,
     }
+    said = _fields(record, pathlib.Path(CONFIG)) | {"vocab_size": model.vocab_size}
+    lost = [name for name, value in said.items() if getattr(model, name) != value]
+    if lost:
+        raise UserError(
+            f"A config.json of the family {model.family!r} cannot say that "
+            + ", ".join(f"{name} is {getattr(model, name)!r}" for name in lost)
+            + ". Choose the family that has it."
+        )
+    return record
+
+
+def _of_family(model: ModelConfig) -> dict[str, Any]:
+    """The keys that only some families have, apart from positions and windows."""
+    theirs = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}[model.activation]
+    record: dict[str, Any] = {"hidden_act": theirs}
+    if model.family.startswith("gemma"):
+        record["hidden_activation"] = theirs
+    if model.family == "llama":
+        record["mlp_bias"] = False
+    if CONVENTIONS[model.family].capped:
+        scalar = model.query_pre_attn_scalar
+        record["query_pre_attn_scalar"] = int(scalar) if scalar % 1 == 0 else scalar
+        record["attn_logit_softcapping"] = model.attention_soft_cap or None
+        record["final_logit_softcapping"] = model.final_soft_cap or None
+    return record
 
 
 def generation_record(special: SpecialIds) -> dict[str, Any]:
@@ -173,30 +267,6 @@ def read_base(folder: pathlib.Path) -> dict[str, Any]:
       UserError: it is missing or not JSON.
     """
     return _read(folder / CONFIG)
-
-
-def _rope_theta(record: Mapping[str, Any], path: pathlib.Path) -> float:
-    """The rotary base, which either generation of transformers may have written."""
-    new = record.get("rope_parameters")
-    old = record.get("rope_scaling")
-    for name, scaling in (("rope_parameters", new), ("rope_scaling", old)):
-        kind = (scaling or {}).get("rope_type") or (scaling or {}).get("type")
-        if kind not in (None, "default"):
-            raise UserError(
-                f"{path}: {name} asks for rotary positions scaled as {kind!r}, which "
-                "is not supported."
-            )
-    thetas = {
-        float(theta)
-        for theta in ((new or {}).get("rope_theta"), record.get("rope_theta"))
-        if theta is not None
-    }
-    if len(thetas) > 1:
-        raise UserError(
-            f"{path}: rope_theta and rope_parameters disagree: {sorted(thetas)}. Keep "
-            "the one the model was trained with."
-        )
-    return thetas.pop() if thetas else 10000.0
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

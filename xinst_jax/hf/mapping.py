@@ -109,27 +109,73 @@ _DIMENSION = re.compile(r"\(([a-z]+)\)|([a-z])")
 
 _BLOCK = "model.layers.{layer}."
 
-LLAMA: tuple[Row, ...] = (
-    Row("model.embed_tokens.weight", "embedding/table_vd", "vd"),
-    Row(f"{_BLOCK}input_layernorm.weight", "layers/attention_norm/scale_ld", "d"),
+_ATTENTION = (
     Row(f"{_BLOCK}self_attn.q_proj.weight", "layers/attention/query_ldnh", "(nh)d"),
     Row(f"{_BLOCK}self_attn.k_proj.weight", "layers/attention/key_ldkh", "(kh)d"),
     Row(f"{_BLOCK}self_attn.v_proj.weight", "layers/attention/value_ldkh", "(kh)d"),
     Row(f"{_BLOCK}self_attn.o_proj.weight", "layers/attention/out_lnhd", "d(nh)"),
-    Row(f"{_BLOCK}post_attention_layernorm.weight", "layers/mlp_norm/scale_ld", "d"),
+)
+_BIASES = (
+    Row(f"{_BLOCK}self_attn.q_proj.bias", "layers/attention/query_bias_lnh", "(nh)"),
+    Row(f"{_BLOCK}self_attn.k_proj.bias", "layers/attention/key_bias_lkh", "(kh)"),
+    Row(f"{_BLOCK}self_attn.v_proj.bias", "layers/attention/value_bias_lkh", "(kh)"),
+)
+_HEAD_NORMS = (
+    Row(
+        f"{_BLOCK}self_attn.q_norm.weight", "layers/attention/query_norm/scale_lh", "h"
+    ),
+    Row(f"{_BLOCK}self_attn.k_norm.weight", "layers/attention/key_norm/scale_lh", "h"),
+)
+_MLP = (
     Row(f"{_BLOCK}mlp.gate_proj.weight", "layers/mlp/gate_ldf", "fd"),
     Row(f"{_BLOCK}mlp.up_proj.weight", "layers/mlp/up_ldf", "fd"),
     Row(f"{_BLOCK}mlp.down_proj.weight", "layers/mlp/down_lfd", "df"),
-    Row("model.norm.weight", "final_norm/scale_d", "d"),
-    Row("lm_head.weight", "head/table_vd", "vd"),
 )
-"""LlamaForCausalLM, in the order in which its tensors are written.
+_TWO_NORMS = {
+    "input_layernorm": "attention_norm",
+    "post_attention_layernorm": "mlp_norm",
+}
+_FOUR_NORMS = {
+    "input_layernorm": "attention_norm",
+    "post_attention_layernorm": "attention_post_norm",
+    "pre_feedforward_layernorm": "mlp_norm",
+    "post_feedforward_layernorm": "mlp_post_norm",
+}
+"""Our norm of each of Hugging Face's, which call by one name what is not the same."""
 
-Hugging Face's rotary layout is ours, so queries and keys need no permutation.
+
+def _table(norms: Mapping[str, str], *of_attention: Row) -> tuple[Row, ...]:
+    """A family's rows, in the order in which its tensors are written."""
+    return (
+        Row("model.embed_tokens.weight", "embedding/table_vd", "vd"),
+        *_ATTENTION,
+        *of_attention,
+        *_MLP,
+        *(
+            Row(f"{_BLOCK}{theirs}.weight", f"layers/{ours}/scale_ld", "d")
+            for theirs, ours in norms.items()
+        ),
+        Row("model.norm.weight", "final_norm/scale_d", "d"),
+        Row("lm_head.weight", "head/table_vd", "vd"),
+    )
+
+
+LLAMA = _table(_TWO_NORMS)
+"""LlamaForCausalLM, and what has the same tensors.
+
+Hugging Face's rotary layout is ours, so queries and keys need no permutation, and
+Gemma's norms are kept as they are stored, without the 1 that is added to them.
 """
 
-
-FAMILIES: dict[str, tuple[Row, ...]] = {"llama": LLAMA}
+FAMILIES: dict[str, tuple[Row, ...]] = {
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "gemma": LLAMA,
+    "gemma2": _table(_FOUR_NORMS),
+    "gemma3_text": _table(_FOUR_NORMS, *_HEAD_NORMS),
+    "qwen2": _table(_TWO_NORMS, *_BIASES),
+    "qwen3": _table(_TWO_NORMS, *_HEAD_NORMS),
+}
 """The table of each family, by `ModelConfig.family`."""
 
 

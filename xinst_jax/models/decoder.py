@@ -11,23 +11,18 @@ from flax import nnx
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.mesh import ShardingRules
-from xinst_jax.models.attention import (
-    Attention,
-    cache_mask,
-    dense_attention,
-    segment_mask,
-)
+from xinst_jax.models.attention import Attention, cache_mask, segment_mask
 from xinst_jax.models.layers import (
     MLP,
     SAVED,
     RMSNorm,
     leading_spec,
     normal,
-    rotary_angles,
     weight,
     whole,
 )
 from xinst_jax.models.product import product
+from xinst_jax.models.views import View, Views
 
 Params: TypeAlias = dict[str, "jax.Array | Params"]
 
@@ -49,35 +44,39 @@ class KVCache:
     v_lbksh: jax.Array
 
 
-_Step: TypeAlias = Callable[[jax.Array, nnx.State], tuple[jax.Array, None]]
+_Layer: TypeAlias = tuple[jax.Array | None, nnx.State]
+_Step: TypeAlias = Callable[[jax.Array, _Layer], tuple[jax.Array, None]]
 
 
 class Block(nnx.Module):
-    """One block of the decoder: attention and feed-forward, each normalised before."""
+    """One block of the decoder: attention and feed-forward, each normalised before.
+
+    With `post_norms` what each gives is normalised too, as in Gemma 2 and 3.
+    """
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs):
-        self.rules = rules
-        self.attention_norm = RMSNorm(config, rules, stacked=True, rngs=rngs)
+        self.config, self.rules = config, rules
+        self.attention_norm = RMSNorm(config, rules, "ld", rngs=rngs)
         self.attention = Attention(config, rules, rngs=rngs)
-        self.mlp_norm = RMSNorm(config, rules, stacked=True, rngs=rngs)
+        self.mlp_norm = RMSNorm(config, rules, "ld", rngs=rngs)
         self.mlp = MLP(config, rules, rngs=rngs)
+        if config.post_norms:
+            self.attention_post_norm = RMSNorm(config, rules, "ld", rngs=rngs)
+            self.mlp_post_norm = RMSNorm(config, rules, "ld", rngs=rngs)
 
-    def __call__(
-        self, x_btd: jax.Array, angles_bth: jax.Array, mask_bts: jax.Array
-    ) -> jax.Array:
-        """Maps (B, T, D) to (B, T, D), each token attending to those in the mask."""
+    def __call__(self, x_btd: jax.Array, view: View) -> jax.Array:
+        """Maps (B, T, D) to (B, T, D), each token attending to those in its view."""
         normed_btd = self.attention_norm(x_btd)
-        q_bnth, k_bkth, v_bkth = self.attention.project(normed_btd, angles_bth)
+        q_bnth, k_bkth, v_bkth = self.attention.project(normed_btd, view.angles_bth)
         whole_length = self.rules.spec("batch", "kv_heads", None, "head_dim")
         k_bksh = jax.reshard(k_bkth, whole_length)
         v_bksh = jax.reshard(v_bkth, whole_length)
-        return self._finish(x_btd, q_bnth, k_bksh, v_bksh, mask_bts)
+        return self._finish(x_btd, q_bnth, k_bksh, v_bksh, view.mask_bts)
 
     def extend(
         self,
         x_btd: jax.Array,
-        angles_bth: jax.Array,
-        mask_bts: jax.Array,
+        view: View,
         cache: KVCache,
         layer: jax.Array,
         column: jax.Array | int,
@@ -86,22 +85,21 @@ class Block(nnx.Module):
 
         Args:
           x_btd: activations of the new tokens.
-          angles_bth: their rotary angles.
-          mask_bts: which of the first S cache columns each of them sees.
+          view: their angles, and which of the first S cache columns each sees.
           cache: of all blocks.
           layer: int32 number of this block.
           column: cache column of the first new token.
         """
         normed_btd = self.attention_norm(x_btd)
-        q_bnth, k_bkth, v_bkth = self.attention.project(normed_btd, angles_bth)
+        q_bnth, k_bkth, v_bkth = self.attention.project(normed_btd, view.angles_bth)
         at = (layer, 0, 0, column, 0)
         k_lbksh = jax.lax.dynamic_update_slice(cache.k_lbksh, k_bkth[None], at)
         v_lbksh = jax.lax.dynamic_update_slice(cache.v_lbksh, v_bkth[None], at)
-        seen = mask_bts.shape[2]
+        seen = view.mask_bts.shape[2]
         k_bksh = jax.lax.dynamic_index_in_dim(k_lbksh, layer, keepdims=False)
         v_bksh = jax.lax.dynamic_index_in_dim(v_lbksh, layer, keepdims=False)
         y_btd = self._finish(
-            x_btd, q_bnth, k_bksh[:, :, :seen], v_bksh[:, :, :seen], mask_bts
+            x_btd, q_bnth, k_bksh[:, :, :seen], v_bksh[:, :, :seen], view.mask_bts
         )
         return y_btd, KVCache(k_lbksh, v_lbksh)
 
@@ -113,16 +111,24 @@ class Block(nnx.Module):
         v_bksh: jax.Array,
         mask_bts: jax.Array,
     ) -> jax.Array:
-        context_bnth = dense_attention(q_bnth, k_bksh, v_bksh, mask_bts, self.rules)
-        x_btd = x_btd + self.attention.back(context_bnth)
-        return x_btd + self.mlp(self.mlp_norm(x_btd))
+        context_bnth = self.attention.attend(q_bnth, k_bksh, v_bksh, mask_bts)
+        attended_btd = self.attention.back(context_bnth)
+        if self.config.post_norms:
+            attended_btd = self.attention_post_norm(attended_btd)
+        x_btd = x_btd + attended_btd
+        fed_btd = self.mlp(self.mlp_norm(x_btd))
+        if self.config.post_norms:
+            fed_btd = self.mlp_post_norm(fed_btd)
+        return x_btd + fed_btd
 
 
 class Decoder(nnx.Module):
-    """A Llama-kind decoder, its blocks stacked on a leading axis and scanned.
+    """A decoder of any family, its blocks stacked on a leading axis and scanned.
 
     Touvron et al., arXiv 2302.13971, section 2.2, and 2307.09288 (grouped queries);
-    agrees with transformers' LlamaForCausalLM.
+    agrees with transformers' LlamaForCausalLM, and under the settings that
+    `ModelConfig` documents with the causal models of Mistral, Gemma 1 to 3 and Qwen 2.5
+    and 3.
 
     Made and called under `jax.set_mesh`; `rules` divide weights and activations.
     """
@@ -134,7 +140,7 @@ class Decoder(nnx.Module):
             table_vd=weight(config, rules, rngs, *table, normal(0.02))
         )
         self.layers = Block(config, rules, rngs=rngs)
-        self.final_norm = RMSNorm(config, rules, stacked=False, rngs=rngs)
+        self.final_norm = RMSNorm(config, rules, "d", rngs=rngs)
         if not config.tie_embeddings:
             self.head = nnx.Dict(
                 table_vd=weight(config, rules, rngs, *table, normal(0.02))
@@ -160,15 +166,19 @@ class Decoder(nnx.Module):
         )
         tokens_bt = jax.reshard(tokens_bt, rows)
         segment_ids_bt = jax.reshard(segment_ids_bt, rows)
-        mask_bts = segment_mask(segment_ids_bt, jax.reshard(segment_ids_bt, whole_rows))
-        angles_bth = self._angles(jax.reshard(positions_bt, rows))
+        mask = functools.partial(
+            segment_mask, segment_ids_bt, jax.reshard(segment_ids_bt, whole_rows)
+        )
+        views = Views(self.config, jax.reshard(positions_bt, rows), mask)
         graphdef, stacked = nnx.split(self.layers)
 
-        def step(x_btd: jax.Array, block: nnx.State) -> tuple[jax.Array, None]:
-            return nnx.merge(graphdef, block)(x_btd, angles_bth, mask_bts), None
+        def step(x_btd: jax.Array, block: _Layer) -> tuple[jax.Array, None]:
+            windowed, state = block
+            return nnx.merge(graphdef, state)(x_btd, views.of(windowed)), None
 
         saving = _rematerialised(step, self.config.remat)
-        x_btd, _ = jax.lax.scan(saving, self._embed(tokens_bt), stacked)
+        blocks = (views.windowed_l, stacked)
+        x_btd, _ = jax.lax.scan(saving, self._embed(tokens_bt), blocks)
         return self.final_norm(x_btd)
 
     def logits(self, x_btd: jax.Array) -> jax.Array:
@@ -176,7 +186,9 @@ class Decoder(nnx.Module):
         table = self.embedding if self.config.tie_embeddings else self.head
         table_vd = whole(table.table_vd, self.rules, x_btd.dtype)
         spec = jax.P(*leading_spec(x_btd, 2), self.rules.vocab)
-        return product("btd,vd->btv", x_btd, table_vd, spec, jnp.float32)
+        logits_btv = product("btd,vd->btv", x_btd, table_vd, spec, jnp.float32)
+        cap = self.config.final_soft_cap
+        return cap * jnp.tanh(logits_btv / cap) if cap else logits_btv
 
     def init_cache(self, batch: int, columns: int) -> KVCache:
         """An empty cache for `batch` rows of at most `columns` tokens."""
@@ -203,8 +215,9 @@ class Decoder(nnx.Module):
         """Reads T more tokens of each row, after those in the cache.
 
         The tokens' keys and values go to cache columns column ... column + T - 1. Query
-        t sees column s if valid_bs[b, s] and s <= column + t. Positions are each row's
-        own, so a row whose prompt is shorter leaves a gap of invalid columns.
+        t sees column s if valid_bs[b, s] and s <= column + t, and in a windowed block
+        only the last ones of those. Positions are each row's own, so a row whose prompt
+        is shorter leaves a gap of invalid columns.
 
         Args:
           tokens_bt: int32 token ids.
@@ -218,33 +231,36 @@ class Decoder(nnx.Module):
           Final-normed hidden states of the new tokens, and the cache with them.
         """
         rows, length = self.rules.spec("batch", None), tokens_bt.shape[1]
-        angles_bth = self._angles(jax.reshard(positions_bt, rows))
         if isinstance(column, int):
             valid_bs = valid_bs[:, : column + length]
-        mask_bts = cache_mask(jax.reshard(valid_bs, rows), column, length)
+        mask = functools.partial(
+            cache_mask, jax.reshard(valid_bs, rows), column, length
+        )
+        views = Views(self.config, jax.reshard(positions_bt, rows), mask)
         graphdef, stacked = nnx.split(self.layers)
 
         def step(
-            carry: tuple[jax.Array, KVCache], block: tuple[jax.Array, nnx.State]
+            carry: tuple[jax.Array, KVCache], block: tuple[jax.Array, _Layer]
         ) -> tuple[tuple[jax.Array, KVCache], None]:
-            (x_btd, cache), (layer, state) = carry, block
+            (x_btd, cache), (layer, (windowed, state)) = carry, block
             read = nnx.merge(graphdef, state).extend
-            return read(x_btd, angles_bth, mask_bts, cache, layer, column), None
+            return read(x_btd, views.of(windowed), cache, layer, column), None
 
-        layers_l = jnp.arange(self.config.num_layers)
+        blocks = (jnp.arange(self.config.num_layers), (views.windowed_l, stacked))
         x_btd = self._embed(jax.reshard(tokens_bt, rows))
-        (x_btd, cache), _ = jax.lax.scan(step, (x_btd, cache), (layers_l, stacked))
+        (x_btd, cache), _ = jax.lax.scan(step, (x_btd, cache), blocks)
         return self.final_norm(x_btd), cache
 
     def _embed(self, tokens_bt: jax.Array) -> jax.Array:
         dtype = jnp.dtype(self.config.compute_dtype)
         table_vd = whole(self.embedding.table_vd, self.rules, dtype)
         spec = jax.P(*leading_spec(tokens_bt, 2), self.rules.act_embed)
-        return table_vd.at[tokens_bt].get(out_sharding=spec)
-
-    def _angles(self, positions_bt: jax.Array) -> jax.Array:
-        config = self.config
-        return rotary_angles(positions_bt, config.head_dim, config.rope_theta)
+        x_btd = table_vd.at[tokens_bt].get(out_sharding=spec)
+        if self.config.embedding_scale:
+            # Rounded to the compute dtype first, as in GemmaModel: 55.5 for a D of 3072
+            # in bfloat16.
+            x_btd = x_btd * jnp.asarray(self.config.embed_dim**0.5, dtype)
+        return x_btd
 
 
 def _rematerialised(step: _Step, remat: str) -> _Step:

@@ -39,6 +39,13 @@ def ones(
     return jnp.ones(shape, dtype, out_sharding=spec)
 
 
+def zeros(
+    key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, spec: jax.P
+) -> jax.Array:
+    """Starts a weight at zero."""
+    return jnp.zeros(shape, dtype, out_sharding=spec)
+
+
 def weight(
     config: ModelConfig,
     rules: ShardingRules,
@@ -137,43 +144,52 @@ def leading_spec(x: jax.Array, count: int) -> tuple[str | tuple[str, ...] | None
 class RMSNorm(nnx.Module):
     """Root mean square normalisation over the last axis, in float32.
 
-    Zhang and Sennrich, arXiv 1910.07467, equation 4; agrees with LlamaRMSNorm.
+    Zhang and Sennrich, arXiv 1910.07467, equation 4; agrees with LlamaRMSNorm, and with
+    `norm_offset` with GemmaRMSNorm, whose weight w scales by 1 + w.
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        rules: ShardingRules,
-        *,
-        stacked: bool,
-        rngs: nnx.Rngs,
+        self, config: ModelConfig, rules: ShardingRules, axes: str, *, rngs: nnx.Rngs
     ):
-        self.config = config
-        width = (config.embed_dim,)
-        if stacked:
-            shape, axes = (config.num_layers, *width), ("layers", "act_embed")
-            self.scale_ld = weight(config, rules, rngs, shape, axes, ones)
-        else:
-            self.scale_d = weight(config, rules, rngs, width, ("act_embed",), ones)
-        self.stacked = stacked
+        """Declares the scale.
 
-    def __call__(self, x_btd: jax.Array) -> jax.Array:
-        """Normalises (B, T, D) to mean square 1 and scales it; the dtype stays."""
-        scale_d = (self.scale_ld if self.stacked else self.scale_d)[...]
-        wide_btd = x_btd.astype(jnp.float32)
-        mean_bt1 = jnp.mean(jnp.square(wide_btd), axis=-1, keepdims=True)
-        normed_btd = wide_btd * jax.lax.rsqrt(mean_bt1 + self.config.norm_eps)
-        return (normed_btd * scale_d.astype(jnp.float32)).astype(x_btd.dtype)
+        Args:
+          config: the decoder's shape.
+          rules: how arrays are divided.
+          axes: of the scale: 'ld' (the model's width, in every block), 'd' (once) or
+            'lh' (a head's width, in every block).
+          rngs: keys of the initialisers.
+        """
+        self.config, self.name = config, f"scale_{axes}"
+        known = {
+            "l": ("layers", config.num_layers),
+            "d": ("act_embed", config.embed_dim),
+            "h": ("head_dim", config.head_dim),
+        }
+        names, shape = zip(*(known[letter] for letter in axes), strict=True)
+        init = zeros if config.norm_offset else ones
+        setattr(self, self.name, weight(config, rules, rngs, shape, names, init))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalises (..., D) to mean square 1 and scales it; the dtype stays."""
+        scale = getattr(self, self.name)[...].astype(jnp.float32)
+        if self.config.norm_offset:
+            scale = 1.0 + scale
+        wide = x.astype(jnp.float32)
+        mean = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
+        normed = wide * jax.lax.rsqrt(mean + self.config.norm_eps)
+        return (normed * scale).astype(x.dtype)
 
 
 class MLP(nnx.Module):
-    """The gated feed-forward layer, down(silu(gate(x)) * up(x)).
+    """The gated feed-forward layer, down(activation(gate(x)) * up(x)).
 
-    Shazeer, arXiv 2002.05202, section 2 (SwiGLU); agrees with LlamaMLP.
+    Shazeer, arXiv 2002.05202, section 2 (SwiGLU, GEGLU); agrees with LlamaMLP, and with
+    'gelu_tanh' with GemmaMLP.
     """
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs):
-        self.rules = rules
+        self.config, self.rules = config, rules
         count, width, inner = config.num_layers, config.embed_dim, config.mlp_dim
         into = ((count, width, inner), ("layers", "embed", "mlp"), normal(width**-0.5))
         back = ((count, inner, width), ("layers", "mlp", "embed"))
@@ -189,40 +205,8 @@ class MLP(nnx.Module):
         inner, outer = jax.P(*rows, rules.mlp), jax.P(*rows, rules.act_embed)
         gate_btf = multiply("btd,df->btf", x_btd, self.gate_ldf, rules, inner)
         up_btf = multiply("btd,df->btf", x_btd, self.up_ldf, rules, inner)
-        active_btf = jax.nn.silu(gate_btf) * up_btf
+        if self.config.activation == "gelu_tanh":
+            active_btf = jax.nn.gelu(gate_btf, approximate=True) * up_btf
+        else:
+            active_btf = jax.nn.silu(gate_btf) * up_btf
         return multiply("btf,fd->btd", active_btf, self.down_lfd, rules, outer)
-
-
-def rotary_angles(positions_bt: jax.Array, head_dim: int, theta: float) -> jax.Array:
-    """The angles that rotary positions turn a head's pairs of coordinates by.
-
-    Su et al., arXiv 2104.09864, section 3.4.2; agrees with LlamaRotaryEmbedding.
-
-    Args:
-      positions_bt: int32 position of each token in its own sequence.
-      head_dim: width H of a head.
-      theta: base of the frequencies.
-
-    Returns:
-      Radians, (B, T, H / 2) float32.
-    """
-    frequency_h = theta ** -(jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-    return positions_bt[..., None].astype(jnp.float32) * frequency_h
-
-
-def rotate(x_bnth: jax.Array, angles_bth: jax.Array) -> jax.Array:
-    """Turns coordinate i of each head together with coordinate i + H / 2.
-
-    The half-split layout is Hugging Face's: its weights need no permutation.
-
-    Args:
-      x_bnth: queries or keys, (B, heads, T, H).
-      angles_bth: (B, T, H / 2) float32 radians.
-    """
-    cos_b1th, sin_b1th = jnp.cos(angles_bth)[:, None], jnp.sin(angles_bth)[:, None]
-    first, second = jnp.split(x_bnth.astype(jnp.float32), 2, axis=-1)
-    turned = (
-        first * cos_b1th - second * sin_b1th,
-        second * cos_b1th + first * sin_b1th,
-    )
-    return jnp.concatenate(turned, axis=-1).astype(x_bnth.dtype)

@@ -1,0 +1,69 @@
+"""What the queries of a block see and how they are turned: blocks may differ in it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xinst_jax.config import ModelConfig
+from xinst_jax.models.rotary import rotary_angles
+
+
+class View(NamedTuple):
+    """How one block looks at a batch.
+
+    Attributes:
+      angles_bth: rotary angles of the tokens, float32 radians.
+      mask_bts: booleans, which keys a query sees.
+    """
+
+    angles_bth: jax.Array
+    mask_bts: jax.Array
+
+
+class Views:
+    """The view of every block: one for all, or one of two that the scan picks from.
+
+    Attributes:
+      windowed_l: booleans, scanned over beside the blocks; None where all are alike.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        positions_bt: jax.Array,
+        mask: Callable[[int], jax.Array],
+    ):
+        """Prepares them outside of the scan.
+
+        Args:
+          config: the decoder's shape.
+          positions_bt: int32 position of each token in its own sequence.
+          mask: the mask under a window of so many tokens, 0 for none.
+        """
+        flags = config.windowed_layers
+        local_base = config.local_rope_theta > 0
+        self._views: dict[bool, View] = {}
+        for windowed in sorted(set(flags)):
+            if windowed and not local_base and self._views:
+                angles_bth = self._views[False].angles_bth
+            else:
+                angles_bth = rotary_angles(
+                    positions_bt, config, windowed=windowed and local_base
+                )
+            window = config.window if windowed else 0
+            self._views[windowed] = View(angles_bth, mask(window))
+        self.windowed_l = jnp.asarray(flags) if len(self._views) == 2 else None
+
+    def of(self, windowed: jax.Array | None) -> View:
+        """The view of a block, by its entry of `windowed_l`."""
+        if windowed is None:
+            (view,) = self._views.values()
+            return view
+        full, local = self._views[False], self._views[True]
+        if local.angles_bth is full.angles_bth:
+            angles_bth = full.angles_bth
+        else:
+            angles_bth = jnp.where(windowed, local.angles_bth, full.angles_bth)
+        return View(angles_bth, jnp.where(windowed, local.mask_bts, full.mask_bts))
