@@ -146,9 +146,9 @@ def load_merged(base, model, laid_over, out) -> transformers.PreTrainedModel:
     return load_base(out)
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory) -> tiny_models.TinyModel:
-    return tiny_models.save("llama3", tmp_path_factory.mktemp("llama") / "model")
+@pytest.fixture
+def llama(make_tiny) -> tiny_models.TinyModel:
+    return make_tiny("llama3")
 
 
 @pytest.mark.parametrize("stabilised", [False, True])

@@ -86,14 +86,14 @@ def adapters_on(mesh, config=LORA):
     return lora.init_adapters(MODEL, RULES, mesh, config, jax.random.key(1))
 
 
-def random_adapters_on(mesh):
+def random_adapters_on(mesh, model=MODEL):
     """Adapters of which B is not zero either."""
     rng = np.random.default_rng(2)
     return jax.tree.map(
         lambda leaf: jax.device_put(
             rng.normal(0, 0.2, leaf.shape).astype(leaf.dtype), leaf.sharding
         ),
-        lora.abstract_adapters(MODEL, RULES, mesh, LORA),
+        lora.abstract_adapters(model, RULES, mesh, LORA),
     )
 
 
@@ -183,24 +183,27 @@ def test_gradients_are_those_of_the_merged_weights_by_the_chain_rule():
     assert not products & {"32,48", "48,32", "32,64", "64,32", "32,16", "16,32"}
 
 
-def test_merged_logits_equal_base_plus_adapter():
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3_text", "qwen2"])
+def test_merged_logits_equal_base_plus_adapter(family):
     mesh = eight()
-    batch, adapters = batch_on(mesh, 3), random_adapters_on(mesh)
+    model = presets.tiny_of(family, vocab_size=64)
+    batch, adapters = batch_on(mesh, 3), random_adapters_on(mesh, model)
+    base, to_merge = base_on(mesh, model), base_on(mesh, model)
 
     @jax.jit
-    def logits(model, batch):
-        x_btd = model(batch["tokens"], batch["segment_ids"], batch["positions"])
-        return model.logits(x_btd)
+    def logits(decoder, batch):
+        x_btd = decoder(batch["tokens"], batch["segment_ids"], batch["positions"])
+        return decoder.logits(x_btd)
 
     with jax.set_mesh(mesh):
-        beside = logits(lora.bind(MODEL, RULES, LORA, base_on(mesh), adapters), batch)
-        merged = lora.merge(MODEL, RULES, mesh, LORA, base_on(mesh), adapters)
-        found = logits(decoder.bind(MODEL, RULES, merged), batch)
-        base = logits(decoder.bind(MODEL, RULES, base_on(mesh)), batch)
-    assert np.abs(np.asarray(base) - np.asarray(beside)).max() > 0.1
+        beside = logits(lora.bind(model, RULES, LORA, base, adapters), batch)
+        merged = lora.merge(model, RULES, mesh, LORA, to_merge, adapters)
+        found = logits(decoder.bind(model, RULES, merged), batch)
+        plain = logits(decoder.bind(model, RULES, base), batch)
+    assert np.abs(np.asarray(plain) - np.asarray(beside)).max() > 0.1
     np.testing.assert_allclose(found, beside, atol=1e-5, rtol=0)
     assert jax.tree.map(lambda leaf: leaf.sharding, merged) == jax.tree.map(
-        lambda leaf: leaf.sharding, decoder.abstract_params(MODEL, RULES, mesh)
+        lambda leaf: leaf.sharding, decoder.abstract_params(model, RULES, mesh)
     )
 
 
