@@ -6,6 +6,7 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import peft
 import pytest
@@ -207,6 +208,18 @@ def reconfigured(folder: pathlib.Path, **changes) -> None:
 def rewritten(folder: pathlib.Path, change) -> None:
     tensors = safetensors.numpy.load_file(folder / adapter.WEIGHTS)
     safetensors.numpy.save_file(change(tensors), folder / adapter.WEIGHTS)
+
+
+def test_an_adapter_kept_in_bfloat16_is_read_as_those_numbers(written, llama):
+    rewritten(
+        written, lambda t: {k: t[k].astype(ml_dtypes.bfloat16) for k in sorted(t)}
+    )
+    model = float32(llama.folder)
+    _, found = adapter.import_adapter(written, model, RULES, mesh())
+    expected = mapping.leaves(random_adapters(model))
+    for path, leaf in mapping.leaves(found).items():
+        rounded = np.asarray(expected[path]).astype(ml_dtypes.bfloat16)
+        np.testing.assert_array_equal(leaf, rounded.astype(np.float32))
 
 
 A = "base_model.model.model.layers.1.mlp.up_proj.lora_A.weight"

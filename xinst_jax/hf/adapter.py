@@ -16,12 +16,14 @@ from typing import Any
 import jax
 import ml_dtypes
 import numpy as np
+import safetensors
+import safetensors.numpy
 from jax.experimental import multihost_utils
 
+from xinst_jax import distributed
 from xinst_jax.config import PROJECTIONS, LoraConfig, ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import folder as folder_lib
-from xinst_jax.hf import mapping, safetensors
+from xinst_jax.hf import mapping, whole
 from xinst_jax.hf.mapping import Row
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.decoder import Params
@@ -80,7 +82,7 @@ def export_adapter(
     leaves = {path: _fetch(leaf) for path, leaf in mapping.leaves(adapters).items()}
     shapes = {path: leaf.shape for path, leaf in leaves.items()}
     tensors = {
-        name: row.to_tensor(leaves[row.path][block])
+        name: np.ascontiguousarray(row.to_tensor(leaves[row.path][block]))
         for name, (row, block) in mapping.tensors(rows, shapes).items()
     }
     for name, tensor in tensors.items():
@@ -90,13 +92,17 @@ def export_adapter(
                 "its training's losses."
             )
     record = _record(lora, [_module(row) for row in rows], base_name)
-    with folder_lib.written_whole(folder) as temporary:
-        if temporary:
-            safetensors.write_file(temporary / WEIGHTS, tensors)
-            for name, content in files.items():
-                folder_lib.write(temporary / name, content)
-            folder_lib.write(temporary / CONFIG, folder_lib.json_bytes(record))
-            _compare(tensors, temporary / WEIGHTS)
+    contents = {
+        **files,
+        WEIGHTS: safetensors.numpy.save(tensors, metadata={"format": "pt"}),
+        CONFIG: (json.dumps(record, indent=2, sort_keys=True) + "\n").encode(),
+    }
+    if not distributed.is_primary():
+        return
+    with whole.written_whole(folder, sum(map(len, contents.values()))) as temporary:
+        for name, content in contents.items():
+            whole.write_file(temporary / name, content)
+        _compare(tensors, temporary / WEIGHTS)
 
 
 def import_adapter(
@@ -119,7 +125,7 @@ def import_adapter(
     """
     record = check(folder)
     path = folder / WEIGHTS
-    tensors = safetensors.read_file(path)
+    tensors = _read(path)
     for name, tensor in tensors.items():
         if tensor.dtype not in _FLOATS:
             raise UserError(
@@ -154,9 +160,9 @@ def import_adapter(
             _part(row, tensors[name], row.sizes(wanted.shape))
             for name in row.names(wanted.shape)
         ]
-        whole = np.stack(parts).astype(np.float32)
+        value = np.stack(parts).astype(np.float32)
         return jax.make_array_from_callback(
-            wanted.shape, wanted.sharding, lambda index: whole[index]
+            wanted.shape, wanted.sharding, lambda index: value[index]
         )
 
     return lora, jax.tree_util.tree_map_with_path(leaf, abstract)
@@ -291,9 +297,20 @@ def _fetch(leaf: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
 
 
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """All tensors of a file, in its dtypes."""
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path} is not a whole safetensors file ({error}). Download or copy it "
+            "again."
+        ) from error
+
+
 def _compare(tensors: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
     """Opens what was written and compares it."""
-    written = safetensors.read_file(path)
+    written = _read(path)
     expected = {name: tensor.shape for name, tensor in tensors.items()}
     mapping.check(expected, {name: t.shape for name, t in written.items()}, str(path))
     wrong = [

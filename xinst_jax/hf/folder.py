@@ -159,17 +159,15 @@ def export_folder(
     record = config_lib.config_record(model, vocab_size, special, dtype, kept)
     files = {
         **tokenizer,
-        config_lib.CONFIG: json_bytes(record),
-        config_lib.GENERATION: json_bytes(config_lib.generation_record(special)),
+        config_lib.CONFIG: _json(record),
+        config_lib.GENERATION: _json(config_lib.generation_record(special)),
         "README.md": card.encode(),
         **legal_files(base),
     }
     if len(plan) > 1:
         total = sum(numbers.values())
-        files[safetensors.INDEX] = json_bytes(
-            safetensors.index_record(plan, sizes, total)
-        )
-    with written_whole(folder) as temporary:
+        files[safetensors.INDEX] = _json(safetensors.index_record(plan, sizes, total))
+    with _written_whole(folder) as temporary:
         for file, names in plan.items():
             shard = {}
             for name in names:
@@ -180,7 +178,7 @@ def export_folder(
                 safetensors.write_file(temporary / file, shard)
         if temporary:
             for file, content in files.items():
-                write(temporary / file, content)
+                _write(temporary / file, content)
             _verify(temporary, shapes, dtype)
 
 
@@ -253,12 +251,8 @@ def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
 
 
 @contextlib.contextmanager
-def written_whole(folder: pathlib.Path) -> Iterator[pathlib.Path | None]:
-    """Gives the writing process a directory, which becomes `folder` at the end.
-
-    Raises:
-      UserError: the disk is full.
-    """
+def _written_whole(folder: pathlib.Path) -> Iterator[pathlib.Path | None]:
+    """Gives the writing process a directory, which becomes `folder` at the end."""
     if jax.process_index() > 0:
         yield None
         return
@@ -280,8 +274,7 @@ def written_whole(folder: pathlib.Path) -> Iterator[pathlib.Path | None]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file and has the disk keep it."""
+def _write(path: pathlib.Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -300,6 +293,5 @@ def _verify(
         raise UserError(f"{folder}: {', '.join(wrong[:8])} not written as {dtype}.")
 
 
-def json_bytes(record: Mapping[str, Any]) -> bytes:
-    """A record as the text of a JSON file; equal records give equal bytes."""
+def _json(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()

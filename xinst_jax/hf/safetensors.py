@@ -147,16 +147,6 @@ def write_file(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
         os.fsync(file.fileno())
 
 
-def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All tensors of one safetensors file, in the file's dtypes.
-
-    Raises:
-      UserError: the file is damaged.
-    """
-    handle = _open(path)
-    return {name: handle.get_tensor(name) for name in [*handle.keys()]}
-
-
 def index_record(
     shards: Mapping[str, Sequence[str]], sizes: Mapping[str, int], parameters: int
 ) -> dict[str, object]:
