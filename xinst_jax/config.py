@@ -601,19 +601,19 @@ class ExportConfig(_Typed):
     Attributes:
       weights: 'merged' writes a whole model; 'adapter' only the adapters of the
         fine-tuning, as a PEFT folder to be laid over `RunConfig.base_model`.
-      base_name: what the folder calls the base model, as the hub does; empty gives the
-        name of its folder, or for an adapter, which must find it, the whole path.
       dtype: dtype of the exported weights; adapters are float32 in any case.
       shard_gigabytes: largest safetensors file, in units of 10**9 bytes.
+      base_name: what the folder calls the base model: its name on the hub, ORG/NAME;
+        empty takes that of its folder, or for an adapter, which must find it, its path.
       license: licence named on the model card where the base model's own card names
         none.
       dataset_license: licence named on the dataset card.
     """
 
     weights: str = "merged"
-    base_name: str = ""
     dtype: str = "bfloat16"
     shard_gigabytes: float = 5.0
+    base_name: str = ""
     license: str = "apache-2.0"
     dataset_license: str = "other"
 
