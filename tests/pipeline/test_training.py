@@ -12,7 +12,7 @@ from xinst_jax.hf import mapping
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, presets
-from xinst_jax.pipeline import training
+from xinst_jax.pipeline import stages, training
 from xinst_jax.train import checkpoint
 
 TRAIN = TrainConfig(
@@ -122,3 +122,18 @@ def test_each_stage_has_the_adapters_of_its_own_training():
         )
     ]
     assert ranks == [None, None, 2, 3]
+
+
+def test_what_reads_adapters_reads_the_base_model_too():
+    def inputs(**tuned):
+        run = RunConfig(name="x", languages=("fi",), base_model="folder", **tuned)
+        return {stage.name: stage.inputs for stage in stages.graph(run)}
+
+    whole, adapted = inputs(), inputs(generator=TRAIN, rater=TRAIN, sft=TRAIN)
+    readers = {name for name in whole if whole[name] != adapted[name]}
+    assert readers == {
+        *("candidates/round-1", "candidates/round-2"),
+        *("ratings/round-1", "ratings/round-2", "hf_model"),
+    }
+    for name in readers:
+        assert sorted(adapted[name]) == sorted((*whole[name], "base"))
