@@ -13,7 +13,7 @@ quickstart: install
 
 install: $(VENV)/installed
 
-dev: $(VENV)/installed-dev
+dev: $(VENV)/installed-dev $(VENV)/installed-transformers4
 
 test: dev
 	$(BIN)/python -m pytest
@@ -44,4 +44,9 @@ $(VENV)/installed: requirements.txt requirements-encoder.txt | $(VENV)/created
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(PIP) torch==$$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements-dev.txt)
 	$(PIP) -r requirements-dev.txt
+	touch $@
+
+$(VENV)/installed-transformers4: requirements-transformers4.txt $(VENV)/installed-dev
+	rm -rf $(VENV)/transformers4
+	$(PIP) --no-deps --target $(VENV)/transformers4 -r requirements-transformers4.txt
 	touch $@

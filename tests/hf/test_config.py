@@ -1,14 +1,18 @@
-"""config.json of either generation of transformers."""
+"""config.json of either generation of transformers, of every family."""
 
+import dataclasses
 import json
+import pathlib
 
 import pytest
 import transformers
 
-from xinst_jax.config import ModelConfig
+from xinst_jax.config import FAMILIES, ModelConfig
 from xinst_jax.errors import UserError
 from xinst_jax.hf import config as config_lib
 from xinst_jax.hf.config import SpecialIds
+from xinst_jax.hf.families import CONVENTIONS
+from xinst_jax.models import presets
 
 OLD = {
     "model_type": "llama",
@@ -61,6 +65,140 @@ def test_old_and_new_keys_read_the_same(tmp_path):
     assert config_lib.read(write(tmp_path, new)) == expected
 
 
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+LINEAR = {"rope_type": "linear", "factor": 8.0}
+SIX = ["sliding_attention"] * 5 + ["full_attention"]
+
+
+def of(family: str, *names: str, **changes) -> dict:
+    """OLD as a family's: without Llama's keys, and with these."""
+    return without("hidden_act", "rope_scaling", *names, model_type=family) | changes
+
+
+def test_a_scaled_base_reads_the_same_in_both_spellings(tmp_path):
+    old = without(rope_scaling=LLAMA3)
+    new = without("rope_theta", rope_parameters=LLAMA3 | {"rope_theta": 500000.0})
+    found = config_lib.read(write(tmp_path, old))
+    assert config_lib.read(write(tmp_path, new)) == found
+    assert config_lib.read(write(tmp_path, old | new)) == found
+    assert (found.rope_scaling, found.rope_factor) == ("llama3", 8.0)
+
+
+def test_gemma_3_reads_the_same_in_both_spellings(tmp_path):
+    sizes = of("gemma3_text", "rope_theta", num_hidden_layers=12, sliding_window=512)
+    old = sizes | {
+        "rope_theta": 1e6,
+        "rope_local_base_freq": 10000.0,
+        "rope_scaling": LINEAR,
+        "sliding_window_pattern": 6,
+    }
+    new = sizes | {
+        "rope_parameters": {
+            "full_attention": LINEAR | {"rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        },
+        "layer_types": SIX * 2,
+    }
+    found = config_lib.read(write(tmp_path, old))
+    assert config_lib.read(write(tmp_path, new)) == found
+    assert config_lib.read(write(tmp_path, old | new)) == found
+    assert (found.window, found.full_every, found.local_rope_theta) == (512, 6, 10000.0)
+
+
+@pytest.mark.parametrize(
+    ("record", "window", "full_every"),
+    [
+        (of("mistral"), 4096, 0),
+        (of("mistral", sliding_window=None), 0, 0),
+        (of("gemma2", sliding_window=8), 8, 2),
+        (of("gemma3_text", num_hidden_layers=7), 4096, 6),
+        (of("gemma3_text", sliding_window=None), 0, 0),
+        (of("qwen2", sliding_window=8), 0, 0),
+        (of("qwen3", sliding_window=8, use_sliding_window=True), 0, 0),
+        (
+            of("qwen2", sliding_window=8, use_sliding_window=True, max_window_layers=0),
+            8,
+            0,
+        ),
+        (without(sliding_window=8), 0, 0),
+    ],
+)
+def test_which_blocks_are_windowed_is_what_transformers_takes_it_for(
+    tmp_path, record, window, full_every
+):
+    found = config_lib.read(write(tmp_path, record))
+    assert (found.window, found.full_every) == (window, full_every)
+    theirs = transformers.AutoConfig.from_pretrained(tmp_path)
+    if hasattr(theirs, "layer_types") and theirs.sliding_window:
+        expected = tuple(kind == "sliding_attention" for kind in theirs.layer_types)
+        assert found.windowed_layers == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_defaults_are_those_of_the_familys_class(family):
+    theirs = transformers.AutoConfig.for_model(family)
+    for key, value in CONVENTIONS[family].defaults.items():
+        if key == "sliding_window" and family.startswith("qwen"):
+            assert theirs.sliding_window is None  # 4096 until it is switched on
+        else:
+            assert getattr(theirs, key) == value, key
+    architectures = transformers.models.auto.modeling_auto
+    names = architectures.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    assert CONVENTIONS[family].architecture == names[family]
+
+
+@pytest.mark.parametrize("name", presets.PUBLISHED)
+def test_a_presets_config_reads_back_as_the_preset(tmp_path, name):
+    model = presets.published(name)
+    special = SpecialIds(1, (2,), 0)
+    record = config_lib.config_record(model, model.vocab_size, special, "bfloat16", {})
+    assert config_lib.read(write(tmp_path, record)) == model
+    theirs = transformers.AutoConfig.from_pretrained(tmp_path)
+    assert theirs.head_dim == model.head_dim
+    assert theirs.model_type == model.family
+
+
+def test_a_folder_settles_every_field_but_dtypes_and_rematerialisation():
+    """What a run file binds must not leak into the shape of a model that is read."""
+    settled = set(config_lib._fields(dict(OLD), pathlib.Path("config.json")))
+    assert {field.name for field in dataclasses.fields(ModelConfig)} - settled == {
+        "compute_dtype",
+        "param_dtype",
+        "remat",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"window": 8}, "'llama' cannot say that window is 8"),
+        ({"qk_norm": True}, "qk_norm is True"),
+        ({"family": "qwen2"}, "qkv_bias is False"),
+        ({"family": "gemma2", "activation": "gelu_tanh"}, "norm_offset is False"),
+        ({"final_soft_cap": 2.0}, "final_soft_cap is 2.0"),
+    ],
+)
+def test_what_a_familys_config_cannot_say_is_not_written(changes, named):
+    model = dataclasses.replace(ModelConfig(), **changes)
+    with pytest.raises(UserError, match=named):
+        config_lib.config_record(model, 500, SpecialIds(1, (2,), 0), "bfloat16", {})
+
+
+def test_gemmas_first_configs_mean_the_tanh_form_and_are_written_so(tmp_path):
+    record = of("gemma", hidden_act="gelu", head_dim=16)
+    model = config_lib.read(write(tmp_path, record))
+    assert model.activation == "gelu_tanh"
+    special = SpecialIds(1, (2,), 0)
+    written = config_lib.config_record(model, 500, special, "bfloat16", record)
+    assert written["hidden_act"] == written["hidden_activation"] == "gelu_pytorch_tanh"
+
+
 def test_absent_keys_mean_what_transformers_takes_them_for(tmp_path):
     record = without("num_key_value_heads", "rope_theta", "hidden_act")
     write(tmp_path, record)
@@ -84,6 +222,28 @@ def test_absent_keys_mean_what_transformers_takes_them_for(tmp_path):
         (without(rope_parameters={"rope_type": "llama3"}), "lacks factor, low_freq"),
         (without(rope_parameters={"rope_theta": 1e4}), "disagree"),
         (without("vocab_size"), "lacks vocab_size"),
+        (without(model_type="mixtral"), "model_type = 'mixtral'"),
+        (without(model_type="gemma3", text_config={}), "texts and images"),
+        (without(auto_map={"AutoModel": "m.M"}), "code of its own"),
+        (without(quantization_config={"bits": 4}), "quantised model"),
+        (without(num_local_experts=8), "num_local_experts = 8"),
+        (without(partial_rotary_factor=0.5), "partial_rotary_factor = 0.5"),
+        (without(rope_scaling=LLAMA3 | {"mrope_section": [1]}), "mrope_section"),
+        (of("qwen3", attention_bias=True), "attention_bias = True"),
+        (of("gemma2", hidden_activation="gelu"), "hidden_activation = 'gelu'"),
+        (of("gemma3_text", use_bidirectional_attention=True), "use_bidirectional"),
+        (of("gemma3_text", rope_parameters=LINEAR), "expected full_attention and"),
+        (
+            of("gemma3_text", rope_parameters={"sliding_attention": LINEAR}),
+            "windowed blocks, which is not supported",
+        ),
+        (of("gemma2", layer_types=["chunked_attention"] * 3), "chunked_attention"),
+        (of("gemma2", layer_types=SIX), "layer_types has 6 entries"),
+        (
+            of("gemma2", layer_types=["full_attention", *SIX[-2:]]),
+            r"blocks \[2\] of 3 are windowed",
+        ),
+        (of("qwen2", layer_types=SIX[-3:]), "no sliding_window in use"),
         ([1], "not a JSON object"),
     ],
 )

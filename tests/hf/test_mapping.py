@@ -4,12 +4,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xinst_jax.config import FAMILIES
 from xinst_jax.errors import UserError
 from xinst_jax.hf import encoder as encoder_lib
 from xinst_jax.hf import mapping
-from xinst_jax.hf.mapping import LLAMA, Row
+from xinst_jax.hf.mapping import Row
 
 OUT = Row("o.{layer}", "layers/out_lnhd", "d(nh)")
+ROWS = dict.fromkeys(
+    row for table in (*mapping.FAMILIES.values(), encoder_lib.BERT) for row in table
+)
+
+
+def test_every_family_has_a_table_that_names_no_tensor_or_leaf_twice():
+    assert set(mapping.FAMILIES) == set(FAMILIES)
+    for rows in mapping.FAMILIES.values():
+        assert len({row.name for row in rows}) == len(rows)
+        assert len({row.path for row in rows}) == len(rows)
 
 
 def test_a_tensor_is_the_einsum_that_it_stands_for():
@@ -21,7 +32,7 @@ def test_a_tensor_is_the_einsum_that_it_stands_for():
     np.testing.assert_allclose(tensor @ context_nh.reshape(-1), expected_d)
 
 
-@pytest.mark.parametrize("row", [*LLAMA, *encoder_lib.BERT], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.name} {row.path}")
 def test_every_row_goes_there_and_back_whole_and_in_pieces(row):
     rng = np.random.default_rng(0)
     lengths = dict(zip("dfhknvsc", (4, 6, 3, 2, 8, 10, 7, 5), strict=True))

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+from transformers.models.gemma.modeling_gemma import GemmaTextScaledWordEmbedding
 
 from tests.models import numpy_llama
 from xinst_jax.config import FAMILIES, MeshConfig, ModelConfig
@@ -170,6 +172,23 @@ def test_a_windowed_block_forgets_what_lies_behind_its_window():
         x_btd = np.asarray(read(params, tokens_bt, ones_bt, places_bt))
     changed_t = np.abs(x_btd[0] - x_btd[1]).max(-1) > 0
     np.testing.assert_array_equal(np.flatnonzero(changed_t), [5, 6, 7, 8])
+
+
+def test_embeddings_in_bfloat16_are_scaled_by_a_rounded_number_as_in_transformers():
+    """The root of 48 is 6.928, and 6.9375 in bfloat16."""
+    config = tiny_of("gemma", embed_dim=48, compute_dtype="bfloat16")
+    mesh = _one_device()
+    params = _params(config, mesh)
+    tokens_bt = np.arange(128, dtype=np.int32)[None]
+    theirs = GemmaTextScaledWordEmbedding(128, 48, 0, embed_scale=48**0.5)
+    theirs.weight.data = torch.tensor(np.asarray(params["embedding"]["table_vd"]))
+    with jax.set_mesh(mesh):
+        x_btd = decoder_lib.bind(config, RULES, params)._embed(jnp.asarray(tokens_bt))
+    assert x_btd.dtype == jnp.bfloat16
+    expected_btd = theirs.to(torch.bfloat16)(torch.tensor(tokens_bt)).float()
+    np.testing.assert_array_equal(
+        np.asarray(x_btd, np.float32), expected_btd.detach().numpy()
+    )
 
 
 def test_a_switch_that_is_off_adds_nothing_to_the_program():

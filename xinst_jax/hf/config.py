@@ -122,10 +122,9 @@ def _family(record: Mapping[str, Any], path: pathlib.Path) -> str:
     family = record.get("model_type")
     if family == "gemma3":
         raise UserError(
-            f"{path}: model_type = 'gemma3' is a model of texts and images. Save its "
-            "language model on its own, with transformers: "
-            "Gemma3ForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER), "
-            "and copy the tokenizer's files into the new folder."
+            f"{path}: model_type = 'gemma3' is a model of texts and images, of which "
+            "only the language model (gemma3_text) is computed here. Save that on its "
+            "own first; docs/families.md has the five lines that do it."
         )
     if not isinstance(family, str) or family not in CONVENTIONS:
         raise UserError(

@@ -117,10 +117,10 @@ def segment_mask(
       Booleans (B, T, S); a padding query sees nothing.
     """
     lengths = query_segments_bt.shape[1], key_segments_bs.shape[1]
-    behind_ts = jnp.arange(lengths[0])[:, None] - jnp.arange(lengths[1])[None]
-    causal_ts = behind_ts >= 0
+    queries_t1, keys_1s = jnp.arange(lengths[0])[:, None], jnp.arange(lengths[1])[None]
+    causal_ts = queries_t1 >= keys_1s
     if window:
-        causal_ts &= behind_ts < window
+        causal_ts &= queries_t1 - keys_1s < window
     same_bts = query_segments_bt[:, :, None] == key_segments_bs[:, None]
     return causal_ts & same_bts & (key_segments_bs != 0)[:, None]
 
@@ -140,8 +140,10 @@ def cache_mask(
     Returns:
       Booleans (B, T, S): column s for query t if it is valid and s <= column + t.
     """
-    columns_s, queries_t = jnp.arange(valid_bs.shape[1]), column + jnp.arange(length)
-    seen_bts = (columns_s[None] <= queries_t[:, None]) & valid_bs[:, None]
+    causal_ts = (
+        jnp.arange(valid_bs.shape[1])[None] <= column + jnp.arange(length)[:, None]
+    )
+    seen_bts = causal_ts & valid_bs[:, None]
     if not window:
         return seen_bts
     # A key is as far away as the row has tokens after it, up to the query's own: the
