@@ -138,6 +138,8 @@ def test_damaged_weights_of_the_base_model_are_told_before_work_starts(
         ("TrainConfig.length=4096", "max_length"),
         ("TokenizerConfig.path='nowhere/tokenizer.model'", "nowhere"),
         ("RunConfig.base_model='nowhere'", "nowhere"),
+        ("LoraConfig.rank=4", "base/LoraConfig.rank = 0"),
+        ("ExportConfig.weights='adapter'", "RunConfig.base_model"),
         ("EvaluateConfig.questions='nowhere.jsonl'", "nowhere"),
         ("DiversifyConfig.encoder='nowhere'", "nowhere"),
         ("answer/DecodeConfig.max_new_tokens=5000", "no room"),

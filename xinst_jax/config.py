@@ -391,6 +391,43 @@ class TokenizerConfig(_Typed):
         share(self, "character_coverage")
 
 
+PROJECTIONS = ("query", "key", "value", "out", "gate", "up", "down")
+"""The matrices of a block that adapters may be put on, by logical name."""
+
+
+@_registered
+@dataclasses.dataclass(frozen=True)
+class LoraConfig(_Typed):
+    """Low-rank adapters, trained in place of the weights (Hu et al., 2106.09685).
+
+    Attributes:
+      rank: r, the rank of each change; 0 trains all weights and no adapters.
+      alpha: a change is A B * alpha / rank.
+      targets: the projections that get one, among `PROJECTIONS`.
+    """
+
+    rank: int = 0
+    alpha: float = 16.0
+    targets: tuple[str, ...] = PROJECTIONS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "targets", tuple(self.targets))
+        not_negative(self, "rank")
+        positive(self, "alpha")
+        unknown = [name for name in self.targets if name not in PROJECTIONS]
+        if unknown or not self.targets or len({*self.targets}) < len(self.targets):
+            raise UserError(
+                f"LoraConfig.targets = {self.targets}; expected different names among "
+                f"{', '.join(PROJECTIONS)}."
+            )
+
+    @property
+    def scale(self) -> float:
+        """What A B is multiplied by."""
+        return self.alpha / self.rank
+
+
 @_registered
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(_Typed):
@@ -418,6 +455,7 @@ class TrainConfig(_Typed):
       eval_rows: most held-out packed rows evaluated.
       checkpoint_every: steps between checkpoints.
       log_every: steps between lines of metrics.
+      lora: adapters trained in place of the weights, if any; a scope's are its own.
     """
 
     length: int = 2048
@@ -438,6 +476,7 @@ class TrainConfig(_Typed):
     eval_rows: int = 256
     checkpoint_every: int = 100
     log_every: int = 10
+    lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -560,10 +599,13 @@ class ExportConfig(_Typed):
     """The Hugging Face folder and the dataset that are written.
 
     Attributes:
-      dtype: dtype of the exported weights.
+      weights: 'merged' writes a whole model; 'adapter' only the adapters of the
+        fine-tuning, as a PEFT folder to be laid over `RunConfig.base_model`.
+      dtype: dtype of the exported weights; adapters are float32 in any case.
       shard_gigabytes: largest safetensors file, in units of 10**9 bytes.
-      base_name: what the model card calls the base model: its name on the hub,
-        ORG/NAME; empty takes it from the folder's.
+      base_name: what the folder calls the base model: its name on the hub, ORG/NAME;
+        empty takes it from the folder's, or for an adapter, which must find it, its
+        path.
       dataset_name: the dataset's name on the hub, ORG/NAME, for the model card; empty
         where it is not there.
       license: licence named on the model card where the base model's folder names none;
@@ -571,6 +613,7 @@ class ExportConfig(_Typed):
       dataset_license: licence named on the dataset card; empty takes those of its rows.
     """
 
+    weights: str = "merged"
     dtype: str = "bfloat16"
     shard_gigabytes: float = 5.0
     base_name: str = ""
@@ -580,6 +623,7 @@ class ExportConfig(_Typed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        one_of(self, "weights", ("merged", "adapter"))
         one_of(self, "dtype", ("bfloat16", "float32"))
         positive(self, "shard_gigabytes")
 
@@ -615,6 +659,8 @@ class RunConfig(_Typed):
       rounds: rounds of generating, rating and keeping.
       base_model: Hugging Face folder the models start from; empty trains a small one
         from scratch on the corpus, as `base` says.
+      base_adapter: PEFT folder of a LoRA adapter that is merged into `base_model` when
+        it is imported; empty for none.
       model: the decoder's shape; with `base_model` it is read from that folder and
         only dtypes and `remat` are taken from here.
       base: training of the base model on plain text (language modelling).
@@ -631,6 +677,7 @@ class RunConfig(_Typed):
     seed: int = 0
     rounds: int = 2
     base_model: str = ""
+    base_adapter: str = ""
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
@@ -666,9 +713,30 @@ class RunConfig(_Typed):
                 "RunConfig.base_model brings its own tokenizer; leave "
                 f"TokenizerConfig.path empty (found {self.tokenizer.path!r})."
             )
-
+        self._check_adapters()
         if not self.base_model:
             check_lengths(self, self.model)
+
+    def _check_adapters(self) -> None:
+        if self.base.lora.rank and not self.base_model:
+            raise UserError(
+                f"base/LoraConfig.rank = {self.base.lora.rank}, but a base model that "
+                "is trained from scratch has no weights to adapt. Set "
+                "base/LoraConfig.rank = 0, or give RunConfig.base_model."
+            )
+        if self.base_adapter and not self.base_model:
+            raise UserError(
+                f"RunConfig.base_adapter = {self.base_adapter!r} needs "
+                "RunConfig.base_model, which it is merged into."
+            )
+        if self.export.weights == "adapter" and not (
+            self.sft.lora.rank and self.base_model and not self.base_adapter
+        ):
+            raise UserError(
+                "ExportConfig.weights = 'adapter' needs sft/LoraConfig.rank above 0 "
+                "and RunConfig.base_model, without RunConfig.base_adapter, to lay the "
+                "adapter over. Set it to 'merged' to export the whole model."
+            )
 
     @property
     def language_table(self) -> dict[str, languages_lib.Language]:

@@ -90,6 +90,8 @@ class ShardingRules:
     kv_heads: _Axis = "tensor"
     # width of one head
     head_dim: _Axis = None
+    # rank of a low-rank adapter
+    rank: _Axis = None
     # rows of the embedding, columns of the logits
     vocab: _Axis = "tensor"
 

@@ -19,6 +19,7 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 
 _SCOPES = {
     "TrainConfig": ("base", "generator", "rater", "sft"),
+    "LoraConfig": ("base", "generator", "rater", "sft"),
     "DecodeConfig": ("generate", "answer"),
 }
 

@@ -118,6 +118,9 @@ def test_flops_count_every_multiplied_weight_and_attention(tied):
     # once and backward twice, two operations a multiplication.
     attention = 2 * 3 * 2 * 32 * model.head_dim * model.num_heads * model.num_layers
     assert monitor.flops_per_token(model, 32) == 6 * weights + attention
+    # Under adapters a weight has no gradient, and takes two products in place of three.
+    under = 4 * weights + 6 * 1000 + attention
+    assert monitor.flops_per_token(model, 32, adapters=1000) == under
 
 
 @pytest.mark.parametrize(

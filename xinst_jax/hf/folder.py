@@ -223,8 +223,7 @@ def export_folder(
         ".gitattributes": _large_files(),
         **legal_files(base),
     }
-    if lineage:
-        files[_LINEAGE] = _json(lineage)
+    files |= lineage_file(lineage)
     if len(plan) > 1:
         total = sum(numbers.values())
         files[safetensors.INDEX] = _json(safetensors.index_record(plan, sizes, total))
@@ -335,6 +334,11 @@ def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
         return {}
     present = {path for pattern in _LEGAL for path in base.glob(pattern)}
     return {path.name: path.read_bytes() for path in present if path.is_file()}
+
+
+def lineage_file(lineage: Mapping[str, Any] | None) -> dict[str, bytes]:
+    """What a folder was made from, as a file by its name; nothing where it is None."""
+    return {_LINEAGE: _json(lineage)} if lineage else {}
 
 
 def _large_files() -> bytes:

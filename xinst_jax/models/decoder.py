@@ -329,8 +329,19 @@ def compute_params(
     by these rules, are returned without a copy. Rules whose `embed` is None keep
     matrices whole along the model's width: a step of decoding gathers nothing.
     """
+    return jax.tree.map(
+        lambda leaf, to: jax.device_put(leaf, to.sharding).astype(to.dtype),
+        params,
+        abstract_compute_params(config, rules, mesh),
+    )
+
+
+def abstract_compute_params(
+    config: ModelConfig, rules: ShardingRules, mesh: jax.sharding.Mesh
+) -> Params:
+    """What `compute_params` gives, as `jax.ShapeDtypeStruct`s with shardings."""
     with jax.set_mesh(mesh):
-        state = nnx.split(nnx.eval_shape(lambda: bind(config, rules, params)))[1]
+        made = nnx.eval_shape(lambda: Decoder(config, rules, rngs=nnx.Rngs(0)))
 
     def target(param: nnx.Param) -> jax.ShapeDtypeStruct:
         axes = param.get_metadata("axes")
@@ -338,13 +349,9 @@ def compute_params(
         dtype = config.compute_dtype if "embed" in axes else param.dtype
         return jax.ShapeDtypeStruct(param.shape, dtype, sharding=sharding)
 
-    targets = nnx.to_pure_dict(
+    state = nnx.split(made)[1]
+    return nnx.to_pure_dict(
         jax.tree.map(target, state, is_leaf=lambda node: isinstance(node, nnx.Param))
-    )
-    return jax.tree.map(
-        lambda leaf, to: jax.device_put(leaf, to.sharding).astype(to.dtype),
-        params,
-        targets,
     )
 
 

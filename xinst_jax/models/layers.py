@@ -77,20 +77,63 @@ def whole(param: nnx.Param, rules: ShardingRules, dtype: jnp.dtype) -> jax.Array
     return jax.reshard(value, rules.spec(*names))
 
 
+class Adapted(nnx.Module):
+    """A weight W with a change of low rank r beside it: W + scale * A B.
+
+    Hu et al., arXiv 2106.09685, equation 3; agrees with peft's `lora.Linear`.
+
+    Attributes:
+      weight: W, which takes input axes to output axes.
+      a: A, from the input axes to r.
+      b: B, from r to the output axes.
+      scale: alpha / r.
+    """
+
+    def __init__(self, weight: nnx.Param, a: nnx.Param, b: nnx.Param, scale: float):
+        self.weight, self.a, self.b, self.scale = weight, a, b, scale
+
+
 def multiply(
-    equation: str, x: jax.Array, param: nnx.Param, rules: ShardingRules, spec: jax.P
+    equation: str,
+    x: jax.Array,
+    param: nnx.Param | Adapted,
+    rules: ShardingRules,
+    spec: jax.P,
 ) -> jax.Array:
     """The product of activations with a weight, in the activations' dtype.
 
     Args:
       equation: einsum equation of activations and weight.
       x: activations in the compute dtype.
-      param: one block's slice of a weight.
+      param: one block's slice of a weight, adapted or not.
       rules: how the weight is divided.
       spec: how the result is divided.
     """
-    w = whole(param, rules, x.dtype)
-    return checkpoint_name(product(equation, x, w, spec), SAVED)
+    kept = param.weight if isinstance(param, Adapted) else param
+    y = product(equation, x, whole(kept, rules, x.dtype), spec)
+    if isinstance(param, Adapted):
+        y = y + _low_rank(equation, x, param, rules, spec)
+    return checkpoint_name(y, SAVED)
+
+
+def _low_rank(
+    equation: str, x: jax.Array, param: Adapted, rules: ShardingRules, spec: jax.P
+) -> jax.Array:
+    """The product with scale * A B, through r numbers a token.
+
+    Example: 'bnth,nhd->btd' becomes 'bnth,nhr->btr' and 'btr,rd->btd'.
+    """
+    operands, result = equation.split("->")
+    left, right = operands.split(",")
+    into = "".join(letter for letter in right if letter in left)
+    out = "".join(letter for letter in right if letter not in left)
+    rows = "".join(letter for letter in left if letter not in right)
+    divided = dict(zip(left, leading_spec(x, x.ndim), strict=True))
+    narrow = jax.P(*(divided[letter] for letter in rows), rules.rank)
+    a, b = (whole(part, rules, x.dtype) for part in (param.a, param.b))
+    y = product(f"{left},{into}r->{rows}r", x, a, narrow)
+    y = checkpoint_name(y * jnp.asarray(param.scale, x.dtype), SAVED)
+    return product(f"{rows}r,r{out}->{result}", y, b, spec)
 
 
 def leading_spec(x: jax.Array, count: int) -> tuple[str | tuple[str, ...] | None, ...]:

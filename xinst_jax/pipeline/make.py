@@ -94,13 +94,17 @@ def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
 
 
 def imported_base(workspace: Workspace, stage: StageDirectory) -> Made:
-    """The parameters of a Hugging Face folder."""
-    from xinst_jax.hf import folder
+    """The parameters of a Hugging Face folder, an adapter merged into them if given."""
+    from xinst_jax.hf import adapter, folder
     from xinst_jax.train import checkpoint
 
-    path = run_file.project_path(workspace.run.base_model)
+    run = workspace.run
     model, rules, mesh = workspace.model, workspace.rules, workspace.mesh
+    path = run_file.project_path(run.base_model)
     params = folder.import_params(path, model, rules, mesh)
+    if run.base_adapter:
+        path = run_file.project_path(run.base_adapter)
+        params = adapter.merge_folder(path, model, rules, mesh, params)
     checkpoint.save_params(stage.path / "checkpoints", params)
     counts = Counts(rows_in=1, rows_out=1, notes={"parameters": _size(params)})
     return Made({"all": counts}, checkpoint.params_digest(params))
@@ -238,33 +242,53 @@ def model(workspace: Workspace, stage: StageDirectory) -> Made:
 
 
 def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
-    """The tuned model as a Hugging Face folder."""
+    """The tuned model, or its adapter, as a Hugging Face folder."""
+    from xinst_jax.hf import adapter, folder
     from xinst_jax.hf import config as hf_config
-    from xinst_jax.hf import folder
     from xinst_jax.hf import tokenizer as hf_tokenizer
     from xinst_jax.pipeline import publish, training
 
     run, vocabulary = workspace.run, workspace.vocabulary
-    params = training.trained_params(workspace, "model")
-    prompt = _chat_prompt()
+    lora = training.adapters_of(run, "model")
+    alone = lora is not None and run.export.weights == "adapter"
+    read = training.trained_adapters if alone else training.trained_params
+    params, prompt = read(workspace, "model"), _chat_prompt()
     base = run_file.project_path(run.base_model) if run.base_model else None
-    folder.export_folder(
-        stage.path,
-        params,
-        workspace.model,
-        dtype=run.export.dtype,
-        vocab_size=hf_config.read(base).vocab_size if base else vocabulary.vocab_size,
-        special=hf_config.SpecialIds(
-            vocabulary.bos_id, vocabulary.stop_ids, vocabulary.pad_id
-        ),
-        tokenizer=hf_tokenizer.from_folder(
-            workspace.path("tokenizer"), prompt, workspace.model.max_length
-        ),
-        card=publish.model_card(workspace, prompt),
-        shard_bytes=int(run.export.shard_gigabytes * 10**9),
-        base=base,
-        lineage=publish.lineage(workspace),
+    card = publish.model_card(workspace, prompt, adapter=alone)
+    tokenizer = hf_tokenizer.from_folder(
+        workspace.path("tokenizer"), prompt, workspace.model.max_length
     )
+    if lora and alone:
+        adapter.export_adapter(
+            stage.path,
+            params,
+            workspace.model,
+            workspace.rules,
+            workspace.mesh,
+            lora,
+            base_name=run.export.base_name or str(base),
+            files=tokenizer
+            | folder.legal_files(base)
+            | folder.lineage_file(publish.lineage(workspace))
+            | {"README.md": card.encode()},
+        )
+    else:
+        pieces = hf_config.read(base).vocab_size if base else vocabulary.vocab_size
+        folder.export_folder(
+            stage.path,
+            params,
+            workspace.model,
+            dtype=run.export.dtype,
+            vocab_size=pieces,
+            special=hf_config.SpecialIds(
+                vocabulary.bos_id, vocabulary.stop_ids, vocabulary.pad_id
+            ),
+            tokenizer=tokenizer,
+            card=card,
+            shard_bytes=int(run.export.shard_gigabytes * 10**9),
+            base=base,
+            lineage=publish.lineage(workspace),
+        )
     counts = Counts(rows_in=1, rows_out=1, notes={"parameters": _size(params)})
     return Made({"all": counts})
 
@@ -287,20 +311,12 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
             for one in engine.generate(tokens, ids, seed)
         ]
 
-    held_out = {
-        code: [
-            row | {"output": text_models.fitting_response(workspace, code, row)}
-            for row in shards.read_rows(workspace.path("seed") / code)
-            if row["split"] == "held_out"
-        ]
-        for code in run.languages
-    }
     counts = evaluate.run(
         stage,
         raw_files.questions(run),
         run.language_table,
         answer,
-        held_out,
+        text_models.held_out_pairs(workspace),
         {
             "base": text_models.response_scorer(workspace, "base"),
             "tuned": text_models.response_scorer(workspace, "model"),
@@ -347,7 +363,6 @@ def _tuned(
         stage,
         config,
         _examples(workspace, stage, mixture, config.passes),
-        lambda: training.trained_params(workspace, "base"),
     )
 
 

@@ -85,10 +85,11 @@ def lineage(workspace: Workspace) -> dict[str, Any]:
     """What the tuned model was made from, ready for JSON.
 
     Returns:
-      run, xinst_jax, base_model (ORG/NAME, a folder's name, or empty), rounds; dataset
-      and training_run (the two stages' fingerprints, which stand for all that they were
-      made from), weights (digest of the parameters); rows (pairs trained on, by
-      language), training (its figures), packages (versions).
+      run, xinst_jax, base_model (ORG/NAME, a folder's name, or empty), base_adapter (a
+      folder's name, or empty), rounds; dataset and training_run (the two stages'
+      fingerprints, which stand for all that they were made from), weights (digest of
+      the parameters); rows (pairs trained on, by language), training (its figures),
+      packages (versions).
     """
     run = workspace.run
     model, dataset = (
@@ -98,6 +99,7 @@ def lineage(workspace: Workspace) -> dict[str, Any]:
         "run": run.name,
         "xinst_jax": __version__,
         "base_model": base_name(workspace),
+        "base_adapter": pathlib.PurePath(run.base_adapter).name,
         "rounds": run.rounds,
         "dataset": dataset["fingerprint"],
         "training_run": model["fingerprint"],

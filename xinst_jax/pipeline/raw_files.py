@@ -95,12 +95,15 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
 def base_model_digests(run: RunConfig) -> Mapping[str, str]:
     """Digests of the base model's config, and of the ends of its weights' files.
 
+    Those of the adapter that is merged into it too.
+
     Raises:
       UserError: the folder has no config.json or no whole safetensors files, or holds
-        a model that the decoder does not compute or that is too short for the run.
+        a model that the decoder does not compute or that is too short for the run; or
+        there is no such adapter, or it is not a plain LoRA.
     """
+    from xinst_jax.hf import adapter, safetensors
     from xinst_jax.hf import config as hf_config
-    from xinst_jax.hf import safetensors
 
     folder = run_file.project_path(run.base_model)
     if not (folder / "config.json").is_file():
@@ -111,6 +114,13 @@ def base_model_digests(run: RunConfig) -> Mapping[str, str]:
     config_lib.check_lengths(run, hf_config.read(folder))
     weights = sorted(set(safetensors.Weights(folder).files.values()))
     ends = {file.name: _digest_of_ends(file) for file in weights}
+    if run.base_adapter:
+        own = run_file.project_path(run.base_adapter)
+        adapter.check(own)
+        ends |= {
+            f"adapter/{name}": _digest_of_ends(own / name)
+            for name in (adapter.CONFIG, adapter.WEIGHTS)
+        }
     return {"config.json": shards.file_digest(folder / "config.json"), **ends}
 
 

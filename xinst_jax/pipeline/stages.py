@@ -85,7 +85,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             name="hf_model",
             verb="export-hf",
             config=_depends(run, export=run.export, name=run.name),
-            inputs=("tokenizer", "dataset", "model"),
+            inputs=("tokenizer", "dataset", "model", *_under(run.sft)),
             make=make.hf_model,
         ),
         Stage(
@@ -127,7 +127,12 @@ def _base(run: config_lib.RunConfig) -> Stage:
         return Stage(
             name="base",
             verb="import-hf",
-            config=_depends(run, base_model=run.base_model, model=run.model),
+            config=_depends(
+                run,
+                base_model=run.base_model,
+                base_adapter=run.base_adapter,
+                model=run.model,
+            ),
             inputs=("tokenizer",),
             make=make.imported_base,
             files=functools.partial(raw_files.base_model_digests, run),
@@ -158,7 +163,10 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             name=f"candidates/{this}",
             verb="generate",
             config={**model, "generate": config_lib.as_record(run.generate)},
-            inputs=("corpus", "tokenizer", f"generator/{this}", *kept),
+            inputs=(
+                *("corpus", "tokenizer", f"generator/{this}"),
+                *(*_under(run.generator), *kept),
+            ),
             make=functools.partial(make.candidates, number=number),
         ),
         Stage(
@@ -183,10 +191,18 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "rate": config_lib.as_record(run.rate),
                 "prompt_buckets": list(run.generate.prompt_buckets),
             },
-            inputs=("tokenizer", f"candidates/{this}", f"rater/{this}"),
+            inputs=(
+                *("tokenizer", f"candidates/{this}", f"rater/{this}"),
+                *_under(run.rater),
+            ),
             make=functools.partial(make.ratings, number=number),
         ),
     ]
+
+
+def _under(config: config_lib.TrainConfig) -> tuple[str, ...]:
+    """What a reader of a training's adapters reads beside them: the base model."""
+    return ("base",) if config.lora.rank else ()
 
 
 def _report(run: config_lib.RunConfig) -> Stage:

@@ -1,9 +1,11 @@
 """Trained models as functions on text: tokens go in and out here and nowhere else."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from xinst_jax import shards
 from xinst_jax.config import DecodeConfig
 from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import score
@@ -68,10 +70,24 @@ def rater(
     return rate
 
 
-def fitting_response(
+def held_out_pairs(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """The seed pairs that nothing is trained on, by language.
+
+    A response is kept as far as it fits after its prompt in a fine-tuning row.
+    """
+    return {
+        code: [
+            row | {"output": _fitting_response(workspace, code, row)}
+            for row in shards.read_rows(workspace.path("seed") / code)
+            if row["split"] == "held_out"
+        ]
+        for code in workspace.run.languages
+    }
+
+
+def _fitting_response(
     workspace: Workspace, language: str, row: Mapping[str, str]
 ) -> str:
-    """A pair's response as far as it fits after its prompt in a fine-tuning row."""
     name = workspace.run.language_table[language].name
     prompt = prompts.answer(row["instruction"], name, seed_style=True)
     vocabulary = workspace.vocabulary
@@ -88,7 +104,7 @@ def response_scorer(
     Returns:
       A function of prompts and responses that gives the summed log-probabilities of
       each response's tokens and end token, float32, and how many there are, int32.
-      Prompt and response must fit a fine-tuning row, as `fitting_response` makes them.
+      Prompt and response must fit a fine-tuning row, as `held_out_pairs` makes them.
     """
     vocabulary, length = workspace.vocabulary, workspace.run.sft.length
     params = training.trained_params(workspace, stage)

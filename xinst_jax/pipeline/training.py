@@ -1,9 +1,12 @@
 """One model's training as a stage: examples packed, then trained on."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
-from xinst_jax.config import TrainConfig
+import jax
+
+from xinst_jax.config import LoraConfig, RunConfig, TrainConfig
 from xinst_jax.data import loader, packing
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import Counts, StageDirectory
@@ -11,7 +14,7 @@ from xinst_jax.models import decoder
 from xinst_jax.models.decoder import Params
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
-from xinst_jax.train import checkpoint, loop
+from xinst_jax.train import checkpoint, loop, lora
 
 Pairs = Iterator[tuple[Sequence[int], Sequence[int]]]
 
@@ -26,7 +29,7 @@ def run(
     stage: StageDirectory,
     config: TrainConfig,
     examples: Callable[[str], Pairs],
-    initial_params: Callable[[], Params],
+    initial_params: Callable[[], Params] | None = None,
 ) -> Made:
     """Packs a task's examples into `data/` and trains on them; goes on if stopped.
 
@@ -35,7 +38,8 @@ def run(
       stage: the directory that the training owns.
       config: the training.
       examples: the (prompt ids, response ids) of a split, in the order to pack them.
-      initial_params: the parameters to start from, called only at step 0.
+      initial_params: the parameters to start from, called only at step 0; the base
+        model's if not given, or adapters on it as `config.lora` says.
 
     Raises:
       UserError: as `packing.pack` and `loop.train` do.
@@ -57,6 +61,9 @@ def run(
             config.global_batch, mesh, rules, config.eval_rows
         )
 
+    frozen_params = None
+    if initial_params is None:
+        initial_params, frozen_params = _on_base(workspace, stage.stage, config.lora)
     result = loop.train(
         model=workspace.model,
         rules=rules,
@@ -70,16 +77,75 @@ def run(
         directory=stage.path,
         label=stage.stage,
         targets_per_row=_most_targets(train_rows, held_out_rows),
+        frozen_params=frozen_params,
     )
     counts = _counts(train_rows.summary, result)
     return Made({"all": counts}, checkpoint.params_digest(result.params))
 
 
 def trained_params(workspace: Workspace, stage: str) -> Params:
-    """The parameters that a finished training stage left."""
-    mesh, rules = workspace.mesh, workspace.rules
-    abstract = decoder.abstract_params(workspace.model, rules, mesh)
-    return checkpoint.restore_params(workspace.path(stage) / "checkpoints", abstract)
+    """The parameters that a finished training stage left: base and adapters merged."""
+    mesh, rules, model = workspace.mesh, workspace.rules, workspace.model
+    config = adapters_of(workspace.run, stage)
+    params = checkpoint.restore_params(
+        _checkpoints(workspace, "base" if config else stage),
+        decoder.abstract_params(model, rules, mesh),
+    )
+    if not config:
+        return params
+    adapters = trained_adapters(workspace, stage)
+    return lora.merge(model, rules, mesh, config, params, adapters)
+
+
+def trained_adapters(workspace: Workspace, stage: str) -> Params:
+    """The adapters that a finished training stage left."""
+    config = adapters_of(workspace.run, stage)
+    assert config is not None
+    abstract = lora.abstract_adapters(
+        workspace.model, workspace.rules, workspace.mesh, config
+    )
+    return checkpoint.restore_params(_checkpoints(workspace, stage), abstract)
+
+
+def adapters_of(run: RunConfig, stage: str) -> LoraConfig | None:
+    """What a training stage's adapters are; None where it trains all weights.
+
+    Args:
+      run: the run.
+      stage: 'base', 'generator/round-k', 'rater/round-k' or 'model'.
+    """
+    name = stage.split("/")[0]
+    if name == "base":
+        return None
+    config: TrainConfig = getattr(run, "sft" if name == "model" else name)
+    return config.lora if config.lora.rank else None
+
+
+def _on_base(
+    workspace: Workspace, stage: str, config: LoraConfig
+) -> tuple[Callable[[], Params], Callable[[], Params] | None]:
+    """What a training on the base model starts from, and what it leaves as it is.
+
+    Under adapters the base's matrices are kept in the dtype in which they are
+    multiplied: the same numbers come out, and float32 weights take half the memory.
+    """
+    if not config.rank:
+        return functools.partial(trained_params, workspace, "base"), None
+    model, rules, mesh = workspace.model, workspace.rules, workspace.mesh
+    key = jax.random.key(workspace.seed(f"adapters of {stage}"))
+
+    def frozen() -> Params:
+        return checkpoint.restore_params(
+            _checkpoints(workspace, "base"),
+            decoder.abstract_compute_params(model, rules, mesh),
+        )
+
+    adapters = functools.partial(lora.init_adapters, model, rules, mesh, config, key)
+    return adapters, frozen
+
+
+def _checkpoints(workspace: Workspace, stage: str) -> pathlib.Path:
+    return workspace.path(stage) / "checkpoints"
 
 
 def _most_targets(*directories: loader.Rows | None) -> int:

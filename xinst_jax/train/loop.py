@@ -7,6 +7,7 @@ given without the stop: batches are a function of the step, and the state is all
 
 import concurrent.futures
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from xinst_jax.errors import Preempted, UserError
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder
 from xinst_jax.models.decoder import Params
-from xinst_jax.train import checkpoint, monitor, optim, state, step
+from xinst_jax.train import checkpoint, lora, monitor, optim, state, step
 from xinst_jax.train.progress import Progress
 
 
@@ -28,7 +29,7 @@ class TrainResult:
     """What a training run gives.
 
     Attributes:
-      params: the final parameters.
+      params: the final parameters, or adapters where those were trained.
       steps: updates made, over all starts of the run.
       history: the lines of metrics.jsonl, over all starts of the run.
       compiles: how often the update was compiled in this start: once, or not at all if
@@ -54,6 +55,7 @@ def train(
     label: str,
     targets_per_row: int | None = None,
     keep: int = 2,
+    frozen_params: Callable[[], Params] | None = None,
 ) -> TrainResult:
     """Trains until `config.steps` updates are made, from wherever the run stands.
 
@@ -62,8 +64,9 @@ def train(
       rules: how its arrays are divided.
       mesh: over which devices.
       config: the run.
-      initial_params: gives the parameters to start from; called only where there is no
-        checkpoint yet. They are the run's to use up, so the caller keeps none.
+      initial_params: gives the parameters to start from, adapters where `config.lora`
+        has a rank; called only where there is no checkpoint yet. They are the run's to
+        use up, so the caller keeps none.
       train_batch: the batch of a step, steps counting from 0; called in a thread, one
         step ahead.
       eval_batches: the held-out batches, the same at every call; there may be none.
@@ -72,6 +75,8 @@ def train(
       targets_per_row: most targets with a loss weight in any row of these batches, if
         that is known: logits of the others are not computed.
       keep: how many of the newest checkpoints are kept.
+      frozen_params: gives the weights under the adapters, at every start; given if and
+        only if adapters are trained. Checkpoints do not hold them.
 
     Raises:
       UserError: the disk cannot hold the checkpoints, the newest checkpoint is of
@@ -79,9 +84,13 @@ def train(
       Preempted: SIGTERM came; the state is saved.
     """
     optimizer = optim.make_optimizer(config)
-    abstract = state.abstract_state(
-        decoder.abstract_params(model, rules, mesh), optimizer, mesh
-    )
+    adapters = 0
+    if config.lora.rank:
+        trained = lora.abstract_adapters(model, rules, mesh, config.lora)
+        adapters = sum(leaf.size for leaf in jax.tree.leaves(trained))
+    else:
+        trained = decoder.abstract_params(model, rules, mesh)
+    abstract = state.abstract_state(trained, optimizer, mesh)
     microbatch = (config.global_batch // config.microbatches, config.length)
     rules.divide(mesh.shape, microbatch, ("batch", "length"))
     saved = directory / "checkpoints"
@@ -100,8 +109,9 @@ def train(
             current = checkpoints.restore(start, abstract)
         else:
             current = state.init_state(initial_params(), optimizer, mesh)
+        frozen = frozen_params() if frozen_params else None
         with (
-            monitor.Monitor(directory, start, model, config, mesh) as log,
+            monitor.Monitor(directory, start, model, config, mesh, adapters) as log,
             Progress(label, start, config.steps) as progress,
         ):
 
@@ -111,7 +121,10 @@ def train(
                 progress.update(number, values["loss"], log.tokens_per_second)
 
             def held_out(number: int) -> None:
-                loss = _held_out_loss(evaluate, current.params, eval_batches())
+                loss = _held_out_loss(
+                    functools.partial(evaluate, current.params, frozen=frozen),
+                    eval_batches(),
+                )
                 if loss is not None:
                     log.evaluation(number, loss)
 
@@ -120,7 +133,7 @@ def train(
             unread: tuple[int, step.Metrics] | None = None
             for number, batch in _ahead(train_batch, start, config.steps):
                 with jax.transfer_guard("disallow"):
-                    current, metrics = update(current, batch)
+                    current, metrics = update(current, batch, frozen)
                 # Read while this step runs, so that the device never waits for us.
                 if unread:
                     report(*unread)
@@ -188,11 +201,10 @@ def _fetch(
 
 
 def _held_out_loss(
-    evaluate: Callable[[Params, step.Batch], tuple[jax.Array, jax.Array]],
-    params: Params,
+    evaluate: Callable[[step.Batch], tuple[jax.Array, jax.Array]],
     batches: Iterable[step.Batch],
 ) -> float | None:
     """Loss per unit of weight over all batches; None if they weigh nothing."""
-    sums = [jax.device_get(evaluate(params, batch)) for batch in batches]
+    sums = [jax.device_get(evaluate(batch)) for batch in batches]
     weight = sum(float(weight) for _, weight in sums)
     return sum(float(loss) for loss, _ in sums) / weight if weight else None

@@ -17,7 +17,7 @@ class TrainState:
 
     Attributes:
       step: int32 scalar, updates made.
-      params: the model's parameters.
+      params: what is trained: the model's parameters, or its adapters.
       opt_state: the optimizer's state; what belongs to a parameter is divided over the
         mesh like it.
     """

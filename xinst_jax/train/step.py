@@ -1,4 +1,4 @@
-"""One update of the parameters, and one look at the loss."""
+"""One update of the trained parameters, and one look at the loss."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from xinst_jax.config import ModelConfig, TrainConfig
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder as decoder_lib
 from xinst_jax.models.decoder import Params
-from xinst_jax.train import optim
+from xinst_jax.train import lora, optim
 from xinst_jax.train.loss import token_loss
 from xinst_jax.train.state import TrainState
 
@@ -28,8 +28,14 @@ Metrics: TypeAlias = dict[str, jax.Array]
 class TrainStep(Protocol):
     """A jitted update."""
 
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """The state after the update of a batch, and the step's metrics."""
+    def __call__(
+        self, state: TrainState, batch: Batch, frozen: Params | None = None
+    ) -> tuple[TrainState, Metrics]:
+        """The state after the update of a batch, and the step's metrics.
+
+        `frozen` are the weights under the adapters, where the state's parameters are
+        adapters.
+        """
 
     def _cache_size(self) -> int:
         """How often it was compiled."""
@@ -55,15 +61,17 @@ def make_train_step(
     `loss.token_loss`.
     """
     summed = jax.value_and_grad(
-        _loss_sum(model, rules, config.logit_chunk, targets_per_row), has_aux=True
+        _loss_sum(model, rules, config, targets_per_row), has_aux=True
     )
     schedule = optim.learning_rate(config)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(
+        state: TrainState, batch: Batch, frozen: Params | None = None
+    ) -> tuple[TrainState, Metrics]:
         def add(
             total: tuple[jax.Array, jax.Array, Params], microbatch: Batch
         ) -> tuple[tuple[jax.Array, jax.Array, Params], None]:
-            (loss, weight), grads = summed(state.params, microbatch)
+            (loss, weight), grads = summed(state.params, frozen, microbatch)
             return jax.tree.map(jnp.add, total, (loss, weight, grads)), None
 
         zero = jnp.zeros((), jnp.float32)
@@ -85,34 +93,56 @@ def make_train_step(
     return cast(TrainStep, jax.jit(step, donate_argnums=0))
 
 
+class EvalStep(Protocol):
+    """A jitted look at the loss."""
+
+    def __call__(
+        self, params: Params, batch: Batch, frozen: Params | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """(sum of weighted loss, sum of weights) of a batch, float32 scalars.
+
+        `frozen` are the weights under the adapters, where `params` are adapters.
+        """
+
+
 @functools.cache
 def make_eval_step(
     model: ModelConfig,
     rules: ShardingRules,
     config: TrainConfig,
     targets_per_row: int | None = None,
-) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array]]:
-    """The jitted (sum of weighted loss, sum of weights) of a batch, float32 scalars."""
-    summed = _loss_sum(model, rules, config.logit_chunk, targets_per_row)
+) -> EvalStep:
+    """The jitted loss of a batch, of the parameters as they are."""
+    summed = _loss_sum(model, rules, config, targets_per_row)
 
-    def step(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        return summed(params, batch)
+    def step(
+        params: Params, batch: Batch, frozen: Params | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        return summed(params, frozen, batch)
 
     return jax.jit(step)
 
 
 def _loss_sum(
-    model: ModelConfig, rules: ShardingRules, chunk: int, targets_per_row: int | None
-) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array]]:
-    def loss_sum(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        decoder = decoder_lib.bind(model, rules, params)
+    model: ModelConfig,
+    rules: ShardingRules,
+    config: TrainConfig,
+    targets_per_row: int | None,
+) -> Callable[[Params, Params | None, Batch], tuple[jax.Array, jax.Array]]:
+    def loss_sum(
+        params: Params, frozen: Params | None, batch: Batch
+    ) -> tuple[jax.Array, jax.Array]:
+        if frozen is None:
+            decoder = decoder_lib.bind(model, rules, params)
+        else:
+            decoder = lora.bind(model, rules, config.lora, frozen, params)
         x_btd = decoder(batch["tokens"], batch["segment_ids"], batch["positions"])
         return token_loss(
             decoder,
             x_btd,
             batch["targets"],
             batch["loss_weights"],
-            chunk,
+            config.logit_chunk,
             targets_per_row,
         )
 

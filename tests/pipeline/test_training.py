@@ -1,0 +1,139 @@
+"""A training stage that tunes the base model, whole or by adapters."""
+
+import dataclasses
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from xinst_jax.config import LoraConfig, MeshConfig, RunConfig, TrainConfig
+from xinst_jax.hf import mapping
+from xinst_jax.manifest import StageDirectory
+from xinst_jax.mesh import ShardingRules, make_mesh
+from xinst_jax.models import decoder, presets
+from xinst_jax.pipeline import stages, training
+from xinst_jax.train import checkpoint
+
+TRAIN = TrainConfig(
+    length=16,
+    global_batch=8,
+    steps=3,
+    learning_rate=1e-2,
+    warmup_steps=1,
+    lora=LoraConfig(rank=2, targets=("query", "down")),
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A run of which the base model is there and `model` has been trained on it."""
+    workdir = tmp_path_factory.mktemp("run")
+    mesh, rules = make_mesh(MeshConfig(fsdp=4, tensor=2)), ShardingRules()
+    model = presets.tiny(
+        vocab_size=64, num_layers=1, compute_dtype="bfloat16", max_length=2048
+    )
+    run = RunConfig(name="x", languages=("fi",), model=model, sft=TRAIN)
+    workspace = types.SimpleNamespace(
+        run=run,
+        model=model,
+        mesh=mesh,
+        rules=rules,
+        vocabulary=types.SimpleNamespace(bos_id=1, eos_id=2),
+        path=lambda stage: workdir / stage,
+        seed=lambda stage: len(stage),
+    )
+    params = decoder.init_params(model, rules, mesh, jax.random.key(0))
+    checkpoint.save_params(workdir / "base" / "checkpoints", params)
+    stage = StageDirectory(workdir / "model", "model", {}, {})
+    made = training.run(workspace, stage, run.sft, examples)
+    return workspace, made, jax.device_get(params)
+
+
+def examples(split):
+    rng = np.random.default_rng(len(split))
+    for start in rng.integers(3, 30, 20):
+        yield [int(start)], [int(start) + step for step in range(1, 7)]
+
+
+def test_a_stage_of_adapters_leaves_base_plus_adapters(workspace):
+    workspace, made, base = workspace
+    found = mapping.leaves(training.trained_params(workspace, "model"))
+    adapters = mapping.leaves(training.trained_adapters(workspace, "model"))
+    assert sorted(path.rpartition("/")[2] for path in adapters) == [
+        "down_a_lfr",
+        "down_b_lrd",
+        "query_a_ldr",
+        "query_b_lrnh",
+    ]
+    changes = {
+        "layers/attention/query_ldnh": np.einsum(
+            "ldr,lrnh->ldnh",
+            adapters["layers/attention/query_a_ldr"],
+            adapters["layers/attention/query_b_lrnh"],
+        ),
+        "layers/mlp/down_lfd": np.einsum(
+            "lfr,lrd->lfd",
+            adapters["layers/mlp/down_a_lfr"],
+            adapters["layers/mlp/down_b_lrd"],
+        ),
+    }
+    for path, leaf in mapping.leaves(base).items():
+        if path in changes:
+            change = TRAIN.lora.scale * changes[path]
+            assert np.abs(change).max() > 1e-4
+            np.testing.assert_allclose(found[path], leaf + change, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(found[path], leaf)
+        assert found[path].dtype == np.float32
+    assert made.digest == checkpoint.params_digest(
+        training.trained_adapters(workspace, "model")
+    )
+
+
+def test_the_base_model_stays_as_it_was(workspace):
+    workspace, _, base = workspace
+    found = training.trained_params(workspace, "base")
+    assert checkpoint.params_digest(found) == checkpoint.params_digest(
+        jax.device_put(base)
+    )
+
+
+def test_weights_under_adapters_lie_in_the_dtype_they_are_multiplied_in(workspace):
+    workspace, _, base = workspace
+    _, frozen = training._on_base(workspace, "model", TRAIN.lora)
+    for path, leaf in mapping.leaves(frozen()).items():
+        wanted = np.float32 if "scale" in path else jax.numpy.bfloat16
+        assert leaf.dtype == wanted
+        np.testing.assert_array_equal(leaf, mapping.leaves(base)[path].astype(wanted))
+
+
+def test_each_stage_has_the_adapters_of_its_own_training():
+    tuned = {
+        name: dataclasses.replace(TRAIN, lora=LoraConfig(rank=rank))
+        for name, rank in (("base", 9), ("generator", 0), ("rater", 2), ("sft", 3))
+    }
+    run = RunConfig(name="x", languages=("fi",), base_model="folder", **tuned)
+    ranks = [
+        config and config.rank
+        for config in (
+            training.adapters_of(run, stage)
+            for stage in ("base", "generator/round-1", "rater/round-2", "model")
+        )
+    ]
+    assert ranks == [None, None, 2, 3]
+
+
+def test_what_reads_adapters_reads_the_base_model_too():
+    def inputs(**tuned):
+        run = RunConfig(name="x", languages=("fi",), base_model="folder", **tuned)
+        return {stage.name: stage.inputs for stage in stages.graph(run)}
+
+    whole, adapted = inputs(), inputs(generator=TRAIN, rater=TRAIN, sft=TRAIN)
+    readers = {name for name in whole if whole[name] != adapted[name]}
+    assert readers == {
+        *("candidates/round-1", "candidates/round-2"),
+        *("ratings/round-1", "ratings/round-2", "hf_model"),
+    }
+    for name in readers:
+        assert sorted(adapted[name]) == sorted((*whole[name], "base"))
