@@ -1,0 +1,116 @@
+"""The README's walk: a Hugging Face folder in, a tuned one out that transformers runs."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import torch
+import transformers
+
+from tests.hf import tokenizer_kinds
+
+_REDUCED = [
+    "LANGUAGES=('fi', 'th')",
+    "ROUNDS=1",
+    "STEPS=4",
+    "RANK=4",
+    "TrainConfig.eval_every=4",
+    "TrainConfig.length=512",
+    "TrainConfig.eval_rows=8",
+    "DecodeConfig.prompt_buckets=(384,)",
+    "DecodeConfig.batch_rows=8",
+    "generate/DecodeConfig.max_new_tokens=16",
+    "answer/DecodeConfig.max_new_tokens=8",
+    "EvaluateConfig.max_questions=2",
+    "RateConfig.min_score=0.0",
+    "RateConfig.min_instruction_chars=1",
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> pathlib.Path:
+    """A small random Qwen 3 with a tokenizer, saved as its publisher would."""
+    folder = tokenizer_kinds.make("qwen", tmp_path_factory.mktemp("models") / "Qwen3-0")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.Qwen3Config(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workdir(base, tmp_path_factory) -> pathlib.Path:
+    """The run that gin/runs/from_hf.gin describes, reduced."""
+    workdir = tmp_path_factory.mktemp("runs") / "from_hf"
+    command = [sys.executable, "-m", "xinst_jax", "pipeline"]
+    command += ["--gin_file", "gin/runs/from_hf.gin", "--workdir", str(workdir)]
+    overrides = [f"BASE_MODEL={str(base)!r}", *_REDUCED]
+    command += [f"--gin.{override}" for override in overrides]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return workdir
+
+
+def test_a_text_generation_pipeline_answers_from_the_tuned_folder(workdir):
+    answering = transformers.pipeline(
+        "text-generation", model=str(workdir / "hf_model"), device="cpu"
+    )
+    [answer] = answering(
+        [{"role": "user", "content": "Describe the sea."}],
+        tokenizer_encode_kwargs={"output_lang": "Finnish"},
+        max_new_tokens=12,
+        do_sample=False,
+    )
+    asked, answered = answer["generated_text"]
+    assert asked["content"] == "Describe the sea."
+    assert answered["role"] == "assistant" and answered["content"]
+
+
+def test_the_tuned_folder_keeps_what_the_base_is(base, workdir):
+    before = json.loads((base / "config.json").read_bytes())
+    after = json.loads((workdir / "hf_model" / "config.json").read_bytes())
+    for key in ("architectures", "model_type", "vocab_size", "eos_token_id"):
+        assert after[key] == before[key], key
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        assert (workdir / "hf_model" / name).read_bytes() == (base / name).read_bytes()
+    lineage = json.loads((workdir / "hf_model" / "xinst_run.json").read_bytes())
+    assert lineage["base_model"] == "Qwen3-0"
+
+
+def test_only_adapters_were_trained_and_the_model_is_another(base, workdir):
+    kept = json.loads((workdir / "model" / "manifest.json").read_bytes())
+    assert kept["counts"]["all"]["notes"]["steps"] == 4
+    old = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    new = transformers.AutoModelForCausalLM.from_pretrained(
+        workdir / "hf_model", dtype=torch.float32
+    )
+    changed = {
+        name.split(".")[-2]
+        for (name, was), (_, now) in zip(
+            old.named_parameters(), new.named_parameters(), strict=True
+        )
+        if not torch.equal(was.to(torch.bfloat16), now.to(torch.bfloat16))
+    }
+    projections = {"q_proj", "k_proj", "v_proj", "o_proj"}
+    assert changed == projections | {"gate_proj", "up_proj", "down_proj"}
