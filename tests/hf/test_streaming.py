@@ -105,7 +105,7 @@ def said(process: subprocess.Popen) -> str:
 def test_neither_way_holds_as_much_as_one_leaf_beyond_the_weights(tmp_path):
     found = json.loads(said(run(MEMORY, tmp_path / "out", 1)))
     assert found["size"] > 350e6 and found["largest"] > 100e6
-    assert found["importing"] < 60e6
+    assert found["importing"] < 60e6, found
     assert found["exporting"] < 60e6
 
 
