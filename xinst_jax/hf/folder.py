@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import math
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -32,7 +33,7 @@ _LARGE_FILES = ("*.safetensors", "tokenizer.json")
 _LINEAGE = "xinst_run.json"
 _FILE_DTYPES = {"bfloat16": "BF16", "float32": "F32"}
 _PART_BYTES = 1 << 22
-_THREADS = 4
+_THREADS = min(4, os.cpu_count() or 1)
 _ALIGNMENT = 64
 
 
