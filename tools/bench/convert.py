@@ -3,13 +3,15 @@
 Makes a Llama-shaped checkpoint of random bfloat16 numbers in shards of 1 GB, then
 measures, in turn: copying its weights with fsync; importing it (to float32 parameters,
 which take twice its size); exporting it (rounded to bfloat16, written with fsync,
-opened again, renamed). Prints medians. The exported weights must be the files that were
+opened again, renamed). The row `touch` is what the system asks for as much new memory
+as the parameters take, written to once: part of every import, and on some virtual
+machines most of it. Prints medians. The exported weights must be the files that were
 imported, byte for byte. Weights are in the page cache when they are read.
 
 Peak memory is the kernel's own: the process' resident high-water mark (VmHWM, reset
 before each measurement through /proc/self/clear_refs), less what was resident before,
-less (for the import) the parameters. Linux only. Needs free disk of four times
-`--gigabytes`, and as much memory.
+less (for the import) the parameters. Linux only. Needs free disk of three
+times `--gigabytes`, and memory of five times.
 
     python tools/bench/convert.py --gigabytes 3.2 --repeats 3
 """
@@ -121,6 +123,11 @@ def copy(source: pathlib.Path, target: pathlib.Path) -> None:
             os.fsync(file.fileno())
 
 
+def touch(size: int) -> None:
+    """Takes new memory and writes to every page of it once."""
+    np.zeros(size, np.uint8)[::4096] = 1
+
+
 def export(params: decoder.Params, model: ModelConfig, target: pathlib.Path) -> None:
     """Exports with a tokenizer of a few words."""
     words = tokenizers.models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")
@@ -206,13 +213,19 @@ def run(directory: pathlib.Path, model: ModelConfig, repeats: int) -> None:
         f"GB; the largest tensor "
         f"{max(tensor_bytes(model, model.num_layers).values()) / 1e9:.2f} GB"
     )
-    found: dict[str, list[Measured]] = {"copy": [], "import": [], "export": []}
+    found: dict[str, list[Measured]] = {
+        name: [] for name in ("copy", "import", "touch", "export")
+    }
     for _ in range(repeats):
         found["copy"].append(measure(copy, source, directory / "copy")[1])
         shutil.rmtree(directory / "copy")
         params, took = measure(hf_folder.import_params, source, model, RULES, mesh)
-        took.memory -= sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+        arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+        took.memory -= arrays
         found["import"].append(took)
+        took = measure(touch, arrays)[1]
+        took.memory -= arrays
+        found["touch"].append(took)
         out = directory / "out"
         found["export"].append(measure(export, params, model, out)[1])
         del params

@@ -1,9 +1,11 @@
 """A model's folder in Hugging Face's format, read into sharded arrays and written."""
 
+import concurrent.futures
 import dataclasses
 import functools
 import json
 import math
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -30,7 +32,8 @@ _LEGAL = ("LICENSE*", "LICENCE*", "USE_POLICY.md", "NOTICE*")
 _LARGE_FILES = ("*.safetensors", "tokenizer.json")
 _LINEAGE = "xinst_run.json"
 _FILE_DTYPES = {"bfloat16": "BF16", "float32": "F32"}
-_PART_BYTES = 1 << 23
+_PART_BYTES = 1 << 22
+_THREADS = min(4, os.cpu_count() or 1)
 _ALIGNMENT = 64
 
 
@@ -42,8 +45,8 @@ def import_params(
 ) -> Params:
     """The weights of a folder as sharded parameters.
 
-    A process reads the bytes of its own devices' parts and no others, a piece of a
-    tensor at a time, into the memory that the parameters then have (on accelerators:
+    A process reads the bytes of its own devices' parts and no others, pieces of a few
+    tensors at a time, into the memory that the parameters then have (on accelerators:
     one leaf's, before it moves there). Rows of the embedding beyond the folder's are
     zero.
 
@@ -100,11 +103,15 @@ def _read_leaf(
         box: _aligned_zeros(boxes.lengths(box), leaf.dtype)
         for box in set(places.values())
     }
-    sizes = row.sizes(leaf.shape)
-    for block, name in enumerate(row.names(leaf.shape)):
-        _read_tensor(
-            row, name, weights, sizes | {"v": pieces}, _of_block(row, parts, block)
-        )
+    sizes = row.sizes(leaf.shape) | {"v": pieces}
+
+    def read_block(block: int, name: str) -> None:
+        _read_tensor(row, name, weights, sizes, _of_block(row, parts, block))
+
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        names = row.names(leaf.shape)
+        for done in [pool.submit(read_block, *pair) for pair in enumerate(names)]:
+            done.result()
     arrays = [jax.device_put(parts[box], device) for device, box in places.items()]
     read = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, arrays)
     return jax.block_until_ready(read)
