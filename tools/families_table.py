@@ -22,6 +22,7 @@ COLUMNS = (
     "export",
     "transformers 5",
     "transformers 4",
+    "LoRA",
 )
 START, END = "<!-- tools/families_table.py -->", "<!-- end -->"
 
