@@ -1,4 +1,4 @@
-"""The README's walk: a Hugging Face folder in, a tuned one out that transformers runs."""
+"""The README's walk: from a Hugging Face folder to one that transformers runs."""
 
 import json
 import os
