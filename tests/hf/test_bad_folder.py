@@ -152,7 +152,7 @@ def of(tensor: np.ndarray):
         (configured(hidden_size=64), r"model\.embed_tokens\.weight has shape \(40, 32"),
         (configured(num_hidden_layers=3), r"Missing tensors: model\.layers\.2\.input"),
         (configured(vocab_size=48), r"embed_tokens\.weight has shape .* \(48, 32\)"),
-        (configured(tie_word_embeddings=True), r"Left over: lm_head\.weight"),
+        (configured(tie_word_embeddings=True), r"lm_head\.weight differs from model\."),
         (configured(auto_map={"AutoModel": "x.Y"}), r"config\.json: .*auto_map"),
         (words(41), "The tokenizer has the id 40, but the embedding only 40 rows"),
         (configured(pad_token_id=40), "The configuration has the id 40"),
@@ -168,6 +168,16 @@ def test_a_bad_folder_is_refused_with_its_fault_named(folder, break_it, named):
 
 def test_the_folder_was_good(folder):
     load(folder)
+
+
+def test_a_tied_models_head_may_be_there_as_a_copy_of_the_embedding(folder):
+    configured(tie_word_embeddings=True)(folder)
+    rewrite(
+        lambda tensors: tensors.update(
+            {"lm_head.weight": tensors["model.embed_tokens.weight"]}
+        )
+    )(folder)
+    assert "head" not in load(folder)
 
 
 def test_old_rotary_buffers_are_passed_over(folder):

@@ -35,6 +35,7 @@ _FILE_DTYPES = {"bfloat16": "BF16", "float32": "F32"}
 _PART_BYTES = 1 << 22
 _THREADS = min(4, os.cpu_count() or 1)
 _ALIGNMENT = 64
+_COMPARED_ROWS = 4096
 
 
 def import_params(
@@ -48,7 +49,7 @@ def import_params(
     A process reads the bytes of its own devices' parts and no others, pieces of a few
     tensors at a time, into the memory that the parameters then have (on accelerators:
     one leaf's, before it moves there). Rows of the embedding beyond the folder's are
-    zero.
+    zero. A tied model's folder may hold a copy of the embedding as its head.
 
     Args:
       folder: a Hugging Face folder with safetensors weights.
@@ -57,11 +58,10 @@ def import_params(
       mesh: the devices.
 
     Raises:
-      UserError: the folder needs code of its own; a tensor is missing, left over, of
-        another shape or not of floats; the weights are damaged or pickled; the
-        tokenizer has ids that the embedding lacks. All of it before weights are read.
+      UserError: a tensor is missing, left over, of another shape or not of floats; the
+        weights are damaged or pickled; the tokenizer has ids that the embedding lacks.
+        All of it before weights are read.
     """
-    _refuse_own_code(folder)
     pieces = config_lib.read(folder).vocab_size
     weights = safetensors.Weights(folder)
     abstract = decoder_lib.abstract_params(model, rules, mesh)
@@ -69,6 +69,8 @@ def import_params(
     rows = {row.path: row for row in mapping.FAMILIES[model.family]}
     expected = _shapes(model.family, leaves, pieces)
     names = [name for name in weights.files if not name.endswith(_UNUSED)]
+    if model.tie_embeddings:
+        names = _without_copied_head(names, model.family, weights)
     mapping.check(expected, {name: weights.shape(name) for name in names}, str(folder))
     weights.check_floats(names)
     fit.check_folder(folder, pieces)
@@ -80,14 +82,33 @@ def import_params(
     return jax.tree_util.tree_map_with_path(leaf, abstract)
 
 
-def _refuse_own_code(folder: pathlib.Path) -> None:
-    found = config_lib.read_base(folder).get("auto_map")
-    if found:
+def _without_copied_head(
+    names: list[str], family: str, weights: safetensors.Weights
+) -> list[str]:
+    """The tensors but for a tied model's head, which some publishers write anyway.
+
+    Raises:
+      UserError: the head is not the embedding's copy.
+    """
+    tensors = {row.path: row.name for row in mapping.FAMILIES[family]}
+    head, embedding = tensors.get("head/table_vd"), tensors["embedding/table_vd"]
+    if head is None or not {head, embedding} <= {*names}:
+        return names
+    rows = weights.shape(head)[0]
+    parts = [
+        (slice(at, min(at + _COMPARED_ROWS, rows)), slice(None))
+        for at in range(0, rows, _COMPARED_ROWS)
+    ]
+    same = weights.shape(head) == weights.shape(embedding) and all(
+        np.array_equal(weights.read(head, part), weights.read(embedding, part))
+        for part in parts
+    )
+    if not same:
         raise UserError(
-            f"{folder / config_lib.CONFIG}: auto_map = {found!r} asks for code from "
-            "the folder (trust_remote_code), which is not run. Use a version of the "
-            "model that transformers itself knows."
+            f"{weights.files[head]}: {head} differs from {embedding}, but config.json "
+            "says tie_word_embeddings: true. Set it to false if the head is its own."
         )
+    return [name for name in names if name != head]
 
 
 def _read_leaf(
