@@ -1,0 +1,40 @@
+"""What a run is told: frozen dataclasses, and the only names that gin can bind.
+
+A gin file builds one `RunConfig`; everything below the entry points takes these
+objects, or plain arguments, and never reads gin. Each is hashable, so that it can be
+static under `jax.jit`, and its fields are what a stage's manifest records.
+"""
+
+from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
+from xinst_jax.config.model import FAMILIES, MeshConfig, ModelConfig
+from xinst_jax.config.release import EvaluateConfig, ExportConfig
+from xinst_jax.config.run import RunConfig, as_record, check_lengths, digest
+from xinst_jax.config.text import (
+    CorpusConfig,
+    LanguageConfig,
+    SeedConfig,
+    TokenizerConfig,
+)
+from xinst_jax.config.training import PROJECTIONS, LoraConfig, TrainConfig
+
+__all__ = [
+    "FAMILIES",
+    "PROJECTIONS",
+    "CorpusConfig",
+    "DecodeConfig",
+    "DiversifyConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "LanguageConfig",
+    "LoraConfig",
+    "MeshConfig",
+    "ModelConfig",
+    "RateConfig",
+    "RunConfig",
+    "SeedConfig",
+    "TokenizerConfig",
+    "TrainConfig",
+    "as_record",
+    "check_lengths",
+    "digest",
+]

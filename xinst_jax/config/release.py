@@ -1,0 +1,58 @@
+"""What is written for others, and what the tuned model is asked."""
+
+import dataclasses
+
+from xinst_jax.config.fields import Typed, not_negative, one_of, positive, registered
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class ExportConfig(Typed):
+    """The Hugging Face folder and the dataset that are written.
+
+    Attributes:
+      weights: 'merged' writes a whole model; 'adapter' only the adapters of the
+        fine-tuning, as a PEFT folder to be laid over `RunConfig.base_model`.
+      dtype: dtype of the exported weights; adapters are float32 in any case.
+      shard_gigabytes: largest safetensors file, in units of 10**9 bytes.
+      base_name: what the folder calls the base model: its name on the hub, ORG/NAME;
+        empty takes it from the folder's, or for an adapter, which must find it, its
+        path.
+      dataset_name: the dataset's name on the hub, ORG/NAME, for the model card; empty
+        where it is not there.
+      license: licence named on the model card where the base model's folder names none;
+        empty names apache-2.0 if there is no base model, and else none.
+      dataset_license: licence named on the dataset card; empty takes those of its rows.
+    """
+
+    weights: str = "merged"
+    dtype: str = "bfloat16"
+    shard_gigabytes: float = 5.0
+    base_name: str = ""
+    dataset_name: str = ""
+    license: str = ""
+    dataset_license: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(self, "weights", ("merged", "adapter"))
+        one_of(self, "dtype", ("bfloat16", "float32"))
+        positive(self, "shard_gigabytes")
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig(Typed):
+    """What the tuned model is asked.
+
+    Attributes:
+      questions: JSONL files of English questions, fields id and instruction.
+      max_questions: most questions asked in each language; 0 asks all.
+    """
+
+    questions: str = "data/sample/questions.jsonl"
+    max_questions: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self, "max_questions")

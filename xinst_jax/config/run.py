@@ -1,0 +1,156 @@
+"""A whole run, and a configuration as a record with a digest."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import gin
+
+from xinst_jax import languages as languages_lib
+from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
+from xinst_jax.config.fields import Typed, positive, registered, scoped
+from xinst_jax.config.model import MeshConfig, ModelConfig
+from xinst_jax.config.release import EvaluateConfig, ExportConfig
+from xinst_jax.config.text import (
+    CorpusConfig,
+    LanguageConfig,
+    SeedConfig,
+    TokenizerConfig,
+)
+from xinst_jax.config.training import TrainConfig
+from xinst_jax.errors import UserError
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class RunConfig(Typed):
+    """A whole run: what `pipeline` and every verb read from the gin file.
+
+    Attributes:
+      name: the run's name; a workdir belongs to the run that made it.
+      languages: language codes, in the order of every table.
+      extra_languages: languages beyond the built-in ten.
+      seed: the one PRNG seed; every stage derives its own keys from it.
+      rounds: rounds of generating, rating and keeping.
+      base_model: Hugging Face folder the models start from; empty trains a small one
+        from scratch on the corpus, as `base` says.
+      base_adapter: PEFT folder of a LoRA adapter that is merged into `base_model` when
+        it is imported; empty for none.
+      model: the decoder's shape; with `base_model` it is read from that folder and
+        only dtypes and `remat` are taken from here.
+      base: training of the base model on plain text (language modelling).
+      generator: training of the reverse-instruction generator.
+      rater: training of the rater.
+      sft: cross-lingual supervised fine-tuning of the final model.
+      generate: decoding of instructions.
+      answer: decoding of answers in `evaluate`.
+    """
+
+    name: str = gin.REQUIRED
+    languages: tuple[str, ...] = gin.REQUIRED
+    extra_languages: tuple[LanguageConfig, ...] = ()
+    seed: int = 0
+    rounds: int = 2
+    base_model: str = ""
+    base_adapter: str = ""
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
+    seed_pairs: SeedConfig = dataclasses.field(default_factory=SeedConfig)
+    tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
+    base: TrainConfig = dataclasses.field(default_factory=scoped(TrainConfig, "base"))
+    generator: TrainConfig = dataclasses.field(
+        default_factory=scoped(TrainConfig, "generator")
+    )
+    rater: TrainConfig = dataclasses.field(default_factory=scoped(TrainConfig, "rater"))
+    sft: TrainConfig = dataclasses.field(default_factory=scoped(TrainConfig, "sft"))
+    generate: DecodeConfig = dataclasses.field(
+        default_factory=scoped(DecodeConfig, "generate")
+    )
+    rate: RateConfig = dataclasses.field(default_factory=RateConfig)
+    diversify: DiversifyConfig = dataclasses.field(default_factory=DiversifyConfig)
+    export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
+    evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
+    answer: DecodeConfig = dataclasses.field(
+        default_factory=scoped(DecodeConfig, "answer")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "languages", tuple(self.languages))
+        object.__setattr__(self, "extra_languages", tuple(self.extra_languages))
+        positive(self, "rounds")
+        languages_lib.resolve(self.languages, self.extra_languages)
+        if self.base_model and self.tokenizer.path:
+            raise UserError(
+                "RunConfig.base_model brings its own tokenizer; leave "
+                f"TokenizerConfig.path empty (found {self.tokenizer.path!r})."
+            )
+        self._check_adapters()
+        if not self.base_model:
+            check_lengths(self, self.model)
+
+    def _check_adapters(self) -> None:
+        if self.base.lora.rank and not self.base_model:
+            raise UserError(
+                f"base/LoraConfig.rank = {self.base.lora.rank}, but a base model that "
+                "is trained from scratch has no weights to adapt. Set "
+                "base/LoraConfig.rank = 0, or give RunConfig.base_model."
+            )
+        if self.base_adapter and not self.base_model:
+            raise UserError(
+                f"RunConfig.base_adapter = {self.base_adapter!r} needs "
+                "RunConfig.base_model, which it is merged into."
+            )
+        if self.export.weights == "adapter" and not (
+            self.sft.lora.rank and self.base_model and not self.base_adapter
+        ):
+            raise UserError(
+                "ExportConfig.weights = 'adapter' needs sft/LoraConfig.rank above 0 "
+                "and RunConfig.base_model, without RunConfig.base_adapter, to lay the "
+                "adapter over. Set it to 'merged' to export the whole model."
+            )
+
+    @property
+    def language_table(self) -> dict[str, languages_lib.Language]:
+        """The run's languages by code."""
+        return languages_lib.resolve(self.languages, self.extra_languages)
+
+
+def check_lengths(run: RunConfig, model: ModelConfig) -> None:
+    """Raises UserError where rows, or what is written, outgrow the positions."""
+    for name in ("base", "generator", "rater", "sft"):
+        length = getattr(run, name).length
+        if length > model.max_length:
+            raise UserError(
+                f"{name}/TrainConfig.length = {length} is more than the model's "
+                f"max_length of {model.max_length} tokens."
+            )
+    for name in ("generate", "answer"):
+        written = getattr(run, name).max_new_tokens
+        if written >= model.max_length:
+            raise UserError(
+                f"{name}/DecodeConfig.max_new_tokens = {written} leaves no room for a "
+                f"prompt in the model's max_length of {model.max_length} tokens."
+            )
+
+
+def as_record(config: Any) -> Any:
+    """A configuration as nested dictionaries and lists, ready for JSON."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {
+            field.name: as_record(getattr(config, field.name))
+            for field in dataclasses.fields(config)
+        }
+    if isinstance(config, (tuple, list)):
+        return [as_record(item) for item in config]
+    if isinstance(config, dict):
+        return {str(key): as_record(value) for key, value in config.items()}
+    return config
+
+
+def digest(record: Any) -> str:
+    """SHA-256, in hex, of a JSON-ready record with sorted keys."""
+    text = json.dumps(as_record(record), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

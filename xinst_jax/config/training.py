@@ -1,0 +1,107 @@
+"""How a model is trained: all of its weights, or adapters in their place."""
+
+import dataclasses
+
+from xinst_jax.config.fields import Typed, not_negative, positive, registered, share
+from xinst_jax.errors import UserError
+
+PROJECTIONS = ("query", "key", "value", "out", "gate", "up", "down")
+"""The matrices of a block that adapters may be put on, by logical name."""
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class LoraConfig(Typed):
+    """Low-rank adapters, trained in place of the weights (Hu et al., 2106.09685).
+
+    Attributes:
+      rank: r, the rank of each change; 0 trains all weights and no adapters.
+      alpha: a change is A B * alpha / rank.
+      targets: the projections that get one, among `PROJECTIONS`.
+    """
+
+    rank: int = 0
+    alpha: float = 16.0
+    targets: tuple[str, ...] = PROJECTIONS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "targets", tuple(self.targets))
+        not_negative(self, "rank")
+        positive(self, "alpha")
+        unknown = [name for name in self.targets if name not in PROJECTIONS]
+        if unknown or not self.targets or len({*self.targets}) < len(self.targets):
+            raise UserError(
+                f"LoraConfig.targets = {self.targets}; expected different names among "
+                f"{', '.join(PROJECTIONS)}."
+            )
+
+    @property
+    def scale(self) -> float:
+        """What A B is multiplied by."""
+        return self.alpha / self.rank
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(Typed):
+    """One training run.
+
+    Attributes:
+      length: tokens of a packed row.
+      global_batch: packed rows of a step, over all devices.
+      microbatches: parts that the global batch is cut into; gradients are summed over
+        them before the one update.
+      steps: updates.
+      learning_rate: peak, reached after `warmup_steps`, then a cosine down to
+        `final_lr_share` of it at `steps`.
+      warmup_steps: steps of linear warm-up from 0.
+      final_lr_share: share of the peak learning rate left at the end.
+      weight_decay: decoupled, on matrices only (no norms).
+      b1: AdamW's decay of the first moment.
+      b2: AdamW's decay of the second moment.
+      clip_norm: global gradient norm above which gradients are scaled down.
+      passes: how many times the examples are drawn (by the mixture's rates) when
+        packing; training goes over the packed rows as often as `steps` asks.
+      temperature: language i is drawn in proportion to n_i ** (1 / temperature).
+      logit_chunk: tokens whose logits a device holds at once in the loss.
+      eval_every: steps between evaluations on the held-out rows.
+      eval_rows: most held-out packed rows evaluated.
+      checkpoint_every: steps between checkpoints.
+      log_every: steps between lines of metrics.
+      lora: adapters trained in place of the weights, if any; a scope's are its own.
+    """
+
+    length: int = 2048
+    global_batch: int = 32
+    microbatches: int = 1
+    steps: int = 1000
+    learning_rate: float = 1e-5
+    warmup_steps: int = 30
+    final_lr_share: float = 0.1
+    weight_decay: float = 0.1
+    b1: float = 0.9
+    b2: float = 0.95
+    clip_norm: float = 1.0
+    passes: float = 1.0
+    temperature: float = 2.0
+    logit_chunk: int = 1024
+    eval_every: int = 100
+    eval_rows: int = 256
+    checkpoint_every: int = 100
+    log_every: int = 10
+    lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "length", "global_batch", "microbatches", "learning_rate")
+        positive(self, "clip_norm", "passes", "temperature", "logit_chunk")
+        positive(self, "eval_every", "eval_rows", "checkpoint_every", "log_every")
+        share(self, "final_lr_share")
+        if self.steps < 1 or self.warmup_steps < 0:
+            raise UserError("TrainConfig.steps must be > 0 and warmup_steps >= 0.")
+        if self.global_batch % self.microbatches:
+            raise UserError(
+                f"TrainConfig.global_batch = {self.global_batch} is not a multiple of "
+                f"microbatches = {self.microbatches}."
+            )
