@@ -397,3 +397,23 @@ def test_padding_that_no_one_names_is_the_tokenizers(llama, tmp_path):
     special = SpecialIds(bos=1, stops=(2,), pad=None)
     out = export(params, model, tmp_path / "out", special=special)
     assert config_lib.read_special_ids(out) == SpecialIds(bos=1, stops=(2,), pad=7)
+
+
+@pytest.mark.parametrize(
+    ("licence", "own", "expected"),
+    [
+        ("llama3", None, "Meta Llama 3 Community License"),
+        ("gemma", None, "Gemma Terms of Use"),
+        ("llama3", "Ours.", "Ours."),
+        ("apache-2.0", None, None),
+    ],
+)
+def test_the_notice_that_a_licence_wants_is_there(tmp_path, licence, own, expected):
+    (tmp_path / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
+    if own:
+        (tmp_path / "NOTICE").write_text(own)
+    files = folder_lib.legal_files(tmp_path)
+    if expected:
+        assert expected in files["NOTICE"].decode()
+    else:
+        assert not files

@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from xinst_jax import distributed
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import boxes, fit, mapping, safetensors, whole
+from xinst_jax.hf import boxes, fit, licences, mapping, safetensors, whole
 from xinst_jax.hf import config as config_lib
 from xinst_jax.hf.boxes import Box
 from xinst_jax.hf.config import SpecialIds
@@ -31,6 +31,7 @@ _UNUSED = ".rotary_emb.inv_freq"
 _LEGAL = ("LICENSE*", "LICENCE*", "USE_POLICY.md", "NOTICE*")
 _LARGE_FILES = ("*.safetensors", "tokenizer.json")
 _LINEAGE = "xinst_run.json"
+_NOTICE = "NOTICE"
 _FILE_DTYPES = {"bfloat16": "BF16", "float32": "F32"}
 _PART_BYTES = 1 << 22
 _THREADS = min(4, os.cpu_count() or 1)
@@ -357,11 +358,19 @@ def _check_finite(tensor: np.ndarray, name: str) -> None:
 
 
 def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
-    """The licence and notices of a base model's folder, by file name."""
+    """The licence and notices of a base model's folder, by file name.
+
+    A notice that the licence wants in every copy is written where the folder has none.
+    """
     if base is None:
         return {}
     present = {path for pattern in _LEGAL for path in base.glob(pattern)}
-    return {path.name: path.read_bytes() for path in present if path.is_file()}
+    files = {path.name: path.read_bytes() for path in present if path.is_file()}
+    licence = licences.of_base(base)
+    terms = licences.TERMS.get(licence.identifier) if licence else None
+    if terms and not any(name.upper().startswith(_NOTICE) for name in files):
+        files[_NOTICE] = f"{terms.notice}\n".encode()
+    return files
 
 
 def lineage_file(lineage: Mapping[str, Any] | None) -> dict[str, bytes]:
