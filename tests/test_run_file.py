@@ -4,7 +4,7 @@ import re
 import pytest
 
 from xinst_jax import run_file
-from xinst_jax.config import RunConfig
+from xinst_jax.config import RunConfig, SeedConfig
 from xinst_jax.errors import UserError
 
 _RUNS = sorted((run_file.PROJECT / "gin" / "runs").glob("*.gin"))
@@ -80,3 +80,9 @@ def test_a_language_beyond_the_ten_is_a_config_line(gin_path):
     )
     run = run_file.load(str(gin_path), ["RunConfig.languages=('xh',)"])
     assert run.language_table["xh"].name == "Xhosa"
+
+
+def test_a_run_leaves_nothing_behind_in_gin():
+    run = run_file.load("gin/runs/quickstart.gin", ["SeedConfig.held_out_share=0.3"])
+    assert run.seed_pairs.held_out_share == 0.3
+    assert SeedConfig().held_out_share == 0.1

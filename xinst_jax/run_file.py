@@ -39,6 +39,16 @@ def load(gin_file: str, overrides: list[str]) -> config_lib.RunConfig:
     """
     path = _find(gin_file)
     gin.clear_config()
+    try:
+        return _built(path, gin_file, overrides)
+    finally:
+        # What is made later, by code or by a test, must not take a run's values.
+        gin.clear_config()
+
+
+def _built(
+    path: pathlib.Path, gin_file: str, overrides: list[str]
+) -> config_lib.RunConfig:
     for place in (pathlib.Path.cwd(), PROJECT):
         gin.add_config_file_search_path(str(place))
     # Gin logs every place where it does not find a file before the one where it does.
@@ -76,11 +86,6 @@ def _told(place: str, act: Callable[[], Any]) -> Any:
         raise UserError(f"{place}: {reason}.{hint}") from error
 
 
-def text() -> str:
-    """The configuration in force, as gin text."""
-    return gin.config_str()
-
-
 def project_path(path: str) -> pathlib.Path:
     """A relative path as seen from the current directory, else from the project."""
     here = pathlib.Path(path)
@@ -104,7 +109,9 @@ def _checked(override: str, gin_file: str) -> str:
     if not equals or not value.strip():
         raise UserError(f"--gin.{override}: expected --gin.NAME=VALUE.")
     if "." not in name:
-        macros = sorted(set(re.findall(r"^([A-Za-z_]\w*) = ", text(), re.MULTILINE)))
+        macros = sorted(
+            set(re.findall(r"^([A-Za-z_]\w*) = ", gin.config_str(), re.MULTILINE))
+        )
         if name not in macros:
             near = difflib.get_close_matches(name, macros, 3, 0.5) or macros
             raise UserError(
@@ -116,7 +123,9 @@ def _checked(override: str, gin_file: str) -> str:
 
 def _check_scopes() -> None:
     """Gin accepts a misspelt scope in silence; the run would ignore its values."""
-    bound = re.findall(r"^(\w+)/(?:xinst_jax\.)?(\w+)\.\w+ =", text(), re.MULTILINE)
+    bound = re.findall(
+        r"^(\w+)/(?:xinst_jax\.)?(\w+)\.\w+ =", gin.config_str(), re.MULTILINE
+    )
     for scope, name in sorted(set(bound)):
         known = _SCOPES.get(name, ())
         if name != "LanguageConfig" and scope not in known:
@@ -128,7 +137,7 @@ def _check_scopes() -> None:
 
 def _check_required(gin_file: str) -> None:
     """Gin hands a macro's %gin.REQUIRED on as if it were a value."""
-    missing = re.findall(r"^(\w+) = %gin\.REQUIRED", text(), re.MULTILINE)
+    missing = re.findall(r"^(\w+) = %gin\.REQUIRED", gin.config_str(), re.MULTILINE)
     if missing:
         raise UserError(
             f"{gin_file} leaves {', '.join(missing)} to the command line: give "
