@@ -290,31 +290,10 @@ def load_vocabulary(path: str | pathlib.Path) -> Vocabulary:
     Raises:
       UserError: there is none, or it cannot be used.
     """
-    file = tokenizer_file(pathlib.Path(path))
+    file = hf_tokenizer.find(pathlib.Path(path))
     if file.suffix == ".json":
         return HuggingFaceVocabulary(file)
     return SentencePieceVocabulary(file)
-
-
-def tokenizer_file(path: pathlib.Path) -> pathlib.Path:
-    """The tokenizer's file: the path itself, or the one in the folder it names.
-
-    Raises:
-      UserError: the path does not exist, or is a folder without a tokenizer.
-    """
-    if path.is_file():
-        return path
-    for name in (TOKENIZER, SENTENCEPIECE):
-        if (path / name).is_file():
-            return path / name
-    models = sorted(path.glob("*.model"))
-    if len(models) != 1:
-        found = ", ".join(sorted(p.name for p in path.glob("*"))[:8]) or "nothing"
-        raise UserError(
-            f"No tokenizer in {path} (found {found}). Expected {TOKENIZER}, "
-            f"{SENTENCEPIECE} or one other '.model' file."
-        )
-    return models[0]
 
 
 def copy_tokenizer(path: pathlib.Path, directory: pathlib.Path) -> None:
@@ -326,10 +305,9 @@ def copy_tokenizer(path: pathlib.Path, directory: pathlib.Path) -> None:
         folder's other tokenizer files under their names.
 
     Raises:
-      UserError: there is no tokenizer, it cannot be used, or it needs code of its own.
+      UserError: there is no tokenizer, or it cannot be used.
     """
-    file = tokenizer_file(path)
-    hf_tokenizer.check_no_code(file.parent)
+    file = hf_tokenizer.find(path)
     load_vocabulary(path)
     names = {file: TOKENIZER if file.suffix == ".json" else SENTENCEPIECE}
     others = (*_COMPANIONS, SENTENCEPIECE)

@@ -125,6 +125,27 @@ def read(path: pathlib.Path) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def find(path: pathlib.Path) -> pathlib.Path:
+    """The tokenizer's file: the path itself, or the one in the folder it names.
+
+    Raises:
+      UserError: the path does not exist, or is a folder without a tokenizer.
+    """
+    if path.is_file():
+        return path
+    for name in (TOKENIZER, SENTENCEPIECE):
+        if (path / name).is_file():
+            return path / name
+    models = sorted(path.glob("*.model"))
+    if len(models) != 1:
+        found = ", ".join(sorted(p.name for p in path.glob("*"))[:8]) or "nothing"
+        raise UserError(
+            f"No tokenizer in {path} (found {found}). Expected {TOKENIZER}, "
+            f"{SENTENCEPIECE} or one other '.model' file."
+        )
+    return models[0]
+
+
 def check_no_code(folder: pathlib.Path) -> None:
     """Checks that a folder's tokenizer needs no code of its own, which is never run.
 

@@ -72,8 +72,11 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
     """Digests of a given tokenizer's files; none where it is trained.
 
     Raises:
-      UserError: the path does not exist.
+      UserError: the path does not exist, has no tokenizer or one that needs code of its
+        own.
     """
+    from xinst_jax.hf import tokenizer
+
     given = run.base_model or run.tokenizer.path
     if not given:
         return {}
@@ -81,7 +84,8 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
     if not path.exists():
         field = "RunConfig.base_model" if run.base_model else "TokenizerConfig.path"
         raise UserError(f"{field} = {given!r} does not exist.")
-    folder = path if path.is_dir() else path.parent
+    folder = tokenizer.find(path).parent
+    tokenizer.check_no_code(folder)
     companions = (
         *folder.glob("*.json"),
         *folder.glob("*.model"),
