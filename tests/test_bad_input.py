@@ -188,7 +188,7 @@ def _more_words(folder: pathlib.Path) -> None:
         (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer.json cannot"),
     ],
 )
-def test_a_damaged_base_model_is_told_before_anything_is_written(
+def test_a_damaged_base_model_is_told_before_any_stage_begins(
     run, capsys, base, damage, told
 ):
     damage(base)
