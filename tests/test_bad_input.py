@@ -124,7 +124,10 @@ _WEIGHTS = "model.safetensors"
 
 @pytest.fixture
 def base(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A base model's folder without a fault, of 40 tokens, its head tied."""
+    """A base model's folder without a fault, of 40 tokens, its head tied.
+
+    As Gemma 3's, its tokenizer has one more, that no text becomes.
+    """
     folder, special = tmp_path / "base", hf_config.SpecialIds(1, (2,), None)
     folder.mkdir()
     model = presets.tiny(vocab_size=40, max_length=4096)
@@ -138,6 +141,7 @@ def base(tmp_path: pathlib.Path) -> pathlib.Path:
     safetensors.numpy.save_file(tensors, folder / _WEIGHTS)
     words = {f"w{index}": index for index in range(40)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="w0"))
+    tokenizer.add_special_tokens(["<image>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "w2"}))
     return folder
@@ -163,7 +167,7 @@ def _record(file: str, **changes):
 
 def _more_words(folder: pathlib.Path) -> None:
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.add_tokens(["w40"])
+    tokenizer.add_tokens(["w41"])
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
@@ -183,7 +187,7 @@ def _more_words(folder: pathlib.Path) -> None:
         (_record("config.json", model_type="qwen2"), "self_attn.k_proj.bias"),
         (_record("generation_config.json", eos_token_id=[2, 40]), "the id 40"),
         (_record("tokenizer_config.json", auto_map={"A": "x.Y"}), "auto_map"),
-        (_more_words, "tokenizer.json has the id 40"),
+        (_more_words, "tokenizer.json has the id 41"),
         (lambda f: (f / "tokenizer.json").unlink(), "No tokenizer in"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer.json cannot"),
     ],

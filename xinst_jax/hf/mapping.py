@@ -209,7 +209,8 @@ def tensors(
 def leaf_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
     """The shape of each leaf that a family's table has for a model, by path.
 
-    They are those of `models.decoder.abstract_params`, without making any array.
+    For a model with its family's switches they are those of
+    `models.decoder.abstract_params`, told without a mesh.
     """
     sizes = _sizes(model)
     return {
