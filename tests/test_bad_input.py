@@ -4,10 +4,14 @@ import gzip
 import json
 import pathlib
 
+import numpy as np
 import pytest
+import safetensors.numpy
+import tokenizers
 
 from xinst_jax.__main__ import main
 from xinst_jax.hf import config as hf_config
+from xinst_jax.hf import mapping
 from xinst_jax.models import presets
 
 _TEXT = (
@@ -114,18 +118,94 @@ def test_a_single_bad_row_is_rejected_and_counted(run, capsys):
     assert record["counts"]["fi"]["dropped"] == {"not_json": 1}
 
 
-def test_damaged_weights_of_the_base_model_are_told_before_work_starts(
-    run, capsys, tmp_path
-):
+_NORM = "model.norm.weight"
+_WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def base(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A base model's folder without a fault, of 40 tokens, its head tied.
+
+    As Gemma 3's, its tokenizer has one more, that no text becomes.
+    """
     folder, special = tmp_path / "base", hf_config.SpecialIds(1, (2,), None)
     folder.mkdir()
-    model = presets.tiny(max_length=4096)
-    record = hf_config.config_record(model, 128, special, "float32", {})
+    model = presets.tiny(vocab_size=40, max_length=4096)
+    record = hf_config.config_record(model, 40, special, "float32", {})
     (folder / "config.json").write_text(json.dumps(record))
-    (folder / "model.safetensors").write_bytes(bytes(7))
-    assert run.start(f"RunConfig.base_model='{folder}'") == 2
-    assert f"{folder}/model.safetensors is not a whole" in _error(capsys)
-    assert not (run.workdir / "corpus").exists()
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in mapping.expected_shapes(model).items()
+    }
+    safetensors.numpy.save_file(tensors, folder / _WEIGHTS)
+    words = {f"w{index}": index for index in range(40)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="w0"))
+    tokenizer.add_special_tokens(["<image>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "w2"}))
+    return folder
+
+
+def _tensors(change):
+    def damage(folder: pathlib.Path) -> None:
+        tensors = safetensors.numpy.load_file(folder / _WEIGHTS)
+        change(tensors)
+        safetensors.numpy.save_file(tensors, folder / _WEIGHTS)
+
+    return damage
+
+
+def _record(file: str, **changes):
+    def damage(folder: pathlib.Path) -> None:
+        path = folder / file
+        record = json.loads(path.read_bytes()) if path.exists() else {}
+        path.write_text(json.dumps(record | changes))
+
+    return damage
+
+
+def _more_words(folder: pathlib.Path) -> None:
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens(["w41"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda f: (f / _WEIGHTS).write_bytes(bytes(7)), "is not a whole"),
+        (_tensors(lambda t: t.pop(_NORM)), f"Missing tensors: {_NORM}."),
+        (_tensors(lambda t: t.update(extra=t[_NORM])), "Left over: extra."),
+        (_tensors(lambda t: t.update({_NORM: t[_NORM][:8]})), "expected (32,)"),
+        (_tensors(lambda t: t.update({_NORM: np.ones(32, np.int8)})), "type I8"),
+        (
+            _tensors(lambda t: t.update({"lm_head.weight": np.ones((40, 32), "f4")})),
+            "head.weight differs",
+        ),
+        (_record("config.json", intermediate_size=64), "expected (64, 32)"),
+        (_record("config.json", model_type="qwen2"), "self_attn.k_proj.bias"),
+        (_record("generation_config.json", eos_token_id=[2, 40]), "the id 40"),
+        (_record("tokenizer_config.json", auto_map={"A": "x.Y"}), "auto_map"),
+        (_more_words, "tokenizer.json has the id 41"),
+        (lambda f: (f / "tokenizer.json").unlink(), "No tokenizer in"),
+        (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer.json cannot"),
+    ],
+)
+def test_a_damaged_base_model_is_told_before_any_stage_begins(
+    run, capsys, base, damage, told
+):
+    damage(base)
+    assert run.start(f"RunConfig.base_model='{base}'") == 2
+    error = _error(capsys)
+    assert told in error and str(base) in error
+    assert [path.name for path in run.workdir.glob("[!.]*")] == ["run.json"]
+
+
+def test_an_undamaged_base_model_is_imported_before_there_is_any_text(run, base):
+    run.corpus.unlink()
+    for verb in ("tokenizer", "import-hf"):
+        assert run.start(f"RunConfig.base_model='{base}'", verb=verb) == 0
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ from xinst_jax import shards
 from xinst_jax.errors import UserError
 
 MANIFEST = "manifest.json"
+LINEAGE = "xinst_run.json"
+"""What a published folder was made from, in it."""
+
 _STARTED = "started.json"
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "seqio", "sentencepiece")
 

@@ -269,6 +269,19 @@ def test_what_is_no_tokenizer_is_named(tmp_path, llama3):
         vocab.load_vocabulary(tmp_path)
 
 
+def test_a_special_character_needs_an_unknown_token_to_be_spelled_with(tmp_path):
+    pieces = {"a": 0, "%": 1, "</s>": 2, "?": 3}
+    tokenizer = tokenizers.Tokenizer(models.BPE(pieces, merges=[]))
+    tokenizer.add_special_tokens(["%", "</s>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text('{"eos_token": "</s>"}')
+    with pytest.raises(UserError, match=r"tokenizer\.json: the character '%' is"):
+        vocab.load_vocabulary(tmp_path)
+    config.write_text('{"eos_token": "</s>", "unk_token": "?"}')
+    assert vocab.load_vocabulary(tmp_path).encode("a%a") == [0, 3, 0]
+
+
 @pytest.mark.parametrize("source", ["llama2", "llama3"])
 def test_tensorflow_gives_the_same_ids(source, request):
     vocabulary = vocab.load_vocabulary(request.getfixturevalue(source))

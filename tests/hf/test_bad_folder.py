@@ -82,18 +82,20 @@ def rewrite(change):
     return break_it
 
 
-def configured(**changes):
-    """Changes the folder's config.json."""
+def configured(file="config.json", **changes):
+    """Changes a record of the folder, its config.json if no other is named."""
 
     def break_it(folder: pathlib.Path) -> None:
-        record = json.loads((folder / "config.json").read_bytes())
-        (folder / "config.json").write_text(json.dumps(record | changes))
+        path = folder / file
+        record = json.loads(path.read_bytes()) if path.is_file() else {}
+        path.write_text(json.dumps(record | changes))
 
     return break_it
 
 
 def index(shard: str):
     def break_it(folder: pathlib.Path) -> None:
+        (folder / WEIGHTS).rename(folder / "whole.safetensors")
         record = {"weight_map": {NORM: shard}}
         (folder / safetensors_lib.INDEX).write_text(json.dumps(record))
 
@@ -142,7 +144,11 @@ def of(tensor: np.ndarray):
         (index("gone.safetensors"), f"gone.safetensors for the tensor {NORM}, which"),
         (index("../up.safetensors"), f"'../up.safetensors' for the tensor {NORM}"),
         (index("/up.safetensors"), f"'/up.safetensors' for the tensor {NORM}"),
-        (index(WEIGHTS), "disagree about: .* and 12 more"),
+        (index("whole.safetensors"), "disagree about: .* and 12 more"),
+        (
+            lambda f: (f / safetensors_lib.INDEX).write_text("{}"),
+            r"both model\.safetensors and model\.safetensors\.index\.json",
+        ),
         (rewrite(lambda t: t.pop(NORM)), rf"Missing tensors: {NORM}\. Left over: none"),
         (rewrite(without_blocks), "Missing tensors: .* and 1 more. Left over: none"),
         (rewrite(lambda t: t.update(extra=np.ones(2))), r"Left over: extra\."),
@@ -154,9 +160,27 @@ def of(tensor: np.ndarray):
         (configured(vocab_size=48), r"embed_tokens\.weight has shape .* \(48, 32\)"),
         (configured(tie_word_embeddings=True), r"lm_head\.weight differs from model\."),
         (configured(auto_map={"AutoModel": "x.Y"}), r"config\.json: .*auto_map"),
-        (words(41), "The tokenizer has the id 40, but the embedding only 40 rows"),
-        (configured(pad_token_id=40), "The configuration has the id 40"),
-        (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer cannot be read"),
+        (words(41), r"tokenizer\.json has the id 40, but the embedding only 40 rows"),
+        (
+            configured("generation_config.json", pad_token_id=40),
+            r"pads a text .* has the id 40",
+        ),
+        (
+            configured("generation_config.json", eos_token_id=[2, 40]),
+            r"ends .* has the id 40",
+        ),
+        (
+            configured("generation_config.json", eos_token_id="w2"),
+            r"generation_config\.json: eos_token_id = 'w2'; expected an id",
+        ),
+        (
+            configured("tokenizer_config.json", pad_token="w40"),
+            r"tokenizer_config\.json names 'w40' as pad_token, which is not in",
+        ),
+        (
+            lambda f: (f / "tokenizer.json").write_text("{}"),
+            r"tokenizer\.json cannot be read",
+        ),
     ],
 )
 def test_a_bad_folder_is_refused_with_its_fault_named(folder, break_it, named):
@@ -170,14 +194,36 @@ def test_the_folder_was_good(folder):
     load(folder)
 
 
-def test_a_tied_models_head_may_be_there_as_a_copy_of_the_embedding(folder):
+def tied(folder: pathlib.Path, change=lambda tensor: tensor) -> None:
+    """Makes the folder a tied model's, with a changed embedding as its head."""
+
+    def change_head(tensors) -> None:
+        embedding = tensors["model.embed_tokens.weight"]
+        embedding[3, 5] = np.nan
+        tensors["lm_head.weight"] = change(embedding)
+
     configured(tie_word_embeddings=True)(folder)
-    rewrite(
-        lambda tensors: tensors.update(
-            {"lm_head.weight": tensors["model.embed_tokens.weight"]}
-        )
-    )(folder)
+    rewrite(change_head)(folder)
+
+
+def test_a_tied_models_head_may_be_there_as_a_copy_of_the_embedding(folder):
+    tied(folder)
     assert "head" not in load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (np.negative, r"lm_head\.weight differs from model\.embed_tokens\.weight"),
+        (np.float16, r"lm_head\.weight differs from model\.embed_tokens\.weight"),
+        (lambda tensor: tensor[:8], r"lm_head\.weight has shape \(8, 32\)"),
+        (lambda tensor: tensor[0, 0], r"lm_head\.weight has shape \(\)"),
+    ],
+)
+def test_a_tied_models_head_that_is_no_copy_is_refused(folder, change, named):
+    tied(folder, lambda tensor: np.asarray(change(tensor)))
+    with pytest.raises(UserError, match=named):
+        load(folder)
 
 
 def test_old_rotary_buffers_are_passed_over(folder):
@@ -189,8 +235,8 @@ def test_old_rotary_buffers_are_passed_over(folder):
 def test_special_tokens_that_the_model_does_not_name_may_have_no_row(folder):
     words(40, "<image>")(folder)
     load(folder)
-    configured(eos_token_id=[2, 40])(folder)
-    with pytest.raises(UserError, match="The configuration has the id 40"):
+    configured("tokenizer_config.json", pad_token="<image>")(folder)
+    with pytest.raises(UserError, match=r"pads a text .* has the id 40"):
         load(folder)
 
 
@@ -209,5 +255,7 @@ def test_a_sentencepiece_model_larger_than_the_embedding_is_refused(
     if added:
         load(folder)
         (folder / "added_tokens.json").write_text(json.dumps(added))
+        load(folder)
+        configured("tokenizer_config.json", pad_token="<pad>")(folder)
     with pytest.raises(UserError, match="has the id 40, but the embedding only 40"):
         load(folder)

@@ -1,14 +1,17 @@
 """The table's arithmetic: axes, slices and names."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xinst_jax.config import FAMILIES
+from xinst_jax.config import FAMILIES, MeshConfig
 from xinst_jax.errors import UserError
 from xinst_jax.hf import encoder as encoder_lib
 from xinst_jax.hf import mapping
 from xinst_jax.hf.mapping import Row
+from xinst_jax.mesh import ShardingRules, make_mesh
+from xinst_jax.models import decoder, presets
 
 OUT = Row("o.{layer}", "layers/out_lnhd", "d(nh)")
 ROWS = dict.fromkeys(
@@ -75,6 +78,16 @@ def test_tensors_are_written_block_by_block():
     found = {name: block for name, (_, block) in mapping.tensors(rows, shapes).items()}
     assert found == {"embed": 0, "a.0": 0, "b.0": 0, "a.1": 1, "b.1": 1, "norm": 0}
     assert list(found) == ["embed", "a.0", "b.0", "a.1", "b.1", "norm"]
+
+
+@pytest.mark.parametrize("name", presets.PUBLISHED)
+def test_the_table_has_the_leaves_that_the_decoder_has(name):
+    model = presets.published(name)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    made = mapping.leaves(decoder.abstract_params(model, ShardingRules(), mesh))
+    assert mapping.leaf_shapes(model) == {
+        path: leaf.shape for path, leaf in made.items()
+    }
 
 
 def test_leaves_are_named_by_their_keys():

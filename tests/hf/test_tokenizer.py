@@ -121,7 +121,7 @@ def test_files_are_the_bases_byte_for_byte_and_only_the_config_is_changed(pair):
     before = read(base / "tokenizer_config.json")
     after = read(exported / "tokenizer_config.json")
     assert after["chat_template"] == (exported / "chat_template.jinja").read_text()
-    assert not {"backend", "is_local", "auto_map"} & set(after)
+    assert not {"backend", "is_local"} & set(after)
     for key in set(before) & set(after) - {"pad_token", "tokenizer_class"}:
         if key != "added_tokens_decoder":
             assert after[key] == before[key], key
@@ -233,3 +233,12 @@ def test_a_folder_without_tokenizer_or_end_token_is_refused(folders, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text("{}")
     with pytest.raises(UserError, match="eos_token"):
         tokenizer_lib.from_folder(tmp_path, PROMPT, 2048)
+
+
+def test_a_tokenizer_with_code_of_its_own_is_refused(tmp_path):
+    base = kinds.make("llama3", tmp_path)
+    config = read(base / "tokenizer_config.json")
+    config["auto_map"] = {"AutoTokenizer": ["code.Own", None]}
+    (base / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"tokenizer_config\.json: auto_map"):
+        tokenizer_lib.from_folder(base, PROMPT, 2048)

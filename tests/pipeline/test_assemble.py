@@ -256,7 +256,7 @@ def test_every_column_is_explained_on_the_card(made):
 
 
 def test_the_lineage_names_run_inputs_and_rows(made):
-    record = json.loads((made[0] / assemble.LINEAGE).read_text("utf-8"))
+    record = json.loads((made[0] / "xinst_run.json").read_text("utf-8"))
     manifest = json.loads((made[0] / "manifest.json").read_text("utf-8"))
     assert record["run"] == "quickstart"
     assert record["fingerprint"] == manifest["fingerprint"]

@@ -7,7 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from xinst_jax.config import LoraConfig, MeshConfig, RunConfig, TrainConfig
+from xinst_jax.config import (
+    LoraConfig,
+    MeshConfig,
+    RunConfig,
+    TokenizerConfig,
+    TrainConfig,
+)
 from xinst_jax.hf import mapping
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.mesh import ShardingRules, make_mesh
@@ -122,6 +128,20 @@ def test_each_stage_has_the_adapters_of_its_own_training():
         )
     ]
     assert ranks == [None, None, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"base_model": "folder"}, {"tokenizer": TokenizerConfig(path="tokenizer.model")}],
+)
+def test_a_given_tokenizer_depends_on_no_text(given):
+    def inputs(**given):
+        run = RunConfig(name="x", languages=("fi",), **given)
+        graph = stages.graph(run)
+        return next(stage.inputs for stage in graph if stage.name == "tokenizer")
+
+    assert inputs() == ("corpus", "seed")
+    assert inputs(**given) == ()
 
 
 def test_what_reads_adapters_reads_the_base_model_too():

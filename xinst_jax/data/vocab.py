@@ -20,7 +20,8 @@ from xinst_jax import shards
 from xinst_jax.data.quiet_tensorflow import seqio, tf
 from xinst_jax.errors import UserError
 from xinst_jax.hf import sentencepiece_model, special_tokens
-from xinst_jax.hf.tokenizer import SENTENCEPIECE, TOKENIZER, begin_id
+from xinst_jax.hf import tokenizer as hf_tokenizer
+from xinst_jax.hf.tokenizer import SENTENCEPIECE, TOKENIZER
 
 _COMPANIONS = (
     "tokenizer_config.json",
@@ -46,11 +47,15 @@ class Vocabulary(seqio.Vocabulary):
       unk_id: id of what cannot be spelled, or None.
       stop_ids: every id that ends generation; `eos_id` is the first.
       special_ids: ids that no text is encoded to and no decoded text shows.
+      needed_rows: rows that a model's embedding must have for the ids that a text, or a
+        token with a use above, becomes. Special tokens of no use here may lie beyond,
+        as Gemma 3's for images does.
     """
 
     path: pathlib.Path
     stop_ids: tuple[int, ...]
     special_ids: frozenset[int]
+    needed_rows: int
 
     def __init__(self, path: pathlib.Path):
         """Reads the file; subclasses then set the ids."""
@@ -85,6 +90,12 @@ class Vocabulary(seqio.Vocabulary):
     @property
     def _base_vocab_size(self) -> int:
         return self._size
+
+    def _rows_for(self, ids: Iterable[int]) -> int:
+        """`needed_rows` of a tokenizer with these ids."""
+        roles = (self._bos_id, self._pad_id, self._unk_id, *self.stop_ids)
+        used = {*ids} - self.special_ids | {role for role in roles if role is not None}
+        return max(used) + 1
 
     def encode_prompt(self, text: str) -> list[int]:
         """The ids of a text as a model first sees it: after the begin token, if any."""
@@ -165,6 +176,7 @@ class SentencePieceVocabulary(Vocabulary):
         self._unk_id = model.unk
         self.stop_ids = model.stops
         self.special_ids = model.special_ids()
+        self.needed_rows = self._rows_for(range(self._size))
 
     @functools.cached_property
     def _processor(self) -> SentencePieceProcessor:
@@ -187,7 +199,8 @@ class HuggingFaceVocabulary(Vocabulary):
         """Loads the tokenizer and, from the files beside it, what its tokens are for.
 
         Raises:
-          UserError: the file is no tokenizer, or which token ends a text is not said.
+          UserError: the file is no tokenizer, which token ends a text is not said, or a
+            character that is a special token cannot be spelled.
         """
         super().__init__(path)
         tokenizer = self._tokenizer
@@ -203,22 +216,16 @@ class HuggingFaceVocabulary(Vocabulary):
             )
         self.stop_ids = said.stops
         self._eos_id = said.stops[0]
-        self._bos_id = begin_id(tokenizer, str(path))
+        self._bos_id = hf_tokenizer.begin_id(tokenizer, str(path))
         added = tokenizer.get_added_tokens_decoder()
         special = {index for index, token in added.items() if token.special}
         self.special_ids = frozenset(special - {self._unk_id})
+        self.needed_rows = self._rows_for(ids)
+        self._check_spellings()
 
     @functools.cached_property
     def _tokenizer(self) -> tokenizers.Tokenizer:
-        try:
-            tokenizer = tokenizers.Tokenizer.from_file(str(self.path))
-        except Exception as error:  # the library raises nothing narrower
-            raise UserError(
-                f"{self.path} cannot be read as a Hugging Face tokenizer.json: {error}."
-            ) from error
-        # Some files carry the settings of the run that saved them.
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        tokenizer = hf_tokenizer.read(self.path)
         tokenizer.encode_special_tokens = True
         # As transformers does with tokens that are special by another file.
         said = special_tokens.read(self.path, tokenizer.token_to_id).special
@@ -248,10 +255,23 @@ class HuggingFaceVocabulary(Vocabulary):
             return [index]
         name = self._tokenizer.id_to_token(index) or ""
         if len(name) < 2:
+            # Where there is no unknown token, text does not give such a token.
             return [] if self._unk_id is None else [self._unk_id]
         model = self._tokenizer.model
         tokens = model.tokenize(name[:1]) + model.tokenize(name[1:])
         return [part for token in tokens for part in self._spelled(token.id)]
+
+    def _check_spellings(self) -> None:
+        """Checks that the character of a special token can be spelled otherwise."""
+        pieces = self._tokenizer.get_vocab(with_added_tokens=False).items()
+        single = {name for name, index in pieces if index in self.special_ids}
+        lost = sorted(name for name in single if len(name) == 1)
+        if lost and self._unk_id is None:
+            raise UserError(
+                f"{self.path}: the character {lost[0]!r} is a special token and "
+                "there is no unk_token, so that a text with it cannot be spelled. Name "
+                "an unk_token in tokenizer_config.json, or take another tokenizer."
+            )
 
     def _decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
@@ -270,31 +290,10 @@ def load_vocabulary(path: str | pathlib.Path) -> Vocabulary:
     Raises:
       UserError: there is none, or it cannot be used.
     """
-    file = tokenizer_file(pathlib.Path(path))
+    file = hf_tokenizer.find(pathlib.Path(path))
     if file.suffix == ".json":
         return HuggingFaceVocabulary(file)
     return SentencePieceVocabulary(file)
-
-
-def tokenizer_file(path: pathlib.Path) -> pathlib.Path:
-    """The tokenizer's file: the path itself, or the one in the folder it names.
-
-    Raises:
-      UserError: the path does not exist, or is a folder without a tokenizer.
-    """
-    if path.is_file():
-        return path
-    for name in (TOKENIZER, SENTENCEPIECE):
-        if (path / name).is_file():
-            return path / name
-    models = sorted(path.glob("*.model"))
-    if len(models) != 1:
-        found = ", ".join(sorted(p.name for p in path.glob("*"))[:8]) or "nothing"
-        raise UserError(
-            f"No tokenizer in {path} (found {found}). Expected {TOKENIZER}, "
-            f"{SENTENCEPIECE} or one other '.model' file."
-        )
-    return models[0]
 
 
 def copy_tokenizer(path: pathlib.Path, directory: pathlib.Path) -> None:
@@ -308,8 +307,8 @@ def copy_tokenizer(path: pathlib.Path, directory: pathlib.Path) -> None:
     Raises:
       UserError: there is no tokenizer, or it cannot be used.
     """
+    file = hf_tokenizer.find(path)
     load_vocabulary(path)
-    file = tokenizer_file(path)
     names = {file: TOKENIZER if file.suffix == ".json" else SENTENCEPIECE}
     others = (*_COMPANIONS, SENTENCEPIECE)
     names |= {file.parent / name: name for name in others if file.parent / name != file}
@@ -317,7 +316,3 @@ def copy_tokenizer(path: pathlib.Path, directory: pathlib.Path) -> None:
         if source.is_file():
             with shards.atomic_path(directory / name) as temporary:
                 shutil.copyfile(source, temporary)
-
-
-def _present(index: int) -> int | None:
-    return index if index >= 0 else None

@@ -62,8 +62,8 @@ def export_adapter(
 ) -> None:
     """Writes an adapter's folder, whole or not at all; equal ones give equal bytes.
 
-    Numbers are float32, as they were trained. With several processes all must call
-    this, and the first one writes.
+    Numbers are float32, as they were trained. A caller from Python with several
+    processes calls this in all of them, and the first one writes.
 
     Args:
       folder: where it goes; one that exists is replaced.

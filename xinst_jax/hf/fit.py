@@ -1,19 +1,14 @@
 """Whether a tokenizer and a model belong together: every id has its embedding row."""
 
-import json
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import tokenizers
-from sentencepiece import SentencePieceProcessor
 
 from xinst_jax.errors import UserError
-from xinst_jax.hf import config as config_lib
-from xinst_jax.hf.tokenizer import TOKENIZER
-
-_SENTENCEPIECE = "tokenizer.model"
-_ADDED = "added_tokens.json"
+from xinst_jax.hf import sentencepiece_model, special_tokens
+from xinst_jax.hf import tokenizer as tokenizer_lib
+from xinst_jax.hf.tokenizer import SENTENCEPIECE, TOKENIZER
 
 
 def check_tokenizer(
@@ -34,10 +29,7 @@ def check_tokenizer(
       UserError: an id has no row.
     """
     tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json.decode())
-    ids = set(tokenizer.get_vocab(with_added_tokens=True).values())
-    added = tokenizer.get_added_tokens_decoder()
-    ids -= {index for index, token in added.items() if token.special}
-    _check(ids, rows, "The tokenizer")
+    _check(_text_ids(tokenizer), rows, "The tokenizer")
     _check((index for index in special if index is not None), rows, "The configuration")
 
 
@@ -47,33 +39,29 @@ def check_folder(folder: pathlib.Path, rows: int) -> None:
     Raises:
       UserError: an id has no row, or a tokenizer's file cannot be read.
     """
-    try:
-        if (folder / TOKENIZER).is_file():
-            named = _named_ids(config_lib.read_base(folder))
-            check_tokenizer((folder / TOKENIZER).read_bytes(), rows, named)
-        elif (folder / _SENTENCEPIECE).is_file():
-            proto = (folder / _SENTENCEPIECE).read_bytes()
-            pieces = SentencePieceProcessor(model_proto=proto).vocab_size()
-            _check([pieces - 1], rows, _SENTENCEPIECE)
-            if (folder / _ADDED).is_file():
-                added = json.loads((folder / _ADDED).read_bytes())
-                _check(added.values(), rows, _ADDED)
-    except UserError as error:
-        raise UserError(f"{folder}: {error}") from error
-    # The tokenizers package raises nothing more precise.
-    except Exception as error:
-        raise UserError(
-            f"{folder}: its tokenizer cannot be read ({error}). Download or copy the "
-            "folder again."
-        ) from error
+    if (folder / TOKENIZER).is_file():
+        path = folder / TOKENIZER
+        tokenizer = tokenizer_lib.read(path)
+        said = special_tokens.read(path, tokenizer.token_to_id)
+        begin = tokenizer_lib.begin_id(tokenizer, str(path))
+        text, roles = _text_ids(tokenizer), (begin, said.bos, *said.stops, said.pad)
+    elif (folder / SENTENCEPIECE).is_file():
+        path = folder / SENTENCEPIECE
+        model = sentencepiece_model.read(path)
+        text = set(range(len(model.proto.pieces))) - model.special_ids()
+        roles = (model.bos, *model.stops, model.pad)
+    else:
+        return
+    _check(text, rows, str(path))
+    named = (index for index in roles if index is not None)
+    _check(named, rows, f"What begins, ends or pads a text by the files beside {path}")
 
 
-def _named_ids(record: Mapping[str, Any]) -> list[int]:
-    named: list[Any] = []
-    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        value = record.get(key)
-        named += value if isinstance(value, list) else [value]
-    return [index for index in named if isinstance(index, int)]
+def _text_ids(tokenizer: tokenizers.Tokenizer) -> set[int]:
+    """The ids of a tokenizer but for those of special tokens."""
+    added = tokenizer.get_added_tokens_decoder()
+    special = {index for index, token in added.items() if token.special}
+    return {*tokenizer.get_vocab(with_added_tokens=True).values()} - special
 
 
 def _check(ids: Iterable[int], rows: int, source: str) -> None:

@@ -14,10 +14,18 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from xinst_jax import distributed
+from xinst_jax import distributed, manifest
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import boxes, fit, licences, mapping, safetensors, whole
+from xinst_jax.hf import (
+    boxes,
+    fit,
+    importable,
+    licences,
+    mapping,
+    safetensors,
+    whole,
+)
 from xinst_jax.hf import config as config_lib
 from xinst_jax.hf.boxes import Box
 from xinst_jax.hf.config import SpecialIds
@@ -27,16 +35,13 @@ from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder as decoder_lib
 from xinst_jax.models.decoder import Params
 
-_UNUSED = ".rotary_emb.inv_freq"
 _LEGAL = ("LICENSE*", "LICENCE*", "USE_POLICY.md", "NOTICE*")
 _LARGE_FILES = ("*.safetensors", "tokenizer.json")
-_LINEAGE = "xinst_run.json"
 _NOTICE = "NOTICE"
 _FILE_DTYPES = {"bfloat16": "BF16", "float32": "F32"}
 _PART_BYTES = 1 << 22
 _THREADS = min(4, os.cpu_count() or 1)
 _ALIGNMENT = 64
-_COMPARED_ROWS = 4096
 
 
 def import_params(
@@ -50,7 +55,8 @@ def import_params(
     A process reads the bytes of its own devices' parts and no others, pieces of a few
     tensors at a time, into the memory that the parameters then have (on accelerators:
     one leaf's, before it moves there). Rows of the embedding beyond the folder's are
-    zero. A tied model's folder may hold a copy of the embedding as its head.
+    zero. A tied model's folder may hold a copy of the embedding as its head; to know
+    that it is one, every process first reads both tensors whole.
 
     Args:
       folder: a Hugging Face folder with safetensors weights.
@@ -61,55 +67,18 @@ def import_params(
     Raises:
       UserError: a tensor is missing, left over, of another shape or not of floats; the
         weights are damaged or pickled; the tokenizer has ids that the embedding lacks.
-        All of it before weights are read.
+        All of it before weights are read, but for a head that is no copy.
     """
     pieces = config_lib.read(folder).vocab_size
-    weights = safetensors.Weights(folder)
+    weights = importable.check(folder, dataclasses.replace(model, vocab_size=pieces))
     abstract = decoder_lib.abstract_params(model, rules, mesh)
-    leaves = mapping.leaves(abstract)
     rows = {row.path: row for row in mapping.FAMILIES[model.family]}
-    expected = _shapes(model.family, leaves, pieces)
-    names = [name for name in weights.files if not name.endswith(_UNUSED)]
-    if model.tie_embeddings:
-        names = _without_copied_head(names, model.family, weights)
-    mapping.check(expected, {name: weights.shape(name) for name in names}, str(folder))
-    weights.check_floats(names)
-    fit.check_folder(folder, pieces)
 
     def leaf(path: Any, shape: jax.ShapeDtypeStruct) -> jax.Array:
         row = rows[jax.tree_util.keystr(path, simple=True, separator="/")]
         return _read_leaf(row, shape, weights, pieces)
 
     return jax.tree_util.tree_map_with_path(leaf, abstract)
-
-
-def _without_copied_head(
-    names: list[str], family: str, weights: safetensors.Weights
-) -> list[str]:
-    """The tensors but for a tied model's head, which some publishers write anyway.
-
-    Raises:
-      UserError: the head is not the embedding's copy.
-    """
-    tensors = {row.path: row.name for row in mapping.FAMILIES[family]}
-    head, embedding = tensors.get("head/table_vd"), tensors["embedding/table_vd"]
-    if head is None or not {head, embedding} <= {*names}:
-        return names
-    rows = weights.shape(head)[0]
-    parts = [
-        (slice(at, min(at + _COMPARED_ROWS, rows)), slice(None))
-        for at in range(0, rows, _COMPARED_ROWS)
-    ]
-    same = weights.shape(head) == weights.shape(embedding) and all(
-        np.array_equal(weights.read(head, part), weights.read(embedding, part))
-        for part in parts
-    )
-    if not same:
-        raise UserError(
-            f"{weights.files[head]}: {head} differs from {embedding}, but config.json "
-            "says tie_word_embeddings: true. Set it to false if the head is its own."
-        )
-    return [name for name in names if name != head]
 
 
 def _read_leaf(
@@ -211,8 +180,8 @@ def export_folder(
 
     On the CPU a few pieces of a tensor are held beyond the parameters; on accelerators
     one tensor is gathered at a time. The folder is written beside its place, opened
-    again and compared with what it should hold, and renamed. With several processes
-    all must call this, and the first one writes.
+    again and compared with what it should hold, and renamed. A caller from Python with
+    several processes calls this in all of them, and the first one writes.
 
     Args:
       folder: where it goes; one that exists is replaced.
@@ -237,7 +206,7 @@ def export_folder(
     fit.check_tokenizer(tokenizer[TOKENIZER], vocab_size, ids)
     leaves = mapping.leaves(params)
     placed = _placed(model.family, leaves)
-    shapes = _shapes(model.family, leaves, vocab_size)
+    shapes = mapping.expected_shapes(dataclasses.replace(model, vocab_size=vocab_size))
     numbers = {name: math.prod(shape) for name, shape in shapes.items()}
     kind = safetensors.FLOATS[_FILE_DTYPES[dtype]]
     sizes = {name: count * kind.itemsize for name, count in numbers.items()}
@@ -275,16 +244,6 @@ def export_folder(
         for file, content in files.items():
             whole.write_file(temporary / file, content)
         _verify(temporary, shapes, dtype)
-
-
-def _shapes(
-    family: str, leaves: Mapping[str, Any], pieces: int
-) -> dict[str, tuple[int, ...]]:
-    """Shape of every tensor in a folder with an embedding of `pieces` rows."""
-    return {
-        name: row.tensor_shape(row.sizes(leaves[row.path].shape) | {"v": pieces})
-        for name, (row, _) in _placed(family, leaves).items()
-    }
 
 
 def _placed(family: str, leaves: Mapping[str, Any]) -> dict[str, tuple[Row, int]]:
@@ -375,7 +334,7 @@ def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
 
 def lineage_file(lineage: Mapping[str, Any] | None) -> dict[str, bytes]:
     """What a folder was made from, as a file by its name; nothing where it is None."""
-    return {_LINEAGE: _json(lineage)} if lineage else {}
+    return {manifest.LINEAGE: _json(lineage)} if lineage else {}
 
 
 def _large_files() -> bytes:

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
 
 
@@ -107,6 +108,9 @@ class Row:
 
 _DIMENSION = re.compile(r"\(([a-z]+)\)|([a-z])")
 
+EMBEDDING, HEAD = "embedding/table_vd", "head/table_vd"
+"""The two leaves that a tied model has as one."""
+
 _BLOCK = "model.layers.{layer}."
 
 _ATTENTION = (
@@ -147,7 +151,7 @@ _FOUR_NORMS = {
 def _table(norms: Mapping[str, str], *of_attention: Row) -> tuple[Row, ...]:
     """A family's rows, in the order in which its tensors are written."""
     return (
-        Row("model.embed_tokens.weight", "embedding/table_vd", "vd"),
+        Row("model.embed_tokens.weight", EMBEDDING, "vd"),
         *_ATTENTION,
         *of_attention,
         *_MLP,
@@ -156,7 +160,7 @@ def _table(norms: Mapping[str, str], *of_attention: Row) -> tuple[Row, ...]:
             for theirs, ours in norms.items()
         ),
         Row("model.norm.weight", "final_norm/scale_d", "d"),
-        Row("lm_head.weight", "head/table_vd", "vd"),
+        Row("lm_head.weight", HEAD, "vd"),
     )
 
 
@@ -200,6 +204,45 @@ def tensors(
             for row, name in zip(members, of_block, strict=True):
                 found[name] = (row, block)
     return found
+
+
+def leaf_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf that a family's table has for a model, by path.
+
+    For a model with its family's switches they are those of
+    `models.decoder.abstract_params`, told without a mesh.
+    """
+    sizes = _sizes(model)
+    return {
+        row.path: (
+            *((model.num_layers,) if row.stacked else ()),
+            *(sizes[letter] for letter in row.leaf_axes),
+        )
+        for row in FAMILIES[model.family]
+        if not (model.tie_embeddings and row.path == HEAD)
+    }
+
+
+def expected_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of a model's folder, by name, in the order written.
+
+    A tied head is left out.
+    """
+    placed = tensors(FAMILIES[model.family], leaf_shapes(model))
+    sizes = _sizes(model)
+    return {name: row.tensor_shape(sizes) for name, (row, _) in placed.items()}
+
+
+def _sizes(model: ModelConfig) -> dict[str, int]:
+    """The length of each axis, by letter."""
+    return {
+        "v": model.vocab_size,
+        "d": model.embed_dim,
+        "f": model.mlp_dim,
+        "n": model.num_heads,
+        "k": model.num_kv_heads,
+        "h": model.head_dim,
+    }
 
 
 def leaves(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,9 +47,15 @@ class Weights:
         name in the index must be one in the folder itself.
 
         Raises:
-          UserError: no safetensors files, a damaged one, or an index at odds with them.
+          UserError: no safetensors files, a damaged one, an index at odds with them, or
+            an index beside the one file.
         """
         self.folder = folder
+        if (folder / INDEX).is_file() and (folder / SINGLE).is_file():
+            raise UserError(
+                f"{folder} has both {SINGLE} and {INDEX}, which may be of two models. "
+                "Remove the one that is not this model's, and its shards with an index."
+            )
         if (folder / INDEX).is_file():
             names = _indexed(folder / INDEX)
             shards = {file: folder / file for file in sorted(set(names.values()))}
@@ -190,19 +196,6 @@ def plan_shards(sizes: Mapping[str, int], shard_bytes: int) -> dict[str, list[st
         f"model-{number:05d}-of-{count:05d}.safetensors": names
         for number, names in enumerate(shards, start=1)
     }
-
-
-def write_file(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes one safetensors file of tensors of `FLOATS`; equal ones give equal bytes.
-
-    Raises:
-      OSError: it cannot be written; `errno` says why.
-    """
-    spelled = {dtype: name for name, dtype in FLOATS.items()}
-    described = {
-        name: (spelled[tensor.dtype], tensor.shape) for name, tensor in tensors.items()
-    }
-    write_parts(path, described, map(np.ascontiguousarray, tensors.values()))
 
 
 def write_parts(

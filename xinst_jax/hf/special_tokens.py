@@ -53,7 +53,8 @@ def read(file: pathlib.Path, token_id: Callable[[str], int | None]) -> SaidToken
       token_id: the id of a spelling, or None.
 
     Raises:
-      UserError: a file is not JSON, or names a token that the tokenizer lacks.
+      UserError: a file is not JSON, names a token that the tokenizer lacks, or has
+        something else where an id belongs.
     """
     records = {
         name: read_json(file.parent / name)
@@ -74,9 +75,21 @@ def read(file: pathlib.Path, token_id: Callable[[str], int | None]) -> SaidToken
                 return index
         return None
 
+    def ids(source: str, name: str) -> list[int]:
+        value = records.get(source, {}).get(f"{name}_id")
+        if value is None:
+            return []
+        found: list[Any] = value if isinstance(value, list) else [value]
+        if not all(isinstance(index, int) for index in found):
+            raise UserError(
+                f"{file.parent / source}: {name}_id = {value!r}; expected an id or a "
+                "list of ids."
+            )
+        return found
+
     def by_id(name: str) -> int | None:
         for source in (_GENERATION, _MODEL):
-            found = _ids(records.get(source, {}).get(f"{name}_id"))
+            found = ids(source, name)
             if found:
                 return found[0]
         return None
@@ -86,11 +99,11 @@ def read(file: pathlib.Path, token_id: Callable[[str], int | None]) -> SaidToken
         return by_id(name) if index is None else index
 
     eos = role("eos_token")
-    listed = _ids(records.get(_GENERATION, {}).get("eos_token_id"))
+    listed = ids(_GENERATION, "eos_token")
     if not listed:
         # An id that only config.json has may be its class's default: it counts where
         # the end token is among them.
-        of_model = _ids(records.get(_MODEL, {}).get("eos_token_id"))
+        of_model = ids(_MODEL, "eos_token")
         listed = of_model if eos in of_model else []
     stops = dict.fromkeys([*([] if eos is None else [eos]), *listed])
     return SaidTokens(
@@ -123,12 +136,6 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise UserError(f"{path} is not a JSON object; it holds {record!r:.40}.")
     return record
-
-
-def _ids(value: Any) -> list[int]:
-    if value is None:
-        return []
-    return [int(index) for index in (value if isinstance(value, list) else [value])]
 
 
 def _special(config: dict[str, Any], map_: dict[str, Any]) -> frozenset[str]:

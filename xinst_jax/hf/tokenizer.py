@@ -46,7 +46,7 @@ _DEFAULTS = {
 _LLAMA_DEFAULTS = _DEFAULTS | {"padding_side": "left"}
 """What a replaced class would have set, and the class that replaces it does not."""
 
-_DROPPED = ("auto_map", "backend", "is_local")
+_DROPPED = ("backend", "is_local")
 
 
 def from_folder(folder: pathlib.Path, prompt: str, max_length: int) -> dict[str, bytes]:
@@ -68,9 +68,11 @@ def from_folder(folder: pathlib.Path, prompt: str, max_length: int) -> dict[str,
       max_length: longest sequence, in tokens; used where no file says it.
 
     Raises:
-      UserError: the folder has no tokenizer, one without an EOS token, or a
-        SentencePiece model of a kind that no `tokenizer.json` can repeat.
+      UserError: the folder has no tokenizer, one without an EOS token, one that needs
+        code of its own, or a SentencePiece model of a kind that no `tokenizer.json` can
+        repeat.
     """
+    check_no_code(folder)
     files = {
         name: (folder / name).read_bytes()
         for name in _COPIED
@@ -102,6 +104,62 @@ def from_folder(folder: pathlib.Path, prompt: str, max_length: int) -> dict[str,
         TOKENIZER_CONFIG: _json(config | {"chat_template": template}),
         CHAT_TEMPLATE: template.encode(),
     }
+
+
+def read(path: pathlib.Path) -> tokenizers.Tokenizer:
+    """The tokenizer in a `tokenizer.json`, which neither cuts nor pads a text.
+
+    Raises:
+      UserError: the file cannot be read as one.
+    """
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(
+            f"{path} cannot be read as a Hugging Face tokenizer.json: {error}. "
+            "Download or copy it again."
+        ) from error
+    # Some files carry the settings of the run that saved them.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def find(path: pathlib.Path) -> pathlib.Path:
+    """The tokenizer's file: the path itself, or the one in the folder it names.
+
+    Raises:
+      UserError: the path does not exist, or is a folder without a tokenizer.
+    """
+    if path.is_file():
+        return path
+    for name in (TOKENIZER, SENTENCEPIECE):
+        if (path / name).is_file():
+            return path / name
+    models = sorted(path.glob("*.model"))
+    if len(models) != 1:
+        found = ", ".join(sorted(p.name for p in path.glob("*"))[:8]) or "nothing"
+        raise UserError(
+            f"No tokenizer in {path} (found {found}). Expected {TOKENIZER}, "
+            f"{SENTENCEPIECE} or one other '.model' file."
+        )
+    return models[0]
+
+
+def check_no_code(folder: pathlib.Path) -> None:
+    """Checks that a folder's tokenizer needs no code of its own, which is never run.
+
+    Raises:
+      UserError: `tokenizer_config.json` has an `auto_map`.
+    """
+    path = folder / TOKENIZER_CONFIG
+    own = special_tokens.read_json(path).get("auto_map") if path.is_file() else None
+    if own:
+        raise UserError(
+            f"{path}: auto_map = {own!r}; the tokenizer needs code that the folder "
+            "brings, which is never run. If tokenizer.json is the whole tokenizer, "
+            "remove the key; else take another model."
+        )
 
 
 def begin_id(tokenizer: tokenizers.Tokenizer, name: str) -> int | None:

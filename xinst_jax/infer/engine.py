@@ -60,7 +60,8 @@ class Engine:
           mesh: the devices.
           decode: how tokens are chosen.
           stop_ids: ids that end a row.
-          vocab_limit: size of the tokenizer; later ids are never generated.
+          vocab_limit: ids from this one on are never generated; the tokenizer's size,
+            or the model's where that is smaller.
 
         Raises:
           UserError: a size does not fit the mesh, the model or the tokenizer.

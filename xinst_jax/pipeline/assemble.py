@@ -36,7 +36,6 @@ SCHEMA = pa.schema([(name, kind) for name, (kind, _) in _COLUMNS.items()])
 """Columns of `dataset/{lang}`, the same in every file, also where it has no rows."""
 
 STATISTICS = "statistics.json"
-LINEAGE = "xinst_run.json"
 FILES = "{lang}/part-*.parquet"
 """Where the Parquet files of a language are, for the dataset card."""
 
@@ -100,7 +99,7 @@ def run(
         "rows": {code: len(part) for code, part in rows.items()},
     }
     text = json.dumps(record, indent=1, ensure_ascii=False)
-    shards.write_bytes(stage.path / LINEAGE, f"{text}\n".encode())
+    shards.write_bytes(stage.path / manifest.LINEAGE, f"{text}\n".encode())
     # A configuration without rows cannot be loaded, so the card has none.
     shown = {code: part for code, part in rows.items() if part} or rows
     found = {row["license"] or "" for part in rows.values() for row in part}

@@ -72,8 +72,11 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
     """Digests of a given tokenizer's files; none where it is trained.
 
     Raises:
-      UserError: the path does not exist.
+      UserError: the path does not exist, has no tokenizer or one that needs code of its
+        own.
     """
+    from xinst_jax.hf import tokenizer
+
     given = run.base_model or run.tokenizer.path
     if not given:
         return {}
@@ -81,7 +84,8 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
     if not path.exists():
         field = "RunConfig.base_model" if run.base_model else "TokenizerConfig.path"
         raise UserError(f"{field} = {given!r} does not exist.")
-    folder = path if path.is_dir() else path.parent
+    folder = tokenizer.find(path).parent
+    tokenizer.check_no_code(folder)
     companions = (
         *folder.glob("*.json"),
         *folder.glob("*.model"),
@@ -98,11 +102,12 @@ def base_model_digests(run: RunConfig) -> Mapping[str, str]:
     Those of the adapter that is merged into it too.
 
     Raises:
-      UserError: the folder has no config.json or no whole safetensors files, or holds
-        a model that the decoder does not compute or that is too short for the run; or
-        there is no such adapter, or it is not a plain LoRA.
+      UserError: the folder has no config.json, or holds a model that the decoder does
+        not compute or that is too short for the run; its tensors are not that model's,
+        or its tokenizer does not fit them; or there is no such adapter, or it is not a
+        plain LoRA.
     """
-    from xinst_jax.hf import adapter, safetensors
+    from xinst_jax.hf import adapter, importable
     from xinst_jax.hf import config as hf_config
 
     folder = run_file.project_path(run.base_model)
@@ -111,9 +116,12 @@ def base_model_digests(run: RunConfig) -> Mapping[str, str]:
             f"RunConfig.base_model = {run.base_model!r} is not a Hugging Face folder: "
             "expected config.json and *.safetensors in it."
         )
-    config_lib.check_lengths(run, hf_config.read(folder))
-    weights = sorted(set(safetensors.Weights(folder).files.values()))
-    ends = {file.name: _digest_of_ends(file) for file in weights}
+    model = hf_config.read(folder)
+    config_lib.check_lengths(run, model)
+    weights = importable.check(folder, model)
+    ends = {
+        file.name: _digest_of_ends(file) for file in sorted({*weights.files.values()})
+    }
     if run.base_adapter:
         own = run_file.project_path(run.base_adapter)
         adapter.check(own)

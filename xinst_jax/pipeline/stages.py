@@ -1,6 +1,6 @@
 """The graph: which stages a run has, and what each reads.
 
-corpus, seed --> tokenizer --> base
+corpus, seed --> tokenizer --> base    (a tokenizer that is given reads neither)
 round k:  generator/round-k --> candidates/round-k --+
           rater/round-k ----------------------------+--> ratings/round-k
           (the pairs that a round keeps train the next round's two models)
@@ -22,6 +22,7 @@ _PREPARED = ("corpus", "seed", "tokenizer")
 
 def graph(run: config_lib.RunConfig) -> list[Stage]:
     """The run's stages, each after all that it reads."""
+    given_tokenizer = bool(run.base_model or run.tokenizer.path)
     rounds = range(1, run.rounds + 1)
     last = f"round-{run.rounds}"
     return [
@@ -45,7 +46,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             name="tokenizer",
             verb="tokenizer",
             config=_depends(run, tokenizer=run.tokenizer, base_model=run.base_model),
-            inputs=("corpus", "seed"),
+            inputs=() if given_tokenizer else ("corpus", "seed"),
             make=make.tokenizer,
             files=functools.partial(raw_files.tokenizer_digests, run),
         ),

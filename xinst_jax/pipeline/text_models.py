@@ -16,15 +16,16 @@ from xinst_jax.pipeline.workspace import Workspace
 
 def engine(workspace: Workspace, stage: str, config: DecodeConfig) -> Engine:
     """What generates with the model of a finished training stage."""
-    vocabulary = workspace.vocabulary
+    vocabulary, model = workspace.vocabulary, workspace.model
     return Engine(
         training.trained_params(workspace, stage),
-        workspace.model,
+        model,
         workspace.rules,
         workspace.mesh,
         config,
         vocabulary.stop_ids,
-        vocabulary.vocab_size,
+        # A special token that no text becomes may have no row.
+        min(vocabulary.vocab_size, model.vocab_size),
     )
 
 

@@ -59,16 +59,16 @@ class Workspace:
         """The decoder's shape: the run's own, or that of the imported base model.
 
         Raises:
-          UserError: the tokenizer has more pieces than the embedding has rows, or a
+          UserError: the tokenizer gives ids that the embedding has no rows for, or a
             training's rows are longer than the model's positions.
         """
         model = model_shape(self.run)
         config_lib.check_lengths(self.run, model)
-        pieces = self.vocabulary.vocab_size
-        if pieces > model.vocab_size:
+        needed = self.vocabulary.needed_rows
+        if needed > model.vocab_size:
             raise UserError(
-                f"The tokenizer has {pieces} pieces, but the model's embedding only "
-                f"{model.vocab_size} rows: they do not belong together. Raise "
+                f"The tokenizer needs {needed} rows, but the model's embedding has "
+                f"only {model.vocab_size}: they do not belong together. Raise "
                 "ModelConfig.vocab_size, or give the tokenizer of the checkpoint."
             )
         return model
