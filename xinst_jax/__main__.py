@@ -106,6 +106,10 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
     from xinst_jax import run_file
 
     run = run_file.load(options.gin_file, overrides)
+    if target is not None:
+        from xinst_jax.pipeline import publish
+
+        publish.check_target(run, target)
 
     import rich.console
 
@@ -123,8 +127,6 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
         with workspace.kept_programs():
             _make(options, workspace, graph, console)
             if target is not None:
-                from xinst_jax.pipeline import publish
-
                 stage = stages.of_verb(graph, options.verb)[-1]
                 publish.push(workspace, stage, target, console)
 
@@ -136,7 +138,10 @@ def _target(options: argparse.Namespace) -> "Target | None":
         return None
     from xinst_jax.hf import hub
 
-    return hub.target(name, _PUSHED[options.verb])
+    try:
+        return hub.target(name, _PUSHED[options.verb])
+    except UserError as error:
+        raise UserError(f"--push: {error}") from error
 
 
 def _make(

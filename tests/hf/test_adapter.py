@@ -200,6 +200,12 @@ def test_numbers_that_are_not_finite_are_not_written(llama, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("initial", [True, "gaussian", "orthogonal", "eva"])
+def test_an_initialisation_that_leaves_the_base_alone_is_read(written, initial):
+    reconfigured(written, init_lora_weights=initial)
+    assert adapter.check(written)["r"] == LORA.rank
+
+
 def reconfigured(folder: pathlib.Path, **changes) -> None:
     path = folder / adapter.CONFIG
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -237,11 +243,25 @@ A = "base_model.model.model.layers.1.mlp.up_proj.lora_A.weight"
         (lambda f: reconfigured(f, peft_type="IA3"), "peft_type = 'IA3'"),
         (lambda f: reconfigured(f, use_dora=True), "use_dora = True"),
         (lambda f: reconfigured(f, rank_pattern={"up": 2}), "rank_pattern"),
-        (lambda f: reconfigured(f, r=0), "r = 0"),
+        (lambda f: reconfigured(f, peft_type=None), "peft_type = None"),
+        (lambda f: reconfigured(f, init_lora_weights="pissa"), "= 'pissa'"),
+        (lambda f: reconfigured(f, init_lora_weights="olora"), "= 'olora'"),
+        (
+            lambda f: reconfigured(f, alora_invocation_tokens=[1, 2]),
+            r"alora_invocation_tokens = \[1, 2\]; supported: none",
+        ),
+        (lambda f: reconfigured(f, use_qalora=True), "use_qalora = True"),
+        (lambda f: reconfigured(f, arrow_config={"a": 1}), "arrow_config"),
+        (lambda f: reconfigured(f, r=0), rf"{adapter.CONFIG}: r = 0"),
+        (lambda f: reconfigured(f, r=True), "r = True"),
+        (lambda f: reconfigured(f, r=2.0), r"r = 2\.0"),
+        (lambda f: reconfigured(f, lora_alpha=-3), "lora_alpha = -3"),
+        (lambda f: reconfigured(f, lora_alpha=True), "lora_alpha = True"),
+        (lambda f: reconfigured(f, lora_alpha=float("nan")), "lora_alpha = nan"),
         (lambda f: reconfigured(f, r=4), r"shape \(3, 32\), expected \(4, 32\)"),
         (
             lambda f: rewritten(f, lambda t: {k: t[k] for k in t if k != A}),
-            rf"Missing tensors: {A}",
+            rf"Missing tensors: {A}.*target_modules in its {adapter.CONFIG}",
         ),
         (
             lambda f: rewritten(f, lambda t: t | {"lm_head.lora_A.weight": t[A]}),

@@ -60,18 +60,24 @@ def test_an_adapter_is_said_to_be_one_and_loaded_as_one():
 
 @pytest.mark.parametrize("licence", sorted(TERMS))
 def test_a_licences_notice_and_display_are_on_the_card(licence):
-    text = model_card(licence=Licence(licence), base_model="org/base")
-    assert read(text).license == licence
+    found = Licence(licence)
+    if "qwen" in licence:
+        found = Licence("other", licence, "LICENSE")
+    text = model_card(licence=found, base_model="org/base")
+    assert read(text).license == found.identifier
+    assert read(text).license_name == (found.name or None)
     terms = TERMS[licence]
     assert terms.notice in text
     assert terms.built_with in text
     assert (f"begin with “{terms.name_start}”" in text) == bool(terms.name_start)
 
 
-def test_only_a_llama_brings_what_a_llama_licence_wants():
+def test_only_a_llama_or_a_qwen_brings_what_its_licence_wants_displayed():
     assert "Built with Meta Llama 3." in model_card(licence=Licence("llama3"))
     assert "Built with Llama." in model_card(licence=Licence("llama3.1"))
-    for other in ("apache-2.0", "gemma", "llama2"):
+    for name in ("qwen", "qwen-research"):
+        assert "**Built with Qwen.**" in model_card(licence=Licence("other", name))
+    for other in ("apache-2.0", "gemma", "llama2", "tongyi-qianwen"):
         assert "Built with" not in model_card(licence=Licence(other))
 
 

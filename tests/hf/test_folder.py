@@ -404,6 +404,7 @@ def test_padding_that_no_one_names_is_the_tokenizers(llama, tmp_path):
     [
         ("llama3", None, "Meta Llama 3 Community License"),
         ("gemma", None, "Gemma Terms of Use"),
+        ("other\nlicense_name: qwen-research", None, "Qwen RESEARCH LICENSE AGREEMENT"),
         ("llama3", "Ours.", "Ours."),
         ("apache-2.0", None, None),
     ],

@@ -61,6 +61,10 @@ def _folder(path: pathlib.Path, kind: str = "model", shards: int = 2) -> pathlib
     return path
 
 
+def _push(folder: pathlib.Path, to: hub.Target, message: str) -> str:
+    return hub.push(folder, to, message, left_out=("manifest.json", "rejected/*"))
+
+
 def _public(folder: pathlib.Path) -> dict[str, bytes]:
     """What the folder holds for others, listed without the code under test."""
     return {
@@ -85,7 +89,7 @@ def _digest(folder: pathlib.Path) -> str:
 def test_a_folder_arrives_byte_for_byte_in_one_commit(server, tmp_path, kind):
     folder = _folder(tmp_path / "folder", kind)
     before = _digest(folder)
-    address = hub.push(folder, hub.target("org/tiny", kind), "what it is")
+    address = _push(folder, hub.target("org/tiny", kind), "what it is")
     assert server.files == {(kind, "org/tiny"): _public(folder)}
     assert server.private == {(kind, "org/tiny"): True}
     (found,) = server.commits
@@ -97,19 +101,19 @@ def test_a_folder_arrives_byte_for_byte_in_one_commit(server, tmp_path, kind):
 
 def test_a_repeated_push_commits_and_uploads_nothing(server, tmp_path):
     folder, to = _folder(tmp_path / "folder"), hub.target("org/tiny", "model")
-    hub.push(folder, to, "first")
+    _push(folder, to, "first")
     sent = server.uploads
-    hub.push(folder, to, "second")
+    _push(folder, to, "second")
     assert len(server.commits) == 1
     assert server.uploads == sent
 
 
 def test_old_shards_go_in_the_same_commit_and_other_files_stay(server, tmp_path):
     to = hub.target("org/tiny", "dataset")
-    hub.push(_folder(tmp_path / "many", "dataset", shards=3), to, "first")
+    _push(_folder(tmp_path / "many", "dataset", shards=3), to, "first")
     server.files["dataset", "org/tiny"]["notes/mine.txt"] = b"by hand"
     few = _folder(tmp_path / "few", "dataset", shards=1)
-    hub.push(few, to, "second")
+    _push(few, to, "second")
     expected = _public(few) | {"notes/mine.txt": b"by hand"}
     assert server.files["dataset", "org/tiny"] == expected
     assert len(server.commits) == 2
@@ -119,7 +123,7 @@ def test_old_shards_go_in_the_same_commit_and_other_files_stay(server, tmp_path)
 def test_a_failure_of_the_hub_that_passes_is_tried_again(server, tmp_path, endpoint):
     server.answers[endpoint] = [500, 503]
     folder = _folder(tmp_path / "folder")
-    hub.push(folder, hub.target("org/tiny", "model"), "m")
+    _push(folder, hub.target("org/tiny", "model"), "m")
     assert server.files["model", "org/tiny"] == _public(folder)
     assert len(server.commits) == 1
 
@@ -147,7 +151,7 @@ def test_a_refusal_is_one_error_and_the_next_push_goes_on(
     server.message = f"no.\nYour token {server.token} is bad"
     with pytest.raises(UserError, match=f"model org/tiny failed: {server.url}.*{said}"):
         try:
-            hub.push(folder, to, "m")
+            _push(folder, to, "m")
         except UserError as error:
             assert "\n" not in str(error)
             assert server.token not in str(error)
@@ -157,7 +161,7 @@ def test_a_refusal_is_one_error_and_the_next_push_goes_on(
     assert server.token not in output + repr(to)
     uploaded = server.uploads
     server.answers = {}
-    hub.push(folder, to, "m")
+    _push(folder, to, "m")
     assert server.files["model", "org/tiny"] == _public(folder)
     # What had arrived before the refusal is not sent again.
     assert server.uploads == (uploaded or 2)
@@ -167,14 +171,14 @@ def test_a_wrong_token_is_refused(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_AnotherToken")
     to = hub.target("org/tiny", "model")
     with pytest.raises(UserError, match=r"401.*the token is not valid"):
-        hub.push(_folder(tmp_path / "folder"), to, "m")
+        _push(_folder(tmp_path / "folder"), to, "m")
     assert not server.files
 
 
 def test_a_failure_that_lasts_is_given_up(server, tmp_path):
     server.answers["repos/create"] = [502] * 9
     with pytest.raises(UserError, match=r"answered 502.*same command again"):
-        hub.push(_folder(tmp_path / "f"), hub.target("org/tiny", "model"), "m")
+        _push(_folder(tmp_path / "f"), hub.target("org/tiny", "model"), "m")
     assert server.named("repos/create") == 3
 
 
@@ -184,18 +188,18 @@ def test_no_hub_and_a_silent_one_are_errors(server, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "_SILENCE", httpx2.Timeout(0.2))
     server.delay = 0.6
     with pytest.raises(UserError, match="has stopped answering"):
-        hub.push(folder, to, "m")
+        _push(folder, to, "m")
     assert server.named("repos/create") == 2
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9 cannot be reached"):
-        hub.push(folder, to, "m")
+        _push(folder, to, "m")
 
 
 @pytest.mark.parametrize(
     "name", ["a/b/c", "org/", "/x", "org/a--b", "org/.x", "org/é", "org/x.git", "o g/x"]
 )
 def test_a_name_that_is_none_is_refused_before_any_request(server, name):
-    with pytest.raises(UserError, match=r"--push .*Expected ORG/NAME"):
+    with pytest.raises(UserError, match="Expected ORG/NAME"):
         hub.target(name, "model")
     assert not server.requests
 
@@ -215,6 +219,40 @@ def test_the_token_is_the_environments_or_that_of_a_login(
         hub.target("org/x", "model")
     (tmp_path / "no-login").write_text("hf_OfALogin\n")
     assert hub.target("org/x", "model").token == "hf_OfALogin"
+
+
+def test_a_file_that_cannot_be_read_is_no_failure_of_the_hub(
+    server, tmp_path, monkeypatch
+):
+    folder, to = _folder(tmp_path / "folder"), hub.target("org/tiny", "model")
+    gone = folder / "gone.safetensors"
+    listed = hub.sent_files(folder) | {"gone.safetensors": gone}
+    with monkeypatch.context() as patched:
+        patched.setattr(hub, "sent_files", lambda *_: listed)
+        with pytest.raises(FileNotFoundError) as found:
+            _push(folder, to, "m")
+    assert found.value.filename == str(gone) and not server.requests
+
+    def upload(*_args, **_more):
+        try:
+            gone.open()
+        except OSError as error:
+            raise RuntimeError("Error while uploading") from error
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_commit", upload)
+    with pytest.raises(FileNotFoundError) as found:
+        _push(folder, to, "m")
+    assert found.value.filename == str(gone)
+
+
+def test_a_defect_of_ours_is_no_failure_of_the_hub(server, tmp_path, monkeypatch):
+    def broken(*_):
+        raise ValueError("ours")
+
+    monkeypatch.setattr(hub, "CommitOperationAdd", broken)
+    with pytest.raises(ValueError, match="ours"):
+        _push(_folder(tmp_path / "f"), hub.target("org/tiny", "model"), "m")
+    assert not server.requests
 
 
 def test_offline_mode_is_said_before_any_work(server, monkeypatch):
@@ -270,6 +308,35 @@ def test_a_push_that_cannot_be_is_told_before_the_stage_is_made(
     assert not (tmp_path / "run").exists() and not server.requests
 
 
+@pytest.mark.parametrize(
+    ("folder", "given"),
+    [
+        ("base", ""),
+        ("base", "models/base/1"),
+        ("base", "org/base"),
+        ("models--org--base/snapshots/1", ""),
+    ],
+)
+def test_an_adapter_is_pushed_only_if_it_names_its_base_as_the_hub_does(
+    server, small_graph, tmp_path, capsys, folder, given
+):
+    status = _main(
+        tmp_path / "run",
+        "export-hf",
+        "--gin.ExportConfig.weights='adapter'",
+        f"--gin.ExportConfig.base_name={given!r}",
+        f"--gin.RunConfig.base_model={str(tmp_path / folder)!r}",
+        "--gin.sft/LoraConfig.rank=2",
+        *("--push", "org/tiny"),
+    )
+    named = given == "org/base" or folder != "base"
+    assert status == (0 if named else 2)
+    assert bool(server.requests) == (tmp_path / "run").exists() == named
+    told = capsys.readouterr().err
+    assert ("Set ExportConfig.base_name" in told) != named
+    assert named or (given or str(tmp_path / folder)) in told
+
+
 def test_a_refused_push_leaves_the_stage_finished(
     server, small_graph, tmp_path, capsys
 ):
@@ -285,7 +352,8 @@ def test_another_hub_is_named_by_the_environment(tmp_path):
     code = (
         "import pathlib, sys\nfrom xinst_jax.hf import hub\n"
         "to = hub.target('org/tiny', 'model')\n"
-        "print(hub.push(pathlib.Path(sys.argv[1]), to, 'm'))"
+        "left_out = ('manifest.json', 'rejected/*')\n"
+        "print(hub.push(pathlib.Path(sys.argv[1]), to, 'm', left_out))"
     )
     with running() as found:
         environment = os.environ | {
@@ -307,6 +375,6 @@ def test_another_hub_is_named_by_the_environment(tmp_path):
 
 def test_the_stub_knows_what_the_library_asks(server: Hub, tmp_path):
     """The library's own reader sees the files that the stub recorded."""
-    hub.push(_folder(tmp_path / "f"), hub.target("org/tiny", "model"), "m")
+    _push(_folder(tmp_path / "f"), hub.target("org/tiny", "model"), "m")
     listed = huggingface_hub.HfApi(token=server.token).list_repo_files("org/tiny")
     assert sorted(listed) == sorted(_public(tmp_path / "f"))

@@ -31,7 +31,8 @@ def test_a_licence_is_known_by_its_text(tmp_path, licence, file):
     ("text", "name"),
     [
         ("Qwen RESEARCH LICENSE AGREEMENT", "qwen-research"),
-        ("Tongyi Qianwen LICENSE AGREEMENT", "qwen"),
+        ("Tongyi Qianwen LICENSE AGREEMENT", "tongyi-qianwen"),
+        ("Tongyi Qianwen RESEARCH LICENSE AGREEMENT", "tongyi-qianwen-research"),
         ("Qwen LICENSE AGREEMENT", "qwen"),
     ],
 )

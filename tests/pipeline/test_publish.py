@@ -99,6 +99,8 @@ def test_a_base_model_is_called_as_configured_as_cached_or_as_its_folder(
         workdir, f"RunConfig.{where}", f"ExportConfig.base_name='{given}'"
     )
     assert publish.base_name(space) == expected
+    found = tmp_path / folder if expected == "llama-3" else expected
+    assert publish.adapter_base(space.run) == str(found)
 
 
 def test_a_bases_licence_wins_and_its_wishes_are_told(workdir, tmp_path, capsys):

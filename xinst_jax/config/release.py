@@ -16,8 +16,8 @@ class ExportConfig(Typed):
       dtype: dtype of the exported weights; adapters are float32 in any case.
       shard_gigabytes: largest safetensors file, in units of 10**9 bytes.
       base_name: what the folder calls the base model: its name on the hub, ORG/NAME;
-        empty takes it from the folder's, or for an adapter, which must find it, its
-        path.
+        empty takes the one by which the hub's cache keeps it, else the name of its
+        folder, or for an adapter, which must find it, its path.
       dataset_name: the dataset's name on the hub, ORG/NAME, for the model card; empty
         where it is not there.
       license: licence named on the model card where the base model's folder names none;

@@ -37,13 +37,22 @@ class RunConfig(Typed):
         from scratch on the corpus, as `base` says.
       base_adapter: PEFT folder of a LoRA adapter that is merged into `base_model` when
         it is imported; empty for none.
+      mesh: how the devices are laid out.
       model: the decoder's shape; with `base_model` it is read from that folder and
         only dtypes and `remat` are taken from here.
+      corpus: the raw text, and how it is cleaned and cut.
+      seed_pairs: the instruction pairs that the first round learns from.
+      tokenizer: the tokenizer to train, or the one given; not used with `base_model`,
+        which brings its own.
       base: training of the base model on plain text (language modelling).
       generator: training of the reverse-instruction generator.
       rater: training of the rater.
       sft: cross-lingual supervised fine-tuning of the final model.
       generate: decoding of instructions.
+      rate: what the rater learns from, and which candidates are kept.
+      diversify: how kept pairs are clustered by their instructions and drawn evenly.
+      export: the Hugging Face folder and the dataset that are written for others.
+      evaluate: what the tuned model is asked.
       answer: decoding of answers in `evaluate`.
     """
 

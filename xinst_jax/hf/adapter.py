@@ -34,19 +34,38 @@ WEIGHTS = "adapter_model.safetensors"
 
 _PREFIX = "base_model.model."
 _FLOATS = (np.float32, np.float16, ml_dtypes.bfloat16)
+_ADVICE = (
+    f"Compare r and target_modules in its {CONFIG} with RunConfig.base_model: it is to "
+    "be the model that the adapter was trained on."
+)
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
     "bias": ("none", None),
     "fan_in_fan_out": (False, None),
     "lora_bias": (False, None),
+    "use_rslora": (True, False, None),
     "use_dora": (False, None),
+    "use_qalora": (False, None),
+    "use_bdlora": (False, None),
+    "alora_invocation_tokens": (None,),
+    "arrow_config": (None,),
+    "kasa_config": (None,),
+    "monteclora_config": (None,),
     "modules_to_save": (None, []),
     "rank_pattern": ({}, None),
     "alpha_pattern": ({}, None),
     "layer_replication": (None, []),
+    "target_parameters": (None, []),
     "trainable_token_indices": (None, []),
 }
-"""What an adapter that is nothing but A and B has; None where the key may be absent."""
+"""What an adapter to the base model as it is has, if it is nothing but A and B; None
+where the key may be absent.
+
+The initialisations that are not here (pissa, olora, corda, loftq, lora_ga, mica) start
+from the base's own weights, and most of them rewrite it: the adapter then belongs to
+another base than the folder that it names.
+"""
 
 
 def export_adapter(
@@ -152,7 +171,7 @@ def import_adapter(
         for name, (row, _) in mapping.tensors(rows.values(), shapes).items()
     }
     found = {name: tensor.shape for name, tensor in tensors.items()}
-    mapping.check(expected, found, str(path))
+    mapping.check(expected, found, str(path), _ADVICE)
 
     def leaf(key: Any, wanted: jax.ShapeDtypeStruct) -> jax.Array:
         row = rows[jax.tree_util.keystr(key, simple=True, separator="/")]
@@ -188,7 +207,8 @@ def check(folder: pathlib.Path) -> dict[str, Any]:
     """The folder's adapter_config.json, once it is known that it can be imported.
 
     Raises:
-      UserError: a file is missing, or the adapter is not a plain LoRA.
+      UserError: a file is missing, or the adapter is not a plain LoRA to the base model
+        as it is; the message names the file and the key.
     """
     path = folder / CONFIG
     if not path.is_file() or not (folder / WEIGHTS).is_file():
@@ -204,12 +224,16 @@ def check(folder: pathlib.Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not the configuration of a LoRA adapter ({error!r})."
         ) from error
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float)):
-        raise UserError(f"{path}: r = {rank!r}, lora_alpha = {alpha!r}; numbers > 0.")
+    # Not isinstance: JSON's true is an int too.
+    if type(rank) is not int or rank < 1:
+        raise UserError(f"{path}: r = {rank!r}; expected a whole number above 0.")
+    if type(alpha) not in (int, float) or not 0 < alpha < math.inf:
+        raise UserError(f"{path}: lora_alpha = {alpha!r}; expected a number above 0.")
     for key, allowed in _PLAIN.items():
-        if record.get(key) not in allowed:
+        if (found := record.get(key)) not in allowed:
+            supported = ", ".join(repr(value) for value in allowed if value is not None)
             raise UserError(
-                f"{path}: {key} = {record[key]!r}; supported: {allowed[0]!r}. Merge "
+                f"{path}: {key} = {found!r}; supported: {supported or 'none'}. Merge "
                 "the adapter into its base model with peft, and import that."
             )
     return record
@@ -312,7 +336,8 @@ def _compare(tensors: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
     """Opens what was written and compares it."""
     written = _read(path)
     expected = {name: tensor.shape for name, tensor in tensors.items()}
-    mapping.check(expected, {name: t.shape for name, t in written.items()}, str(path))
+    found = {name: tensor.shape for name, tensor in written.items()}
+    mapping.check(expected, found, str(path), "The disk or a copy has damaged it.")
     wrong = [
         name for name in tensors if not np.array_equal(tensors[name], written[name])
     ]

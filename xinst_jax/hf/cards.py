@@ -197,9 +197,9 @@ def _licence_text(licence: Licence | None, base_model: str) -> str:
             f"The folder of the base model `{base_model}` says nothing of its licence, "
             "and this model stands under it: find it out before you give the model on."
         )
-    shown = licence.name or licence.identifier
-    said = [f"`{shown}`" + (", that of the base model." if base_model else ".")]
-    terms = TERMS.get(licence.identifier)
+    of_base = ", that of the base model." if base_model else "."
+    said = [f"`{licence.title}`{of_base}"]
+    terms = TERMS.get(licence.title)
     if terms is not None:
         if terms.built_with:
             said.insert(0, f"**{terms.built_with}.**")

@@ -326,7 +326,7 @@ def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
     present = {path for pattern in _LEGAL for path in base.glob(pattern)}
     files = {path.name: path.read_bytes() for path in present if path.is_file()}
     licence = licences.of_base(base)
-    terms = licences.TERMS.get(licence.identifier) if licence else None
+    terms = licences.TERMS.get(licence.title) if licence else None
     if terms and not any(name.upper().startswith(_NOTICE) for name in files):
         files[_NOTICE] = f"{terms.notice}\n".encode()
     return files

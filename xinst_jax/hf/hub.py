@@ -9,6 +9,7 @@ import dataclasses
 import fnmatch
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import httpx2
@@ -17,12 +18,11 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from xinst_jax import manifest, shards
+from xinst_jax import shards
 from xinst_jax.errors import UserError
 
 Kind = Literal["model", "dataset"]
 
-_INTERNAL = (manifest.MANIFEST, "rejected/*")
 _ATTRIBUTES = ".gitattributes"
 _REPLACED: dict[Kind, tuple[str, ...]] = {
     "model": ("*.safetensors", "*.safetensors.index.json", "adapter_config.json"),
@@ -36,9 +36,15 @@ _WAITS = (2.0, 10.0)
 _SILENCE = httpx2.Timeout(300.0, connect=30.0)
 """Seconds without a byte after which a connection counts as lost."""
 
-_FAILURES = (httpx2.HTTPError, OSError, RuntimeError, ValueError)
-"""What huggingface_hub and hf_xet raise when a request does not succeed."""
+_FAILURES = (httpx2.HTTPError, ConnectionError, RuntimeError, ValueError)
+"""What huggingface_hub raises when a request does not succeed.
 
+An answer of the hub and a broken connection are httpx2's errors; an upload's are
+wrapped in a RuntimeError, which is hf_xet's own too; an answer that makes no sense, or
+that refuses a large file, is a ValueError. Local files' are OSErrors.
+"""
+
+_REMOTE = (httpx2.HTTPError, ConnectionError)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _ADVICE = {
     400: "it found a fault in what was sent",
@@ -82,69 +88,99 @@ def target(name: str, kind: Kind) -> Target:
     if "/" not in name:
         # Not repeated, since it may be a token that was typed in the wrong place.
         raise UserError(
-            "--push takes the name of a repository, ORG/NAME, the organisation or user "
+            "Expected the name of a repository, ORG/NAME, the organisation or user "
             "first. The token is not given here: set HF_TOKEN or run 'hf auth login'."
         )
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise UserError(f"--push {name!r}: {error} Expected ORG/NAME.") from error
+        raise UserError(f"{name!r}: {error} Expected ORG/NAME.") from error
     if constants.HF_HUB_OFFLINE:
-        raise UserError("--push: HF_HUB_OFFLINE is set. Unset it to push.")
+        raise UserError("HF_HUB_OFFLINE is set. Unset it to push.")
     token = huggingface_hub.get_token()
     if not token:
         raise UserError(
-            "--push: there is no token for the hub. Set HF_TOKEN to one that may "
-            f"write to {name}, or run 'hf auth login'."
+            "There is no token for the hub. Set HF_TOKEN to one that may write to "
+            f"{name}, or run 'hf auth login'."
         )
     return Target(name, kind, token)
 
 
-def push(folder: pathlib.Path, to: Target, message: str) -> str:
+def is_name(name: str) -> bool:
+    """Whether it can be a repository's name, ORG/NAME.
+
+    >>> is_name("org/tiny"), is_name("tiny"), is_name("/models/tiny")
+    (True, False, False)
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return "/" in name
+
+
+def push(
+    folder: pathlib.Path, to: Target, message: str, left_out: Sequence[str] = ()
+) -> str:
     """Sends a folder's files in one commit; gives the address of the repository.
 
     A repository that does not exist is made, private. Weights, Parquet and JSON files
     of an earlier push that the folder no longer has are removed in the same commit;
-    other files of the repository stay. What the pipeline keeps for itself is not sent,
-    and the folder is only read. Where nothing has changed there is no commit.
+    other files of the repository stay. The folder is only read. Where nothing has
+    changed there is no commit.
 
     Args:
       folder: a finished folder.
       to: where it goes.
       message: of the commit.
+      left_out: patterns of names that are not sent; see `sent_files`.
 
     Raises:
       UserError: the hub refused it, failed, or could not be reached.
+      OSError: a file of the folder cannot be read.
     """
-    files = sent_files(folder)
+    files = sent_files(folder, left_out)
     waits = list(_WAITS)
     while True:
+        new = [_addition(name, path) for name, path in files.items()]
         try:
-            return _sent(files, to, message)
+            return _sent(new, to, message)
         except _FAILURES as error:
-            if not waits or not _may_pass(_cause(error)):
+            cause = _cause(error)
+            if isinstance(cause, OSError) and not isinstance(cause, _REMOTE):
+                raise cause from error
+            if not waits or not _may_pass(cause):
                 raise _told(error, folder, to) from error
         time.sleep(waits.pop(0))
 
 
-def sent_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+def sent_files(
+    folder: pathlib.Path, left_out: Sequence[str] = ()
+) -> dict[str, pathlib.Path]:
     """The files of a folder that are meant for others, by their name in the repository.
 
-    Left out are hidden files except .gitattributes, the manifest and `rejected/`.
+    Left out are hidden files except .gitattributes, and names like one of the patterns
+    in `left_out`, of which '*' stands for any text.
     """
     files = {
         path.relative_to(folder).as_posix(): path for path in shards.each_file(folder)
     }
     if (folder / _ATTRIBUTES).is_file():
         files[_ATTRIBUTES] = folder / _ATTRIBUTES
-    return {name: path for name, path in files.items() if not _like(name, _INTERNAL)}
+    return {name: path for name, path in files.items() if not _like(name, left_out)}
 
 
-def _like(name: str, patterns: tuple[str, ...]) -> bool:
+def _like(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _sent(files: dict[str, pathlib.Path], to: Target, message: str) -> str:
+def _addition(name: str, path: pathlib.Path) -> CommitOperationAdd:
+    """A file of the commit; its error is an OSError where it cannot be read."""
+    path.stat()
+    return CommitOperationAdd(name, str(path))
+
+
+def _sent(new: list[CommitOperationAdd], to: Target, message: str) -> str:
     """One attempt. All of it can be repeated: what is there already is not sent."""
     huggingface_hub.set_client_factory(_client)
     api = huggingface_hub.HfApi(token=to.token)
@@ -152,12 +188,12 @@ def _sent(files: dict[str, pathlib.Path], to: Target, message: str) -> str:
         to.name, repo_type=to.kind, private=True, exist_ok=True
     )
     there = api.list_repo_files(to.name, repo_type=to.kind)
+    names = {addition.path_in_repo for addition in new}
     old = [
         CommitOperationDelete(name)
         for name in there
-        if name not in files and _like(name, _REPLACED[to.kind])
+        if name not in names and _like(name, _REPLACED[to.kind])
     ]
-    new = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
     # Not `upload_folder`, which may take several commits: until the last one, whoever
     # loads the repository would get half of it.
     api.create_commit(to.name, [*old, *new], commit_message=message, repo_type=to.kind)
@@ -170,10 +206,10 @@ def _client() -> httpx2.Client:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The answer or the broken connection that an error comes from, or the error."""
+    """The answer, broken connection or local file that an error comes from, or it."""
     found: BaseException | None = error
     while found is not None:
-        if isinstance(found, httpx2.HTTPError):
+        if isinstance(found, (httpx2.HTTPError, OSError)):
             return found
         found = found.__cause__
     return error

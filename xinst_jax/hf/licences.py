@@ -1,7 +1,7 @@
 """What the licence of a base model asks of a model that was tuned from it.
 
-Llama and Gemma licences go with every model made from theirs, under the same terms; a
-derived card that names another licence is wrong.
+Llama, Gemma and Qwen licences go with every model made from theirs, under the same
+terms; a derived card that names another licence is wrong.
 """
 
 import dataclasses
@@ -22,14 +22,17 @@ _TEXTS = (
     (r"llama (2|3|3\.\d) community license", r"llama\1"),
     (r"gemma terms of use", "gemma"),
     (r"qwen research license", "qwen-research"),
-    (r"(?:qwen|tongyi qianwen) license", "qwen"),
+    (r"qwen license", "qwen"),
+    (r"tongyi qianwen research license", "tongyi-qianwen-research"),
+    (r"tongyi qianwen license", "tongyi-qianwen"),
     (r"apache license,? version 2\.0", "apache-2.0"),
     (r"^mit license|permission is hereby granted, free of charge", "mit"),
 )
 """How the text of a licence is known, and the licence."""
 
-_NAMED = {"qwen", "qwen-research"}
-"""Licences without an identifier of the hub, which a card names beside 'other'."""
+_NAMED = {"qwen", "qwen-research", "tongyi-qianwen", "tongyi-qianwen-research"}
+"""Licences without an identifier of the hub, which a card names beside 'other'; by the
+names on Qwen's own cards."""
 
 _OF_ROWS = {
     *("apache-2.0", "mit", "cc0-1.0", "odc-by", "odbl", "pddl", "unlicense"),
@@ -55,6 +58,11 @@ class Licence:
     name: str = ""
     link: str = ""
 
+    @property
+    def title(self) -> str:
+        """The licence's name, or the identifier of one that has it."""
+        return self.name or self.identifier
+
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
@@ -73,6 +81,8 @@ class Terms:
 
 _LATER_LLAMA = ("3.1", "3.2", "3.3")
 _COPYRIGHT = "Copyright © Meta Platforms, Inc. All Rights Reserved."
+_QWEN_COPYRIGHT = "Copyright (c) Alibaba Cloud. All Rights Reserved."
+_QWEN_KINDS = {"": "LICENSE", "-research": "RESEARCH LICENSE"}
 
 TERMS = {
     "llama2": Terms(
@@ -97,9 +107,24 @@ TERMS = {
         "Gemma is provided under and subject to the Gemma Terms of Use found at "
         "ai.google.dev/gemma/terms."
     ),
+    **{
+        f"qwen{kind}": Terms(
+            f"Qwen is licensed under the Qwen {text} AGREEMENT, {_QWEN_COPYRIGHT}",
+            "Built with Qwen",
+        )
+        for kind, text in _QWEN_KINDS.items()
+    },
+    **{
+        f"tongyi-qianwen{kind}": Terms(
+            f"Tongyi Qianwen is licensed under the Tongyi Qianwen {text} AGREEMENT, "
+            f"{_QWEN_COPYRIGHT}"
+        )
+        for kind, text in _QWEN_KINDS.items()
+    },
 }
-"""Terms by the hub's identifier. Sources: the licences' sections on redistribution
-(Llama 2: 1.b.iii; Llama 3 and later: 1.b.i and iii; Gemma: 3.1)."""
+"""Terms by the licence's title. Sources: the licences' sections on redistribution
+(Llama 2: 1.b.iii; Llama 3 and later: 1.b.i and iii; Gemma: 3.1; Qwen and Tongyi
+Qianwen: 3.c) and, for what is displayed of Qwen, on its use."""
 
 
 def of_base(folder: pathlib.Path) -> Licence | None:

@@ -258,6 +258,7 @@ def check(
     expected: Mapping[str, tuple[int, ...]],
     found: Mapping[str, tuple[int, ...]],
     place: str,
+    advice: str = "Compare its config.json with the weights.",
 ) -> None:
     """Checks that a folder has exactly the expected tensors, in the expected shapes.
 
@@ -265,6 +266,7 @@ def check(
       expected: shapes by tensor name.
       found: the same, as read.
       place: what errors call the folder.
+      advice: what errors say is to be done.
 
     Raises:
       UserError: a tensor is missing, left over, or of another shape.
@@ -273,14 +275,14 @@ def check(
     left_over = sorted(found.keys() - expected.keys())
     if missing or left_over:
         raise UserError(
-            f"{place} is not a model of this shape. Missing tensors: {_some(missing)}. "
-            f"Left over: {_some(left_over)}. Compare its config.json with the weights."
+            f"{place} has other tensors than expected. Missing tensors: "
+            f"{_some(missing)}. Left over: {_some(left_over)}. {advice}"
         )
     for name, shape in expected.items():
         if found[name] != shape:
             raise UserError(
-                f"{place}: the tensor {name} has shape {found[name]}, expected {shape} "
-                "from config.json and the run's model."
+                f"{place}: the tensor {name} has shape {found[name]}, expected "
+                f"{shape}. {advice}"
             )
 
 

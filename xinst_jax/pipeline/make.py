@@ -266,7 +266,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
             workspace.rules,
             workspace.mesh,
             lora,
-            base_name=run.export.base_name or str(base),
+            base_name=publish.adapter_base(run),
             files=tokenizer
             | folder.legal_files(base)
             | folder.lineage_file(publish.lineage(workspace))

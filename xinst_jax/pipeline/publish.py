@@ -8,14 +8,31 @@ import rich.console
 from rich.markup import escape
 
 from xinst_jax import __version__, manifest, run_file, shards
+from xinst_jax.config import RunConfig
+from xinst_jax.errors import UserError
 from xinst_jax.hf import cards, hub, licences
 from xinst_jax.hf.licences import Licence
 from xinst_jax.pipeline.runner import Stage
 from xinst_jax.pipeline.workspace import Workspace
 
 _DIGEST_CHARS = 16
+_OWN_FILES = (manifest.MANIFEST, "rejected/*")
+"""Files of a stage's folder that are the pipeline's own, and are not sent."""
+
 _HUB_CACHE = re.compile(r"models--(.+?)--(.+)")
 _OF_SCRATCH = "apache-2.0"
+
+
+def check_target(run: RunConfig, target: hub.Target) -> None:
+    """Raises UserError where what would be pushed were of no use to anybody else."""
+    if target.kind != "model" or run.export.weights != "adapter":
+        return
+    if not hub.is_name(found := adapter_base(run)):
+        raise UserError(
+            "ExportConfig.weights = 'adapter': the adapter would name its base model "
+            f"as {found!r}, which nobody else has. Set ExportConfig.base_name to the "
+            "name of the base model on the hub, ORG/NAME, before it is pushed."
+        )
 
 
 def push(
@@ -37,7 +54,7 @@ def push(
     message = (
         f"{workspace.run.name}: {stage.name} {record['fingerprint'][:_DIGEST_CHARS]}"
     )
-    address = hub.push(folder, target, message)
+    address = hub.push(folder, target, message, left_out=_OWN_FILES)
     console.print(f"  {escape(address)}", highlight=False)
 
 
@@ -119,14 +136,26 @@ def base_name(workspace: Workspace) -> str:
     run = workspace.run
     if not run.base_model:
         return ""
+    return _hub_name(run) or run_file.project_path(run.base_model).name
+
+
+def adapter_base(run: RunConfig) -> str:
+    """How an adapter finds the base model: by its name on the hub, else by its path.
+
+    The name is the configured one, or the one by which the hub's cache keeps it.
+    """
+    return _hub_name(run) or str(run_file.project_path(run.base_model))
+
+
+def _hub_name(run: RunConfig) -> str:
+    """The base model's name as configured or as in the hub's cache; else empty."""
     if run.export.base_name:
         return run.export.base_name
-    folder = run_file.project_path(run.base_model)
-    for part in folder.absolute().parts:
+    for part in run_file.project_path(run.base_model).absolute().parts:
         match = _HUB_CACHE.fullmatch(part)
         if match:
             return f"{match[1]}/{match[2]}"
-    return folder.name
+    return ""
 
 
 def _licence(workspace: Workspace) -> Licence | None:
@@ -141,7 +170,7 @@ def _licence(workspace: Workspace) -> Licence | None:
 def _warn_of_name(
     licence: Licence | None, name: str, console: rich.console.Console
 ) -> None:
-    warning = licences.name_warning(licence.identifier, name) if licence else None
+    warning = licences.name_warning(licence.title, name) if licence else None
     if warning:
         console.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
 
