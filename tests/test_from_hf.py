@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import unittest.mock
 
 import numpy as np
 import peft
@@ -132,7 +133,8 @@ def _verb(verb: str, workdir: pathlib.Path, overrides: list[str]) -> None:
     """Runs one verb of the reduced run in this process."""
     command = [verb, "--gin_file", _GIN, "--workdir", str(workdir)]
     command += [f"--gin.{override}" for override in [*_REDUCED, *overrides]]
-    assert command_line.main(command) == 0
+    with unittest.mock.patch.dict(os.environ):
+        assert command_line.main(command) == 0
 
 
 @pytest.fixture(scope="module")
