@@ -3,14 +3,27 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import unittest.mock
 
+import numpy as np
+import peft
 import pytest
 import torch
 import transformers
 
 from tests.hf import tokenizer_kinds
+from xinst_jax import __main__ as command_line
+from xinst_jax import run_file
+from xinst_jax.config import PROJECTIONS
+from xinst_jax.hf import adapter, mapping
+from xinst_jax.hf import folder as folder_lib
+from xinst_jax.pipeline import training
+from xinst_jax.pipeline.workspace import Workspace
+
+_GIN = "gin/runs/from_hf.gin"
 
 _REDUCED = [
     "LANGUAGES=('fi', 'th')",
@@ -58,7 +71,7 @@ def workdir(base, tmp_path_factory) -> pathlib.Path:
     """The run that gin/runs/from_hf.gin describes, reduced."""
     workdir = tmp_path_factory.mktemp("runs") / "from_hf"
     command = [sys.executable, "-m", "xinst_jax", "pipeline"]
-    command += ["--gin_file", "gin/runs/from_hf.gin", "--workdir", str(workdir)]
+    command += ["--gin_file", _GIN, "--workdir", str(workdir)]
     overrides = [f"BASE_MODEL={str(base)!r}", *_REDUCED]
     command += [f"--gin.{override}" for override in overrides]
     done = subprocess.run(
@@ -114,3 +127,73 @@ def test_only_adapters_were_trained_and_the_model_is_another(base, workdir):
     }
     projections = {"q_proj", "k_proj", "v_proj", "o_proj"}
     assert changed == projections | {"gate_proj", "up_proj", "down_proj"}
+
+
+def _verb(verb: str, workdir: pathlib.Path, overrides: list[str]) -> None:
+    """Runs one verb of the reduced run in this process."""
+    command = [verb, "--gin_file", _GIN, "--workdir", str(workdir)]
+    command += [f"--gin.{override}" for override in [*_REDUCED, *overrides]]
+    with unittest.mock.patch.dict(os.environ):
+        assert command_line.main(command) == 0
+
+
+@pytest.fixture(scope="module")
+def exported(base, workdir, tmp_path_factory) -> dict[str, pathlib.Path]:
+    """The tuned model's folder in float32, merged and as an adapter."""
+    run = tmp_path_factory.mktemp("exports") / "run"
+    shutil.copytree(workdir, run)
+    given = f"BASE_MODEL={str(base)!r}"
+    _verb("export-hf", run, [given, "ExportConfig.weights='adapter'"])
+    laid_over = (run / "hf_model").rename(run.parent / "adapter")
+    _verb("export-hf", run, [given, "ExportConfig.dtype='float32'"])
+    return {"adapter": laid_over, "merged": run / "hf_model"}
+
+
+def _logits(model: torch.nn.Module) -> np.ndarray:
+    tokens_bt = np.random.default_rng(3).integers(0, 200, (2, 48))
+    with torch.no_grad():
+        return model(torch.tensor(tokens_bt)).logits.numpy()
+
+
+def _load(folder: pathlib.Path) -> torch.nn.Module:
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32
+    )
+
+
+def test_peft_with_the_exported_adapter_answers_as_the_merged_model(base, exported):
+    theirs = peft.AutoPeftModelForCausalLM.from_pretrained(
+        exported["adapter"], dtype=torch.float32
+    )
+    found = _logits(theirs)
+    record = json.loads((exported["adapter"] / adapter.CONFIG).read_bytes())
+    assert record["base_model_name_or_path"] == str(base)
+    assert np.abs(found - _logits(_load(base))).max() > 1e-3
+    np.testing.assert_allclose(found, _logits(_load(exported["merged"])), atol=1e-5)
+
+
+def test_base_and_adapter_imported_are_the_merged_model(
+    base, workdir, exported, tmp_path
+):
+    for name in ("corpus", "seed", "tokenizer"):
+        shutil.copytree(workdir / name, tmp_path / name)
+    shutil.copy(workdir / "run.json", tmp_path)
+    overrides = [
+        f"BASE_MODEL={str(base)!r}",
+        f"RunConfig.base_adapter={str(exported['adapter'])!r}",
+    ]
+    _verb("import-hf", tmp_path, overrides)
+    run = Workspace(run_file.load(_GIN, [*_REDUCED, *overrides]), tmp_path)
+    imported = mapping.leaves(training.trained_params(run, "base"))
+    plain, merged = (
+        mapping.leaves(folder_lib.import_params(folder, run.model, run.rules, run.mesh))
+        for folder in (base, exported["merged"])
+    )
+    changed = set()
+    for path, leaf in imported.items():
+        np.testing.assert_allclose(leaf, merged[path], atol=1e-7, err_msg=path)
+        if not np.array_equal(leaf, plain[path]):
+            changed.add(path.rpartition("/")[2].partition("_")[0])
+    assert changed == set(PROJECTIONS)
+    inputs = json.loads((tmp_path / "base" / "manifest.json").read_bytes())["inputs"]
+    assert {f"adapter/{adapter.CONFIG}", f"adapter/{adapter.WEIGHTS}"} < inputs.keys()
