@@ -224,6 +224,7 @@ def test_an_undamaged_base_model_is_imported_before_there_is_any_text(run, base)
         ("DiversifyConfig.encoder='nowhere'", "nowhere"),
         ("answer/DecodeConfig.max_new_tokens=5000", "no room"),
         ("MeshConfig.fsdp=7", "7"),
+        ("ModelConfig.window=16", "'llama' has no config.json that says window = 16"),
         ("rater/TrainConfig.microbatches=4", "rater/TrainConfig"),
         ("RunConfig.rounds=1.5", "RunConfig.rounds = 1.5; expected a int"),
         ("LANGUAGES='fi'", "expected a tuple"),

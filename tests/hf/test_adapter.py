@@ -138,7 +138,7 @@ def load_merged(base, model, laid_over, out) -> transformers.PreTrainedModel:
         model,
         dtype="float32",
         vocab_size=tiny_models.VOCAB,
-        special=config_lib.read_special_ids(base),
+        special=tiny_models.SPECIAL,
         tokenizer=tiny_models.tokenizer_files(),
         card="# card\n",
         shard_bytes=10**9,

@@ -32,8 +32,8 @@ OLD = {
 }
 
 
-def write(folder, record, name="config.json"):
-    (folder / name).write_text(json.dumps(record))
+def write(folder, record):
+    (folder / "config.json").write_text(json.dumps(record))
     return folder
 
 
@@ -153,6 +153,20 @@ def test_defaults_are_those_of_the_familys_class(family):
     assert CONVENTIONS[family].architecture == names[family]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_config_of_nothing_but_its_family_is_its_classes_own(tmp_path, family):
+    found = config_lib.read(write(tmp_path, {"model_type": family}))
+    transformers.AutoConfig.for_model(family).save_pretrained(tmp_path)
+    assert config_lib.read(tmp_path) == found
+
+
+@pytest.mark.parametrize("family", ["mistral", "qwen2", "qwen3"])
+def test_null_key_heads_are_as_many_as_query_heads(tmp_path, family):
+    """What transformers 4 takes them for; 5 refuses them."""
+    record = of(family, num_key_value_heads=None)
+    assert config_lib.read(write(tmp_path, record)).num_kv_heads == 8
+
+
 @pytest.mark.parametrize("name", presets.PUBLISHED)
 def test_a_presets_config_reads_back_as_the_preset(tmp_path, name):
     model = presets.published(name)
@@ -177,15 +191,18 @@ def test_a_folder_settles_every_field_but_dtypes_and_rematerialisation():
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"window": 8}, "'llama' cannot say that window is 8"),
-        ({"qk_norm": True}, "qk_norm is True"),
-        ({"family": "qwen2"}, "qkv_bias is False"),
-        ({"family": "gemma2", "activation": "gelu_tanh"}, "norm_offset is False"),
-        ({"final_soft_cap": 2.0}, "final_soft_cap is 2.0"),
+        ({"window": 8}, "'llama' has no config.json that says window = 8, so"),
+        ({"qk_norm": True}, "qk_norm = True, so"),
+        ({"activation": "gelu_tanh", "embedding_scale": True}, "activation = 'gelu_ta"),
+        ({"family": "qwen2"}, "qkv_bias = False, so .* Set qkv_bias = True"),
+        ({"family": "gemma2", "activation": "gelu_tanh"}, "norm_offset = False"),
+        ({"final_soft_cap": 2.0}, "final_soft_cap = 2.0"),
     ],
 )
 def test_what_a_familys_config_cannot_say_is_not_written(changes, named):
     model = dataclasses.replace(ModelConfig(), **changes)
+    with pytest.raises(UserError, match=named):
+        config_lib.check_said(model)
     with pytest.raises(UserError, match=named):
         config_lib.config_record(model, 500, SpecialIds(1, (2,), 0), "bfloat16", {})
 
@@ -221,7 +238,7 @@ def test_absent_keys_mean_what_transformers_takes_them_for(tmp_path):
         (without(rope_scaling={"type": "yarn", "factor": 2.0}), "scaled as 'yarn'"),
         (without(rope_parameters={"rope_type": "llama3"}), "lacks factor, low_freq"),
         (without(rope_parameters={"rope_theta": 1e4}), "disagree"),
-        (without("vocab_size"), "lacks vocab_size"),
+        (without(vocab_size=None), "vocab_size = None; expected a whole number"),
         (without(model_type="mixtral"), "model_type = 'mixtral'"),
         (without(model_type="gemma3", text_config={}), "texts and images"),
         (without(auto_map={"AutoModel": "m.M"}), "code of its own"),
@@ -245,25 +262,53 @@ def test_absent_keys_mean_what_transformers_takes_them_for(tmp_path):
         ),
         (of("qwen2", layer_types=SIX[-3:]), "no sliding_window in use"),
         ([1], "not a JSON object"),
+        (without(num_hidden_layers="2"), "num_hidden_layers = '2'; expected a whole"),
+        (without(num_hidden_layers=True), "num_hidden_layers = True"),
+        (without(hidden_size=-32), "hidden_size = -32"),
+        (without(head_dim=15), "head_dim = 15 is odd"),
+        (without(rms_norm_eps=0), "rms_norm_eps = 0; expected a number above 0"),
+        (without(rms_norm_eps=float("nan")), "rms_norm_eps = nan"),
+        (without(num_key_value_heads=3), "num_attention_heads = 8 is not a multiple"),
+        (of("gemma", num_key_value_heads=None), "num_key_value_heads = None"),
+        (without(tie_word_embeddings="no"), "tie_word_embeddings = 'no'"),
+        (without(rope_theta="abc"), "rope_theta = 'abc'; expected a number above 0"),
+        (without(rope_scaling=[1]), r"rope_scaling = \[1\]; expected an object"),
+        (without(rope_parameters={"rope_type": ["x"]}), "rope_parameters.rope_type ="),
+        (without(rope_scaling=LINEAR | {"factor": "x"}), "rope_scaling.factor = 'x'"),
+        (without(rope_scaling=LINEAR | {"factor": 0.5}), "rope_scaling.factor = 0.5"),
+        (
+            without(rope_scaling=LLAMA3 | {"high_freq_factor": 0.5}),
+            "high_freq_factor must be greater than low_freq_factor",
+        ),
+        (
+            without(rope_scaling=LLAMA3 | {"original_max_position_embeddings": "8k"}),
+            "rope_scaling.original_max_position_embeddings = '8k'",
+        ),
+        (
+            of("gemma3_text", rope_parameters={"full_attention": 3}),
+            "rope_parameters.full_attention = 3",
+        ),
+        (of("gemma3_text", rope_local_base_freq=0), "rope_local_base_freq = 0"),
+        (of("gemma3_text", sliding_window_pattern="6"), "sliding_window_pattern = '6'"),
+        (of("gemma2", layer_types=3), "layer_types = 3; expected a list"),
+        (of("gemma2", layer_types=[[1], None, 2]), r"of the kinds 2, None, \[1\]"),
+        (of("gemma2", attn_logit_softcapping="x"), "attn_logit_softcapping = 'x'"),
+        (of("gemma2", attn_logit_softcapping=-1), "attn_logit_softcapping must not be"),
+        (of("gemma2", query_pre_attn_scalar=[]), "query_pre_attn_scalar = "),
+        (of("mistral", sliding_window="x"), "sliding_window = 'x'; expected a whole"),
+        (of("mistral", sliding_window=-8), "sliding_window = -8"),
+        (of("qwen2", use_sliding_window="no"), "use_sliding_window = 'no'"),
+        (
+            of("qwen2", use_sliding_window=True, max_window_layers="0"),
+            "max_window_layers = '0'",
+        ),
     ],
 )
 def test_what_the_decoder_does_not_compute_is_refused(tmp_path, record, named):
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(UserError, match=named) as refused:
         config_lib.read(write(tmp_path, record))
-
-
-def test_special_ids_come_from_the_generation_config_first(tmp_path):
-    write(tmp_path, OLD)
-    assert config_lib.read_special_ids(tmp_path) == SpecialIds(None, (2,), None)
-    generation = {"eos_token_id": [2, 9], "bos_token_id": 1, "pad_token_id": None}
-    write(tmp_path, generation, "generation_config.json")
-    assert config_lib.read_special_ids(tmp_path) == SpecialIds(1, (2, 9), None)
-
-
-def test_a_model_that_cannot_stop_is_refused(tmp_path):
-    write(tmp_path, without("eos_token_id"))
-    with pytest.raises(UserError, match="eos_token_id"):
-        config_lib.read_special_ids(tmp_path)
+    told = str(refused.value)
+    assert told.startswith(f"{tmp_path / 'config.json'}") and "\n" not in told
 
 
 def test_a_base_models_other_keys_are_kept_but_not_its_name():

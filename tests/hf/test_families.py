@@ -56,7 +56,7 @@ def export(folder: pathlib.Path, out: pathlib.Path, dtype: str) -> pathlib.Path:
         config_lib.read(folder),
         dtype=dtype,
         vocab_size=VOCAB,
-        special=config_lib.read_special_ids(folder),
+        special=tiny_models.SPECIAL,
         tokenizer=tiny_models.tokenizer_files(),
         card="card",
         shard_bytes=10**9,

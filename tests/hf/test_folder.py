@@ -322,7 +322,11 @@ def test_exported_configs_say_the_same_to_old_and_new_readers(llama, tmp_path):
     assert record["rope_theta"] == record["rope_parameters"]["rope_theta"] == 500000.0
     assert record["torch_dtype"] == record["dtype"] == "bfloat16"
     assert config_lib.read(out) == config_lib.read(folder)
-    assert config_lib.read_special_ids(out) == SPECIAL
+    assert (record["bos_token_id"], record["pad_token_id"]) == (
+        SPECIAL.bos,
+        SPECIAL.pad,
+    )
+    assert record["eos_token_id"] == list(SPECIAL.stops)
     generation = transformers.GenerationConfig.from_pretrained(out)
     assert (generation.temperature, generation.top_p) == (0.7, 0.9)
     assert (generation.max_new_tokens, generation.eos_token_id) == (2048, [2, 3])
@@ -396,7 +400,8 @@ def test_padding_that_no_one_names_is_the_tokenizers(llama, tmp_path):
     params = folder_lib.import_params(folder, model, RULES, one_device())
     special = SpecialIds(bos=1, stops=(2,), pad=None)
     out = export(params, model, tmp_path / "out", special=special)
-    assert config_lib.read_special_ids(out) == SpecialIds(bos=1, stops=(2,), pad=7)
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((out / name).read_bytes())["pad_token_id"] == 7
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,12 @@ import tokenizers
 import torch
 import transformers
 
+from xinst_jax.hf.config import SpecialIds
+
 VOCAB = 500
 WINDOW = 16
 LENGTH = 64
+SPECIAL = SpecialIds(bos=1, stops=(2,), pad=0)
 
 _SHAPE: dict[str, Any] = {
     "vocab_size": VOCAB,
@@ -28,9 +31,9 @@ _SHAPE: dict[str, Any] = {
     "num_key_value_heads": 2,
     "head_dim": 16,
     "max_position_embeddings": 512,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
+    "bos_token_id": SPECIAL.bos,
+    "eos_token_id": SPECIAL.stops[0],
+    "pad_token_id": SPECIAL.pad,
 }
 _BASE_500K: dict[str, Any] = {"rope_type": "default", "rope_theta": 500000.0}
 

@@ -9,12 +9,14 @@ either is read.
 import dataclasses
 import json
 import pathlib
+import re
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import rope, windows
+from xinst_jax.hf import keys, rope, windows
 from xinst_jax.hf.families import CONVENTIONS
 from xinst_jax.models.presets import SWITCHES
 
@@ -61,6 +63,10 @@ _CAPS = {
     "final_soft_cap": "final_logit_softcapping",
 }
 
+_KINDS = typing.get_type_hints(ModelConfig)
+_KEYS = {**_SIZES, **_CAPS, **rope.KEYS, "window": "sliding_window"}
+"""Where a field of `ModelConfig` stands, where its key has another name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SpecialIds:
@@ -84,10 +90,21 @@ def read(folder: pathlib.Path) -> ModelConfig:
       folder: a Hugging Face folder.
 
     Raises:
-      UserError: no config.json, or a model that our decoder does not compute.
+      UserError: no config.json, a model that our decoder does not compute, or a value
+        that no model has.
     """
     path = folder / CONFIG
-    return ModelConfig(**_fields(_read(path), path))
+    fields = _fields(_read(path), path)
+    try:
+        return ModelConfig(**fields)
+    except UserError as error:
+        raise UserError(f"{path}: {_by_key(str(error))}") from error
+
+
+def _by_key(told: str) -> str:
+    """What `ModelConfig` tells of its fields, told of the keys; gin's line goes."""
+    told = told.partition("\n")[0].replace("ModelConfig.", "")
+    return re.sub(r"\w+", lambda word: _KEYS.get(word[0], word[0]), told)
 
 
 def _fields(record: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:
@@ -98,17 +115,10 @@ def _fields(record: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:
             why = _WHY.get(key, f"supported: {value!r}")
             raise UserError(f"{path}: {key} = {record[key]!r}; {why}.")
     record = {**CONVENTIONS[family].defaults, **record}
-    heads, width = record.get("num_attention_heads"), record.get("hidden_size")
-    if isinstance(heads, int) and isinstance(width, int) and heads > 0:
-        if family == "llama":
-            record.setdefault("num_key_value_heads", heads)
-        record["head_dim"] = record.get("head_dim") or width // heads
-    missing = sorted(name for name in _SIZES.values() if record.get(name) is None)
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}.")
-    fields = {ours: record[theirs] for ours, theirs in _SIZES.items()}
+    fields = _sizes(record, family, path)
     if CONVENTIONS[family].capped:
-        fields |= {ours: record[theirs] or 0 for ours, theirs in _CAPS.items()}
+        for ours, theirs in _CAPS.items():
+            fields[ours] = keys.value(record, theirs, float, path) or 0
     else:
         fields |= dict.fromkeys(_CAPS, 0.0)
     fields |= windows.read(record, family, path) | rope.read(record, family, path)
@@ -133,6 +143,25 @@ def _family(record: Mapping[str, Any], path: pathlib.Path) -> str:
     return family
 
 
+def _sizes(
+    record: Mapping[str, Any], family: str, path: pathlib.Path
+) -> dict[str, Any]:
+    """The fields of `_SIZES`; heads that are not given follow from the others."""
+    heads = keys.positive(record, "num_attention_heads", int, path)
+    width = keys.positive(record, "hidden_size", int, path)
+    given = {key: value for key, value in record.items() if value is not None}
+    follow = {"head_dim": width // heads}
+    if not family.startswith("gemma"):
+        follow["num_key_value_heads"] = heads
+    given = follow | given
+    tied = _SIZES["tie_embeddings"]
+    return {
+        ours: keys.positive(given, theirs, _KINDS[ours], path)
+        for ours, theirs in _SIZES.items()
+        if theirs != tied
+    } | {"tie_embeddings": bool(keys.value(given, tied, bool, path))}
+
+
 def _activation(record: Mapping[str, Any], family: str, path: pathlib.Path) -> str:
     """The gate's activation, by our name.
 
@@ -155,25 +184,6 @@ def _activation(record: Mapping[str, Any], family: str, path: pathlib.Path) -> s
     return ours
 
 
-def read_special_ids(folder: pathlib.Path) -> SpecialIds:
-    """The special ids that a folder names; generation_config.json comes first.
-
-    Raises:
-      UserError: no config.json, or neither file names an EOS token.
-    """
-    record = _read(folder / CONFIG)
-    if (folder / GENERATION).is_file():
-        generation = _read(folder / GENERATION)
-        record |= {key: value for key, value in generation.items() if value is not None}
-    eos = record.get("eos_token_id")
-    stops = tuple(eos) if isinstance(eos, list) else (eos,)
-    if not stops or not all(isinstance(stop, int) for stop in stops):
-        raise UserError(
-            f"{folder / CONFIG} has no eos_token_id; a model must be able to stop."
-        )
-    return SpecialIds(record.get("bos_token_id"), stops, record.get("pad_token_id"))
-
-
 def config_record(
     model: ModelConfig,
     vocab_size: int,
@@ -191,40 +201,62 @@ def config_record(
       base: the base model's own config.json, whose other keys are kept; or empty.
 
     Raises:
-      UserError: a setting that the family's config.json cannot say.
+      UserError: see `check_said`.
     """
-    if CONVENTIONS[model.family].capped and not model.query_pre_attn_scalar:
-        model = dataclasses.replace(model, query_pre_attn_scalar=float(model.head_dim))
+    check_said(model)
     eos = list(special.stops) if len(special.stops) > 1 else special.stops[0]
-    sizes = {theirs: getattr(model, ours) for ours, theirs in _SIZES.items()}
-    record = {
+    return {
         "attention_bias": False,
         "attention_dropout": 0.0,
         "initializer_range": 0.02,
         "use_cache": True,
         **{key: value for key, value in base.items() if key not in _DROPPED},
-        **sizes,
-        **_of_family(model),
-        **rope.write(model),
-        **windows.write(model),
+        **_shape(_explicit(model)),
         "architectures": [CONVENTIONS[model.family].architecture],
         "bos_token_id": special.bos,
         "dtype": dtype,
         "eos_token_id": eos,
-        "model_type": model.family,
         "pad_token_id": special.pad,
         "torch_dtype": dtype,
         "vocab_size": vocab_size,
     }
-    said = _fields(record, pathlib.Path(CONFIG)) | {"vocab_size": model.vocab_size}
+
+
+def check_said(model: ModelConfig) -> None:
+    """Raises UserError unless a config.json of the family says all that the model is.
+
+    Such a model could be trained, and not be exported.
+    """
+    model = _explicit(model)
+    usual = dataclasses.replace(model, **SWITCHES[model.family])  # type: ignore[arg-type]
+    said = _fields(_shape(usual), pathlib.Path(CONFIG))
     lost = [name for name, value in said.items() if getattr(model, name) != value]
     if lost:
+        found = ", ".join(f"{name} = {getattr(model, name)!r}" for name in lost)
+        kept = ", ".join(f"{name} = {said[name]!r}" for name in lost)
         raise UserError(
-            f"A config.json of the family {model.family!r} cannot say that "
-            + ", ".join(f"{name} is {getattr(model, name)!r}" for name in lost)
-            + ". Choose the family that has it."
+            f"ModelConfig.family = {model.family!r} has no config.json that says "
+            f"{found}, so the model could not be exported. Set {kept}, or the family "
+            "that has it (docs/families.md)."
         )
-    return record
+
+
+def _explicit(model: ModelConfig) -> ModelConfig:
+    """The model with the scale of its queries as the families that have one say it."""
+    if CONVENTIONS[model.family].capped and not model.query_pre_attn_scalar:
+        return dataclasses.replace(model, query_pre_attn_scalar=float(model.head_dim))
+    return model
+
+
+def _shape(model: ModelConfig) -> dict[str, Any]:
+    """The keys about the decoder's shape."""
+    return {
+        **{theirs: getattr(model, ours) for ours, theirs in _SIZES.items()},
+        **_of_family(model),
+        **rope.write(model),
+        **windows.write(model),
+        "model_type": model.family,
+    }
 
 
 def _of_family(model: ModelConfig) -> dict[str, Any]:

@@ -4,12 +4,37 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+
+def _sizes(
+    vocab: int,
+    layers: int,
+    widths: tuple[int, int],
+    heads: tuple[int, ...],
+    length: int,
+) -> dict[str, Any]:
+    """Sizes of a family's class: widths are (D, F), heads (N, K, H).
+
+    Heads that are not given follow from the others: K is N, and H is D / N.
+    """
+    of_heads = ("num_attention_heads", "num_key_value_heads", "head_dim")
+    return {
+        "vocab_size": vocab,
+        "num_hidden_layers": layers,
+        "hidden_size": widths[0],
+        "intermediate_size": widths[1],
+        **dict(zip(of_heads, heads, strict=False)),
+        "max_position_embeddings": length,
+        "rms_norm_eps": 1e-6,
+    }
+
+
 _PLAIN: dict[str, Any] = {"hidden_act": "silu", "tie_word_embeddings": False}
 _QWEN = _PLAIN | {"use_sliding_window": False, "sliding_window": 4096}
-_GEMMA: dict[str, Any] = {
+_GEMMA: dict[str, Any] = {"tie_word_embeddings": True}
+_LATER_GEMMA = _GEMMA | {
     "hidden_activation": "gelu_pytorch_tanh",
-    "head_dim": 256,
-    "tie_word_embeddings": True,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
 }
 
 
@@ -31,43 +56,43 @@ class Convention:
 
 
 CONVENTIONS = {
-    "llama": Convention("LlamaForCausalLM", _PLAIN),
-    "mistral": Convention("MistralForCausalLM", _PLAIN | {"sliding_window": 4096}),
+    "llama": Convention(
+        "LlamaForCausalLM", _PLAIN | _sizes(32000, 32, (4096, 11008), (32,), 2048)
+    ),
+    "mistral": Convention(
+        "MistralForCausalLM",
+        _PLAIN
+        | _sizes(32000, 32, (4096, 14336), (32, 8), 131072)
+        | {"sliding_window": 4096},
+    ),
     "gemma": Convention(
         "GemmaForCausalLM",
-        {key: value for key, value in _GEMMA.items() if key != "hidden_activation"}
+        _GEMMA
+        | _sizes(256000, 28, (3072, 24576), (16, 16, 256), 8192)
         | {"hidden_act": "gelu_pytorch_tanh"},
     ),
     "gemma2": Convention(
         "Gemma2ForCausalLM",
-        _GEMMA
-        | {
-            "attn_logit_softcapping": 50.0,
-            "final_logit_softcapping": 30.0,
-            "query_pre_attn_scalar": 256,
-            "sliding_window": 4096,
-        },
+        _LATER_GEMMA
+        | _sizes(256000, 26, (2304, 9216), (8, 4, 256), 8192)
+        | {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
         capped=True,
     ),
     "gemma3_text": Convention(
         "Gemma3ForCausalLM",
-        _GEMMA
-        | {
-            "attn_logit_softcapping": None,
-            "final_logit_softcapping": None,
-            "max_position_embeddings": 131072,
-            "num_attention_heads": 8,
-            "num_key_value_heads": 4,
-            "query_pre_attn_scalar": 256,
-            "rms_norm_eps": 1e-6,
-            "sliding_window": 4096,
-            "vocab_size": 262208,
-        },
+        _LATER_GEMMA
+        | _sizes(262208, 26, (2304, 9216), (8, 4, 256), 131072)
+        | {"attn_logit_softcapping": None, "final_logit_softcapping": None},
         capped=True,
         local_base=True,
     ),
-    "qwen2": Convention("Qwen2ForCausalLM", _QWEN),
-    "qwen3": Convention("Qwen3ForCausalLM", _QWEN | {"head_dim": 128}),
+    "qwen2": Convention(
+        "Qwen2ForCausalLM", _QWEN | _sizes(151936, 32, (4096, 22016), (32, 32), 32768)
+    ),
+    "qwen3": Convention(
+        "Qwen3ForCausalLM",
+        _QWEN | _sizes(151936, 32, (4096, 22016), (32, 32, 128), 32768),
+    ),
 }
 """Of each family, by `ModelConfig.family`.
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
+from xinst_jax.hf import keys
 from xinst_jax.hf.families import CONVENTIONS
+from xinst_jax.hf.windows import FULL, LOCAL
 
-_FULL, _LOCAL = "full_attention", "sliding_attention"
 _LLAMA3 = {
     "low_freq_factor": "rope_low_freq_factor",
     "high_freq_factor": "rope_high_freq_factor",
@@ -24,6 +25,12 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "linear": ("factor",),
     "llama3": ("factor", *_LLAMA3),
 }
+KEYS = {ours: theirs for theirs, ours in _LLAMA3.items()} | {
+    "local_rope_theta": "rope_local_base_freq",
+    "rope_factor": "factor",
+}
+"""Where a field of `ModelConfig` stands, where its key has another name."""
+
 _UNSCALED: dict[str, Any] = {
     "rope_scaling": "none",
     "rope_factor": 1.0,
@@ -31,6 +38,7 @@ _UNSCALED: dict[str, Any] = {
     "rope_high_freq_factor": 4.0,
     "rope_original_length": 8192,
 }
+_NAMES = ("rope_type", "type")
 _NEUTRAL = {"partial_rotary_factor": 1.0, "attention_factor": 1.0}
 
 
@@ -43,29 +51,35 @@ def read(record: Mapping[str, Any], family: str, path: pathlib.Path) -> dict[str
       path: what errors call it.
 
     Raises:
-      UserError: a scaling that the decoder does not compute, or two spellings that
-        disagree.
+      UserError: a scaling that the decoder does not compute, two spellings that
+        disagree, or a value of another type.
     """
     local_base = CONVENTIONS[family].local_base
-    new, old = record.get("rope_parameters") or {}, record.get("rope_scaling") or {}
-    if local_base and new and not new.keys() <= {_FULL, _LOCAL}:
+    new = keys.value(record, "rope_parameters", dict, path) or {}
+    old = keys.value(record, "rope_scaling", dict, path) or {}
+    if local_base and new and not new.keys() <= {FULL, LOCAL}:
         raise UserError(
             f"{path}: rope_parameters has the keys {', '.join(sorted(new))}; expected "
-            f"{_FULL} and {_LOCAL}."
+            f"{FULL} and {LOCAL}."
         )
-    new_full = (new.get(_FULL) or {}) if local_base else new
+    new_full = new_local = new
+    if local_base:
+        new_full, new_local = (
+            keys.value(new, kind, dict, path, "rope_parameters.") or {}
+            for kind in (FULL, LOCAL)
+        )
     found = _agreed(
         {
             "rope_parameters": _fields(new_full, "rope_parameters", path),
             "rope_scaling": _fields(old, "rope_scaling", path),
-            "rope_theta": _theta(record.get("rope_theta")),
+            "rope_theta": _theta(record, "rope_theta", path),
         },
         path,
     )
     found.setdefault("rope_theta", 1e6 if local_base else 10000.0)
     fields = _UNSCALED | {"local_rope_theta": 0.0}
     if local_base:
-        fields["local_rope_theta"] = _local_theta(record, new.get(_LOCAL) or {}, path)
+        fields["local_rope_theta"] = _local_theta(record, new_local, path)
     return fields | found
 
 
@@ -85,13 +99,17 @@ def write(model: ModelConfig) -> dict[str, Any]:
     if CONVENTIONS[model.family].local_base:
         theta = model.local_rope_theta or 10000.0
         local = {"rope_type": "default", "rope_theta": theta}
-        record["rope_parameters"] = {_FULL: full, _LOCAL: local}
+        record["rope_parameters"] = {FULL: full, LOCAL: local}
         record["rope_local_base_freq"] = theta
     return record
 
 
-def _theta(value: Any) -> dict[str, Any]:
-    return {} if value is None else {"rope_theta": float(value)}
+def _theta(
+    record: Mapping[str, Any], key: str, path: pathlib.Path, within: str = ""
+) -> dict[str, Any]:
+    if record.get(key) is None:
+        return {}
+    return {"rope_theta": float(keys.positive(record, key, float, path, within))}
 
 
 def _fields(
@@ -100,7 +118,9 @@ def _fields(
     """The fields that one dictionary of rotary settings says something about."""
     if not scaling:
         return {}
-    kind = scaling.get("rope_type") or scaling.get("type") or "default"
+    within = f"{name}."
+    named = (keys.value(scaling, key, str, path, within) for key in _NAMES)
+    kind = next(filter(None, named), "default")
     if kind not in _NEEDED:
         raise UserError(
             f"{path}: {name} asks for rotary positions scaled as {kind!r}; supported: "
@@ -109,7 +129,7 @@ def _fields(
     lacking = [key for key in _NEEDED[kind] if scaling.get(key) is None]
     if lacking:
         raise UserError(f"{path}: {name} of type {kind!r} lacks {', '.join(lacking)}.")
-    known = {"rope_type", "type", "rope_theta", "factor", *_LLAMA3}
+    known = {*_NAMES, "rope_theta", "factor", *_LLAMA3}
     unknown = [
         f"{key} = {value!r}"
         for key, value in scaling.items()
@@ -119,12 +139,17 @@ def _fields(
         raise UserError(
             f"{path}: {name} has {', '.join(unknown)}, which is not supported."
         )
-    fields = _theta(scaling.get("rope_theta"))
+    fields = _theta(scaling, "rope_theta", path, within)
     if kind == "default":
         return fields | {"rope_scaling": "none"}
-    fields |= {"rope_scaling": kind, "rope_factor": float(scaling["factor"])}
+    factor = float(keys.positive(scaling, "factor", float, path, within))
+    if factor < 1:
+        raise UserError(f"{path}: {name}.factor = {factor}; expected 1 or more.")
+    fields |= {"rope_scaling": kind, "rope_factor": factor}
     if kind == "llama3":
-        fields |= {ours: scaling[key] for key, ours in _LLAMA3.items()}
+        for key, ours in _LLAMA3.items():
+            number = int if ours == "rope_original_length" else float
+            fields[ours] = keys.positive(scaling, key, number, path, within)
     return fields
 
 
@@ -148,13 +173,13 @@ def _local_theta(
     record: Mapping[str, Any], new: Mapping[str, Any], path: pathlib.Path
 ) -> float:
     """The base of windowed blocks, whose frequencies nothing scales."""
-    name = f"rope_parameters.{_LOCAL}"
+    name = f"rope_parameters.{LOCAL}"
     fields = _fields(new, name, path)
     if fields.pop("rope_scaling", "none") != "none":
         raise UserError(
             f"{path}: {name} scales the positions of windowed blocks, which is not "
             "supported."
         )
-    old = _theta(record.get("rope_local_base_freq"))
+    old = _theta(record, "rope_local_base_freq", path)
     found = _agreed({name: fields, "rope_local_base_freq": old}, path)
     return found.get("rope_theta", 10000.0)

@@ -11,8 +11,10 @@ from typing import Any
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
+from xinst_jax.hf import keys
 
-_FULL, _LOCAL = "full_attention", "sliding_attention"
+FULL, LOCAL = "full_attention", "sliding_attention"
+"""Kinds of blocks, as `layer_types` and `rope_parameters` name them."""
 
 
 def read(record: Mapping[str, Any], family: str, path: pathlib.Path) -> dict[str, int]:
@@ -24,26 +26,22 @@ def read(record: Mapping[str, Any], family: str, path: pathlib.Path) -> dict[str
       path: what errors call it.
 
     Raises:
-      UserError: kinds of blocks, or an order of them, that the decoder does not have.
+      UserError: kinds of blocks, or an order of them, that the decoder does not have;
+        or a value of another type.
     """
-    count = record["num_hidden_layers"]
-    kinds = record.get("layer_types")
-    window = record.get("sliding_window")
-    if family in ("llama", "gemma") or not window:
-        window = 0
-    if family.startswith("qwen") and not record["use_sliding_window"]:
-        window = 0
+    count = keys.positive(record, "num_hidden_layers", int, path)
+    kinds = keys.value(record, "layer_types", list, path)
+    window = _window(record, family, path)
     if kinds is None:
-        flags = [window > 0 and flag for flag in _by_rule(record, family, count)]
+        flags = [window > 0 and flag for flag in _by_rule(record, family, count, path)]
     else:
-        unknown = sorted(set(kinds) - {_FULL, _LOCAL})
-        if unknown or len(kinds) != count:
+        named = {str(kind) for kind in kinds}
+        if named - {FULL, LOCAL} or len(kinds) != count:
             raise UserError(
                 f"{path}: layer_types has {len(kinds)} entries of the kinds "
-                f"{', '.join(sorted(set(kinds)))}; expected {count}, each {_FULL} or "
-                f"{_LOCAL}."
+                f"{', '.join(sorted(named))}; expected {count}, each {FULL} or {LOCAL}."
             )
-        flags = [kind == _LOCAL for kind in kinds]
+        flags = [kind == LOCAL for kind in kinds]
     if not any(flags):
         return {"window": 0, "full_every": 0}
     if not window:
@@ -68,7 +66,7 @@ def write(model: ModelConfig) -> dict[str, Any]:
     record: dict[str, Any] = {"sliding_window": model.window or None}
     if family == "mistral":
         return record
-    record["layer_types"] = [_LOCAL if flag else _FULL for flag in flags]
+    record["layer_types"] = [LOCAL if flag else FULL for flag in flags]
     if family.startswith("qwen"):
         record["use_sliding_window"] = any(flags)
         record["max_window_layers"] = 0 if any(flags) else model.num_layers
@@ -77,15 +75,32 @@ def write(model: ModelConfig) -> dict[str, Any]:
     return record
 
 
-def _by_rule(record: Mapping[str, Any], family: str, count: int) -> list[bool]:
+def _window(record: Mapping[str, Any], family: str, path: pathlib.Path) -> int:
+    """Tokens of a window, 0 where the family has none or it is off."""
+    if family in ("llama", "gemma"):
+        return 0
+    switch = "use_sliding_window"
+    if family.startswith("qwen") and not keys.value(record, switch, bool, path):
+        return 0
+    if not record.get("sliding_window"):
+        return 0
+    window: int = keys.positive(record, "sliding_window", int, path)
+    return window
+
+
+def _by_rule(
+    record: Mapping[str, Any], family: str, count: int, path: pathlib.Path
+) -> list[bool]:
     """Whether each block is windowed, where nothing lists them."""
     if family == "gemma2":
         return [n % 2 == 1 for n in range(1, count + 1)]
     if family == "gemma3_text":
         names = ("sliding_window_pattern", "_sliding_window_pattern")
-        every = next((record[name] for name in names if record.get(name)), 6)
+        said = (keys.value(record, name, int, path) for name in names)
+        every = next(filter(None, said), 6)
         return [n % every != 0 for n in range(1, count + 1)]
     if family.startswith("qwen"):
-        first = record.get("max_window_layers", 28)
+        first = keys.value(record, "max_window_layers", int, path)
+        first = 28 if first is None else first
         return [n >= first for n in range(count)]
     return [True] * count

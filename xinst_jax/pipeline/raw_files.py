@@ -99,16 +99,20 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
 def base_model_digests(run: RunConfig) -> Mapping[str, str]:
     """Digests of the base model's config, and of the ends of its weights' files.
 
-    Those of the adapter that is merged into it too.
+    Those of the adapter that is merged into it too; none where it is trained.
 
     Raises:
       UserError: the folder has no config.json, or holds a model that the decoder does
         not compute or that is too short for the run; its tensors are not that model's,
         or its tokenizer does not fit them; or there is no such adapter, or it is not a
-        plain LoRA.
+        plain LoRA; or the model that is trained could not be exported.
     """
-    from xinst_jax.hf import adapter, importable
     from xinst_jax.hf import config as hf_config
+
+    if not run.base_model:
+        hf_config.check_said(run.model)
+        return {}
+    from xinst_jax.hf import adapter, importable
 
     folder = run_file.project_path(run.base_model)
     if not (folder / "config.json").is_file():

@@ -144,6 +144,7 @@ def _base(run: config_lib.RunConfig) -> Stage:
         config=_depends(run, seed=run.seed, model=run.model, train=run.base),
         inputs=_PREPARED,
         make=make.trained_base,
+        files=functools.partial(raw_files.base_model_digests, run),
     )
 
 
