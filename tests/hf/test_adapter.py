@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from tests.hf import tiny_models
+from tests.hf.tiny_models import LENGTH, VOCAB
 from xinst_jax.config import LoraConfig, MeshConfig, ModelConfig
 from xinst_jax.errors import UserError
 from xinst_jax.hf import adapter, mapping
@@ -63,8 +64,8 @@ def export(
 
 def rows() -> tuple[np.ndarray, np.ndarray]:
     """Tokens and mask of three rows: full, padded on the left, padded on the right."""
-    tokens_bt = np.random.default_rng(5).integers(0, tiny_models.VOCAB, (4, 64))
-    mask_bt = np.ones((4, 64), np.int32)
+    tokens_bt = np.random.default_rng(5).integers(0, VOCAB, (4, LENGTH))
+    mask_bt = np.ones((4, LENGTH), np.int32)
     mask_bt[1, :17], mask_bt[2, -23:] = 0, 0
     return tokens_bt, mask_bt
 
@@ -137,7 +138,7 @@ def load_merged(base, model, laid_over, out) -> transformers.PreTrainedModel:
         adapter.merge_folder(laid_over, model, RULES, mesh(), params),
         model,
         dtype="float32",
-        vocab_size=tiny_models.VOCAB,
+        vocab_size=VOCAB,
         special=tiny_models.SPECIAL,
         tokenizer=tiny_models.tokenizer_files(),
         card="# card\n",

@@ -132,10 +132,11 @@ def test_logits_equal_transformers_with_padding_on_either_side(tiny_model):
         tiny_model.model, tokens_bt, attention_mask=mask_bt, position_ids=positions_bt
     )
     seen_bt = mask_bt.astype(bool)
-    assert seen_bt.sum() > 200
-    assert seen_bt.sum(1).min() > 2 * WINDOW
+    assert seen_bt.sum(1).min() > 10 * WINDOW
     assert np.std(expected_btv[seen_bt]) > 0.3
-    np.testing.assert_allclose(logits_btv[seen_bt], expected_btv[seen_bt], atol=1e-4)
+    np.testing.assert_allclose(
+        logits_btv[seen_bt], expected_btv[seen_bt], atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.family_table("decode")
@@ -155,8 +156,9 @@ def test_greedy_tokens_equal_transformers_beyond_the_window(tiny_model):
         vocab_limit=VOCAB,
     )
     generations = engine.generate(prompts, ["a", "b"], seed=0)
+    # None as the end token would be filled in from the model: no token is this one.
     settings = transformers.GenerationConfig(
-        do_sample=False, max_new_tokens=32, eos_token_id=None, pad_token_id=0
+        do_sample=False, max_new_tokens=32, eos_token_id=VOCAB, pad_token_id=0
     )
     for prompt, generation in zip(prompts, generations, strict=True):
         expected_bt = tiny_model.model.generate(
