@@ -7,10 +7,11 @@ import jax
 import pytest
 import tokenizers
 
+from xinst_jax import shards
 from xinst_jax.config import DecodeConfig, RunConfig
 from xinst_jax.errors import UserError
 from xinst_jax.models import decoder, presets
-from xinst_jax.pipeline import text_models, training
+from xinst_jax.pipeline import seed, text_models, training
 from xinst_jax.pipeline.workspace import Workspace
 
 ROWS = 64
@@ -48,3 +49,23 @@ def test_a_special_token_that_no_text_becomes_needs_no_row(tmp_path, monkeypatch
 def test_a_token_with_a_use_needs_a_row(tmp_path, role):
     with pytest.raises(UserError, match=r"needs 65 rows, but .* has only 64"):
         _ = workspace(tmp_path, **{role: "<image>"}).model
+
+
+def test_a_held_out_pair_whose_prompt_leaves_no_room_is_left_out_and_counted(tmp_path):
+    run = workspace(tmp_path)
+    length = run.run.sft.length
+    pairs = {
+        "short": ("w5", "w6 w7"),
+        "long": ("w5 " * length, "w6"),
+        "train": ("", ""),
+    }
+    rows = [
+        dict.fromkeys(seed.SCHEMA.names, "")
+        | {"id": id, "lang": "fi", "instruction": asked, "output": answered}
+        | {"split": seed.TRAIN if id == "train" else seed.HELD_OUT}
+        for id, (asked, answered) in pairs.items()
+    ]
+    shards.write_shards(run.path("seed") / "fi", rows, seed.SCHEMA, 10)
+    found, left_out = text_models.held_out_pairs(run, "fi")
+    assert [(row["id"], row["output"]) for row in found] == [("short", "w6 w7")]
+    assert left_out == 1

@@ -311,17 +311,23 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
             for one in engine.generate(tokens, ids, seed)
         ]
 
+    held_out = {
+        code: text_models.held_out_pairs(workspace, code) for code in run.languages
+    }
     counts = evaluate.run(
         stage,
         raw_files.questions(run),
         run.language_table,
         answer,
-        text_models.held_out_pairs(workspace),
+        {code: pairs for code, (pairs, _) in held_out.items()},
         {
             "base": text_models.response_scorer(workspace, "base"),
             "tuned": text_models.response_scorer(workspace, "model"),
         },
     )
+    for code, (_, left_out) in held_out.items():
+        if left_out:
+            counts[code].notes["held_out_too_long"] = left_out
     record = json.loads((stage.path / evaluate.FIGURES).read_bytes())
     rich.console.Console().print(evaluate.table(record))
     return Made(counts)

@@ -71,19 +71,23 @@ def rater(
     return rate
 
 
-def held_out_pairs(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
-    """The seed pairs that nothing is trained on, by language.
+def held_out_pairs(
+    workspace: Workspace, language: str
+) -> tuple[list[dict[str, Any]], int]:
+    """A language's seed pairs that nothing is trained on.
 
-    A response is kept as far as it fits after its prompt in a fine-tuning row.
+    Returns:
+      The pairs, their responses as far as they fit after their prompts in a fine-tuning
+      row; and the number of those left out, whose prompt leaves no room for any.
     """
-    return {
-        code: [
-            row | {"output": _fitting_response(workspace, code, row)}
-            for row in shards.read_rows(workspace.path("seed") / code)
-            if row["split"] == "held_out"
-        ]
-        for code in workspace.run.languages
-    }
+    rows = shards.read_rows(workspace.path("seed") / language)
+    held_out = [row for row in rows if row["split"] == "held_out"]
+    pairs = [
+        row | {"output": fitting_text}
+        for row in held_out
+        if (fitting_text := _fitting_response(workspace, language, row))
+    ]
+    return pairs, len(held_out) - len(pairs)
 
 
 def _fitting_response(
