@@ -53,7 +53,7 @@ class _Run:
                 "--gin.LANGUAGES=('fi',)",
                 f"--gin.CORPUS='{self.corpus}'",
                 f"--gin.SEED_PAIRS='{self.seed}'",
-                "--gin.TrainConfig.microbatches=1",
+                "--gin.BATCH=8",
                 *(f"--gin.{override}" for override in overrides),
             ]
         )
