@@ -192,10 +192,12 @@ def main() -> None:
     parser.add_argument(
         "--directory",
         type=pathlib.Path,
-        default=pathlib.Path.cwd(),
-        help="the files are made in a new folder here, removed at the end",
+        default=pathlib.Path("runs"),
+        help="the files are made in a new folder here, removed at the end; %(default)s "
+        "is not under version control",
     )
     arguments = parser.parse_args()
+    arguments.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.directory) as made:
         run(pathlib.Path(made), shape(arguments.gigabytes), arguments.repeats)
 
