@@ -190,6 +190,9 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3, help="rounds of measurement")
     parser.add_argument(
+        "--devices", type=int, default=1, help="fake devices that share the parameters"
+    )
+    parser.add_argument(
         "--directory",
         type=pathlib.Path,
         default=pathlib.Path("runs"),
@@ -197,6 +200,7 @@ def main() -> None:
         "is not under version control",
     )
     arguments = parser.parse_args()
+    jax.config.update("jax_num_cpu_devices", arguments.devices)
     arguments.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.directory) as made:
         run(pathlib.Path(made), shape(arguments.gigabytes), arguments.repeats)
@@ -206,7 +210,7 @@ def run(directory: pathlib.Path, model: ModelConfig, repeats: int) -> None:
     """Makes the checkpoint, measures and prints."""
     source = directory / "source"
     make_checkpoint(source, model)
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    mesh = make_mesh(MeshConfig())
     files = sorted(path.name for path in source.glob("*.safetensors"))
     size = sum((source / name).stat().st_size for name in files)
     largest = max((source / name).stat().st_size for name in files)
