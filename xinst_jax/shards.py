@@ -30,6 +30,24 @@ def shard_name(index: int, count: int) -> str:
 
 
 @contextlib.contextmanager
+def told_when_full(path: pathlib.Path) -> Iterator[None]:
+    """Says plainly that the disk is full, where the block finds no room for `path`.
+
+    Raises:
+      UserError: the disk, or the quota, is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"No space left on the disk while writing {path}. Everything finished "
+                "before is intact: free some space and run the same command again."
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
 def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary name beside `path`; renames it there once the block ends well.
 
@@ -39,17 +57,11 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"No space left on the disk while writing {path}. Everything finished "
-                "before is intact: free some space and run the same command again."
-            ) from error
-        raise
+        with told_when_full(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

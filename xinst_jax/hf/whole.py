@@ -1,12 +1,12 @@
 """A folder that is written whole, or not at all."""
 
 import contextlib
-import errno
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 
+from xinst_jax import shards
 from xinst_jax.errors import UserError
 
 
@@ -31,29 +31,27 @@ def written_whole(folder: pathlib.Path, size: int) -> Iterator[pathlib.Path]:
     former = folder.with_name(f".{folder.name}.old")
     _clear(folder, temporary, former)
     try:
-        temporary.mkdir(parents=True)
-        free = shutil.disk_usage(temporary).free
-        if free < size:
-            raise UserError(
-                f"No space left on the disk for {folder}: it takes {size / 1e9:.2f} GB "
-                f"and {free / 1e9:.2f} GB are free. Free some space and run the same "
-                "command again."
-            )
-        yield temporary
-        _directory_to_disk(temporary)
-        if folder.exists():
-            folder.rename(former)
-        temporary.rename(folder)
-        _directory_to_disk(folder.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"No space left on the disk while writing {folder}. Free some space "
-                "and run the same command again."
-            ) from error
-        raise
+        with shards.told_when_full(folder):
+            temporary.mkdir(parents=True)
+            _check_room(folder, temporary, size)
+            yield temporary
+            _directory_to_disk(temporary)
+            if folder.exists():
+                folder.rename(former)
+            temporary.rename(folder)
+            _directory_to_disk(folder.parent)
     finally:
         _clear(folder, temporary, former)
+
+
+def _check_room(folder: pathlib.Path, temporary: pathlib.Path, size: int) -> None:
+    free = shutil.disk_usage(temporary).free
+    if free < size:
+        raise UserError(
+            f"No space left on the disk for {folder}: it takes {size / 1e9:.2f} GB "
+            f"and {free / 1e9:.2f} GB are free. Free some space and run the same "
+            "command again."
+        )
 
 
 def _clear(folder: pathlib.Path, temporary: pathlib.Path, former: pathlib.Path) -> None:
