@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from xinst_jax.data import sources
+from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
 
 TEXTS = ["Hyvää päivää.", "నమస్కారం", "क्\u200dष", "a\tb\nc", "\U0001f600" * 3, ""]
@@ -75,8 +75,8 @@ def test_bad_rows_are_rejected_with_place_and_the_others_kept(tmp_path):
         b'{"text": "nelj\xc3\xa4"}'
     )
     read = list(sources.read(str(path), "fi"))
-    good = [row.fields["text"] for row in read if isinstance(row, sources.Row)]
-    bad = [(r.place, r.reason) for r in read if isinstance(r, sources.Rejected)]
+    good = [row.fields["text"] for row in read if isinstance(row, raw_rows.Row)]
+    bad = [(r.place, r.reason) for r in read if isinstance(r, raw_rows.Rejected)]
     assert good == ["yksi", "neljä"]
     assert bad == [
         (f"{path}:3", "not_json"),
@@ -87,16 +87,19 @@ def test_bad_rows_are_rejected_with_place_and_the_others_kept(tmp_path):
 
 
 def test_a_field_that_is_missing_or_no_string_is_named():
-    row = sources.Row({"body": "x", "text": 3, "id": 7}, "fi.jsonl:9")
-    assert sources.text_field(row, "body") == "x"
-    missing, number = sources.text_field(row, "title"), sources.text_field(row, "text")
+    row = raw_rows.Row({"body": "x", "text": 3, "id": 7}, "fi.jsonl:9")
+    assert raw_rows.text_field(row, "body") == "x"
+    missing, number = (
+        raw_rows.text_field(row, "title"),
+        raw_rows.text_field(row, "text"),
+    )
     assert (missing.reason, missing.value) == (
         "missing_field",
         "fields: body, id, text",
     )
     assert (number.reason, number.value) == ("not_a_string", "text: int")
     assert "'title'" in missing.threshold and missing.place == "fi.jsonl:9"
-    assert sources.label(row, "id") == "7" and sources.label(row, "license") == ""
+    assert raw_rows.label(row, "id") == "7" and raw_rows.label(row, "license") == ""
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.parquet"])
@@ -135,23 +138,23 @@ def test_an_unknown_tfds_name_is_an_error(tmp_path):
 
 
 def test_one_bad_row_passes_and_many_stop(tmp_path):
-    bad = sources.Rejected("fi.jsonl:4", "not_json", "line 1", "one JSON object", "x")
-    few = sources.BadRows("fi.jsonl", 0.01, "CorpusConfig.max_bad_share")
+    bad = raw_rows.Rejected("fi.jsonl:4", "not_json", "line 1", "one JSON object", "x")
+    few = raw_rows.BadRows("fi.jsonl", 0.01, "CorpusConfig.max_bad_share")
     for index in range(20):
         few.add(bad if index == 3 else None)
     few.check()
     few.add(bad)
     with pytest.raises(UserError, match=r"2 of the first 21 rows .*fi\.jsonl:4"):
         few.check()
-    strict = sources.BadRows("fi.jsonl", 0.0, "CorpusConfig.max_bad_share")
+    strict = raw_rows.BadRows("fi.jsonl", 0.0, "CorpusConfig.max_bad_share")
     strict.add(bad)
     with pytest.raises(UserError):
         strict.check()
 
 
 def test_a_file_of_rubbish_stops_before_its_end():
-    bad = sources.Rejected("x:1", "not_json", "", "", "")
-    meter = sources.BadRows("x", 0.01, "CorpusConfig.max_bad_share")
+    bad = raw_rows.Rejected("x:1", "not_json", "", "", "")
+    meter = raw_rows.BadRows("x", 0.01, "CorpusConfig.max_bad_share")
     with pytest.raises(UserError):
         for _ in range(1000):
             meter.add(bad)

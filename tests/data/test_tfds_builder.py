@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import file_utils
 
 from xinst_jax import shards
-from xinst_jax.data import sources
+from xinst_jax.data import raw_rows, sources
 from xinst_jax.data.tfds_builder import XInstruction
 from xinst_jax.errors import UserError
 
@@ -142,7 +142,7 @@ def test_a_corpus_given_by_tfds_name_is_read(prepared, file_format):
     assert sorted(row.fields["number"] for row in read) == list(range(TinyWeb.ROWS))
     for number, row in enumerate(read, 1):
         assert row.fields["body"] == f"ที่ {row.fields['number']}"
-        assert sources.label(row, "url") == f"x/{row.fields['number']}"
+        assert raw_rows.label(row, "url") == f"x/{row.fields['number']}"
         assert row.place == f"tfds:tiny_web/th:2.1.0:{number}"
     assert read == list(sources.read(path, "th"))
     assert list(sources.digests(path, "th")) == ["tfds:tiny_web/th:2.1.0"]

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from xinst_jax import shards
 from xinst_jax.config import CorpusConfig
-from xinst_jax.data import sources
+from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
@@ -138,7 +138,7 @@ def _language(
 
 def _documents(config: CorpusConfig, code: str) -> Iterator[Document | Dropped]:
     """A language's raw documents in order; stops at too many bad rows."""
-    bad_rows = sources.BadRows(
+    bad_rows = raw_rows.BadRows(
         config.path.replace("{lang}", code),
         config.max_bad_share,
         "CorpusConfig.max_bad_share",
@@ -146,7 +146,7 @@ def _documents(config: CorpusConfig, code: str) -> Iterator[Document | Dropped]:
     rows = sources.read(config.path, code)
     for row in itertools.islice(rows, config.max_documents or None):
         document = _document(row, config)
-        if isinstance(document, sources.Rejected):
+        if isinstance(document, raw_rows.Rejected):
             bad_rows.add(document)
             yield of_bad_row(document)
         else:
@@ -156,20 +156,20 @@ def _documents(config: CorpusConfig, code: str) -> Iterator[Document | Dropped]:
 
 
 def _document(
-    row: sources.Row | sources.Rejected, config: CorpusConfig
-) -> Document | sources.Rejected:
-    if isinstance(row, sources.Rejected):
+    row: raw_rows.Row | raw_rows.Rejected, config: CorpusConfig
+) -> Document | raw_rows.Rejected:
+    if isinstance(row, raw_rows.Rejected):
         return row
-    text = sources.text_field(row, config.text_field)
-    if isinstance(text, sources.Rejected):
+    text = raw_rows.text_field(row, config.text_field)
+    if isinstance(text, raw_rows.Rejected):
         return text
     file = pathlib.Path(row.place.rpartition(":")[0]).name
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
     return Document(
-        id=clean(sources.label(row, config.id_field)) or digest,
+        id=clean(raw_rows.label(row, config.id_field)) or digest,
         text=text,
-        source=clean(sources.label(row, "source", default=file)),
-        license=clean(sources.label(row, "license")),
+        source=clean(raw_rows.label(row, "source", default=file)),
+        license=clean(raw_rows.label(row, "license")),
     )
 
 

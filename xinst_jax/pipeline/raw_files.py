@@ -9,7 +9,7 @@ from typing import Any
 from xinst_jax import config as config_lib
 from xinst_jax import run_file, shards
 from xinst_jax.config import RunConfig
-from xinst_jax.data import sources
+from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
 
 _MIB = 2**20
@@ -181,7 +181,7 @@ def questions(run: RunConfig) -> list[dict[str, Any]]:
     sources.preflight(path, "en", [["id", "instruction"]])
     found = []
     for row in sources.read(path, "en"):
-        if isinstance(row, sources.Rejected):
+        if isinstance(row, raw_rows.Rejected):
             raise UserError(
                 f"{row.place}: {row.reason} (found {row.value}; expected "
                 f"{row.threshold}). Repair the questions in EvaluateConfig.questions."

@@ -5,7 +5,7 @@ import pathlib
 
 import pyarrow as pa
 
-from xinst_jax.data import sources
+from xinst_jax.data import raw_rows
 
 REJECTED = pa.schema(
     [
@@ -43,7 +43,7 @@ class Dropped:
         return {"lang": code, **dataclasses.asdict(self)}
 
 
-def of_bad_row(bad: sources.Rejected) -> Dropped:
+def of_bad_row(bad: raw_rows.Rejected) -> Dropped:
     """A row that could not be read, as it is kept: without the folder of its file."""
     file, _, line = bad.place.rpartition(":")
     place = f"{pathlib.Path(file).name}:{line}"

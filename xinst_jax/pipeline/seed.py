@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from xinst_jax import shards
 from xinst_jax.config import SeedConfig
-from xinst_jax.data import sources
+from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
@@ -111,14 +111,14 @@ def _language(
 
 def _pairs(config: SeedConfig, language: Language) -> Iterator[Pair | Dropped]:
     """A language's pairs in the order of its files; stops at too many bad rows."""
-    bad_rows = sources.BadRows(
+    bad_rows = raw_rows.BadRows(
         config.path.replace("{lang}", language.code),
         config.max_bad_share,
         "SeedConfig.max_bad_share",
     )
     for row in sources.read(config.path, language.code):
         fields = _fields(row, config)
-        if isinstance(fields, sources.Rejected):
+        if isinstance(fields, raw_rows.Rejected):
             bad_rows.add(fields)
             yield of_bad_row(fields)
         else:
@@ -131,27 +131,27 @@ def _pairs(config: SeedConfig, language: Language) -> Iterator[Pair | Dropped]:
 class _Fields:
     """A row's instruction, or title to make one of, and its response, as found."""
 
-    row: sources.Row
+    row: raw_rows.Row
     instruction: str
     is_title: bool
     output: str
 
 
 def _fields(
-    row: sources.Row | sources.Rejected, config: SeedConfig
-) -> _Fields | sources.Rejected:
-    if isinstance(row, sources.Rejected):
+    row: raw_rows.Row | raw_rows.Rejected, config: SeedConfig
+) -> _Fields | raw_rows.Rejected:
+    if isinstance(row, raw_rows.Rejected):
         return row
     is_title = config.instruction_field not in row.fields and (
         config.title_field in row.fields
     )
     asked = config.title_field if is_title else config.instruction_field
     answered = config.parallel_output_field if is_title else config.output_field
-    instruction = sources.text_field(row, asked)
-    output = sources.text_field(row, answered)
-    if isinstance(instruction, sources.Rejected):
+    instruction = raw_rows.text_field(row, asked)
+    output = raw_rows.text_field(row, answered)
+    if isinstance(instruction, raw_rows.Rejected):
         return instruction
-    if isinstance(output, sources.Rejected):
+    if isinstance(output, raw_rows.Rejected):
         return output
     return _Fields(row, instruction, is_title, output)
 
@@ -161,12 +161,12 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
     output = clean(fields.output)
     raw = fields.instruction + "\n" + fields.output
     digest = hashlib.sha256(raw.encode("utf-8", "replace")).hexdigest()[:16]
-    id = clean(sources.label(fields.row, "id")) or digest
+    id = clean(raw_rows.label(fields.row, "id")) or digest
     if fields.is_title:
         instruction = _titled(fields.instruction, config.title_template)
     else:
         instruction = one_line(fields.instruction)
-    if clean(sources.label(fields.row, _INPUT_FIELD)):
+    if clean(raw_rows.label(fields.row, _INPUT_FIELD)):
         expected = f"no {_INPUT_FIELD!r} beside the instruction"
         return Dropped(id, "needs_input", instruction[:80], expected, output)
     if not instruction or not output:
@@ -181,8 +181,8 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
         id=id,
         instruction=instruction,
         output=cut,
-        source=clean(sources.label(fields.row, "source", default=file)),
-        license=clean(sources.label(fields.row, "license")),
+        source=clean(raw_rows.label(fields.row, "source", default=file)),
+        license=clean(raw_rows.label(fields.row, "license")),
     )
 
 
