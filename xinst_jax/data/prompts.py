@@ -20,9 +20,8 @@ _ANSWER = (
     "### Instruction:\n{instruction} {request} \n\n### Response:"
 )
 _RATE = (
-    "Below are an English instruction and a candidate response. Rate how well the "
-    "response answers the instruction: bad, fair or good.\n\n"
-    "### Instruction:\n{instruction} {request}\n\n### Response:\n{response}"
+    "Rate how well the response answers the instruction: bad, fair or good.\n\n"
+    "### Response:\n{response}\n\n### Instruction:\n{instruction} {request}"
     "\n\n### Rating:"
 )
 
@@ -66,10 +65,12 @@ def rate(instruction: str, response: str, language_name: str) -> str:
     """The prompt after which the rater writes one of `LABELS`.
 
     The instruction is rated as the model will be asked it, with the language that the
-    response is to be in.
+    response is to be in. It stands after the response, next to the rating, so that its
+    few tokens are not lost behind many and each can look back at what it asks for.
 
-    >>> rate("Say hello.", "Hei.", "Finnish").splitlines()[-6:]
-    ['Say hello. Answer in Finnish.', '', '### Response:', 'Hei.', '', '### Rating:']
+    >>> rate("Say hello.", "Hei.", "Finnish").splitlines()[2:]
+    ['### Response:', 'Hei.', '', '### Instruction:', 'Say hello. Answer in Finnish.', \
+'', '### Rating:']
     """
     request = answer_request(language_name, seed_style=False)
     return _RATE.format(instruction=instruction, request=request, response=response)
