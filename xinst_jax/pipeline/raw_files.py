@@ -9,7 +9,7 @@ from typing import Any
 from xinst_jax import config as config_lib
 from xinst_jax import run_file, shards
 from xinst_jax.config import RunConfig
-from xinst_jax.data import raw_rows, sources
+from xinst_jax.data import raw_rows, sources, tfds_rows
 from xinst_jax.errors import UserError
 
 _MIB = 2**20
@@ -23,7 +23,7 @@ def located(path: str) -> str:
     parts = []
     for part in (piece.strip() for piece in path.split(",")):
         top = part.split("/")[0]
-        outside = part.startswith((sources.TFDS_PREFIX, "/")) or not top
+        outside = part.startswith((tfds_rows.PREFIX, "/")) or not top
         if not outside and not pathlib.Path(top).exists():
             part = str(run_file.project_path(top) / "/".join(part.split("/")[1:]))
         parts.append(part)
