@@ -205,9 +205,8 @@ def wrong_language(
 ) -> tuple[str, str] | None:
     """A response in another of the run's languages.
 
-    It is the response to something else, since the rater is not told which language is
-    wanted. With one language in the run, sentences in English, Spanish, French or
-    Russian are strung together.
+    It is the response to something else, of about the same length. With one language
+    in the run, sentences in English, Spanish, French or Russian are strung together.
     """
     pair = pool.pairs[index]
     others = pool.unrelated(index, rng, False)[:8]
