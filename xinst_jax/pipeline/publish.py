@@ -10,7 +10,7 @@ from rich.markup import escape
 from xinst_jax import __version__, manifest, run_file, shards
 from xinst_jax.config import RunConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import cards, hub, licences
+from xinst_jax.hf import cards, hub, importable, licences
 from xinst_jax.hf.licences import Licence
 from xinst_jax.pipeline.runner import Stage
 from xinst_jax.pipeline.workspace import Workspace
@@ -81,6 +81,7 @@ def model_card(workspace: Workspace, prompt: str, adapter: bool = False) -> str:
         licence=licence,
         base_model=record["base_model"],
         adapter=adapter,
+        left_out=_left_out(run),
         datasets=[run.export.dataset_name] if run.export.dataset_name else [],
         rows=record["rows"],
         prompt=prompt,
@@ -156,6 +157,14 @@ def _hub_name(run: RunConfig) -> str:
         if match:
             return f"{match[1]}/{match[2]}"
     return ""
+
+
+def _left_out(run: RunConfig) -> str:
+    """What the import left out of the base model, in words; empty where nothing."""
+    if not run.base_model:
+        return ""
+    found = importable.left_out(run_file.project_path(run.base_model))
+    return str(found) if found else ""
 
 
 def _licence(workspace: Workspace) -> Licence | None:
