@@ -10,7 +10,7 @@ from rich.markup import escape
 from xinst_jax import __version__, manifest, run_file, shards
 from xinst_jax.config import RunConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import cards, hub, importable, licences
+from xinst_jax.hf import cards, hub, licences
 from xinst_jax.hf.licences import Licence
 from xinst_jax.pipeline.runner import Stage
 from xinst_jax.pipeline.workspace import Workspace
@@ -163,6 +163,9 @@ def _left_out(run: RunConfig) -> str:
     """What the import left out of the base model, in words; empty where nothing."""
     if not run.base_model:
         return ""
+    # Imported late: it imports JAX.
+    from xinst_jax.hf import importable
+
     found = importable.left_out(run_file.project_path(run.base_model))
     return str(found) if found else ""
 
