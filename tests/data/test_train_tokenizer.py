@@ -3,7 +3,7 @@
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from tests.hf import tokenizer_kinds as kinds
+from tests.hf import tokenizer_texts
 from xinst_jax.config import TokenizerConfig
 from xinst_jax.data import train_tokenizer, vocab
 from xinst_jax.errors import UserError
@@ -11,7 +11,11 @@ from xinst_jax.errors import UserError
 
 @pytest.fixture(scope="module")
 def texts():
-    return [text for language in kinds.LANGUAGES for text in kinds.texts(language)]
+    return [
+        text
+        for language in tokenizer_texts.LANGUAGES
+        for text in tokenizer_texts.of_language(language)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,7 @@ def trained(tmp_path_factory, texts):
 
 def test_every_text_comes_back(trained, texts):
     vocabulary = vocab.load_vocabulary(trained.parent)
-    for text in [*texts, *kinds.HARD_TEXTS]:
+    for text in [*texts, *tokenizer_texts.HARD_TEXTS]:
         ids = vocabulary.encode(text)
         assert not {0, 1, 2} & set(ids)
         assert vocabulary.decode(ids) == text.replace("▁", " ")

@@ -13,15 +13,13 @@ import transformers
 from sentencepiece import SentencePieceProcessor
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from tests.hf import tokenizer_differences as differences
 from tests.hf import tokenizer_kinds as kinds
+from tests.hf import tokenizer_texts
 from xinst_jax.data import vocab
 from xinst_jax.errors import UserError
 
-TEXTS = (*kinds.every_sentence(), *kinds.HARD_TEXTS)
-
-BEGIN_WITH_SPACE = (" ", "▁")
-"""What LlamaTokenizer of transformers 5, unlike SentencePiece and transformers 4, puts
-no space before."""
+TEXTS = (*tokenizer_texts.every_sentence(), *tokenizer_texts.HARD_TEXTS)
 
 
 @pytest.fixture(scope="module", params=kinds.KINDS)
@@ -72,28 +70,31 @@ def their_ids(tokenizer, text, begin=False):
     return found["input_ids"]
 
 
-@pytest.mark.parametrize("language", kinds.LANGUAGES)
+@pytest.mark.parametrize("language", tokenizer_texts.LANGUAGES)
 def test_the_texts_have_a_hundred_sentences_of_each_language(language):
-    assert len(set(kinds.sentences(language))) >= 100
+    assert len(set(tokenizer_texts.sentences(language))) >= 100
 
 
 def test_ids_are_those_of_the_file_in_its_own_library(kind, folder, vocabulary):
     if kind.endswith("-model"):
         processor = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-        theirs, bos = processor.encode, [processor.bos_id()]
-        texts = [text for text in TEXTS if "_of_turn>" not in text]
-        prompt = [[*bos, *theirs(text)] for text in texts]
+        listed, theirs = differences.SENTENCEPIECE, processor.encode
+
+        def begun(text):
+            return [processor.bos_id(), *processor.encode(text)]
     else:
         file = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
-        texts = TEXTS
-        prompt = [their_ids(file, text, begin=True) for text in texts]
+        listed = differences.OWN_FILE
 
         def theirs(text):
             return their_ids(file, text)
 
-    for text, begun in zip(texts, prompt, strict=True):
-        assert vocabulary.encode(text) == theirs(text), text[:80]
-        assert vocabulary.encode_prompt(text) == begun, text[:80]
+        def begun(text):
+            return their_ids(file, text, begin=True)
+
+    expected = {*listed.get(kind, ())}
+    assert differences.differing(TEXTS, vocabulary.encode, theirs) == expected
+    assert differences.differing(TEXTS, vocabulary.encode_prompt, begun) == expected
 
 
 def test_ids_are_those_of_the_familys_class_in_transformers(kind, folder, vocabulary):
@@ -101,25 +102,30 @@ def test_ids_are_those_of_the_familys_class_in_transformers(kind, folder, vocabu
     own = {"llama2": "LlamaTokenizer", "gemma": "GemmaTokenizer"}
     own |= {"qwen": "Qwen2Tokenizer", "llama3": "TokenizersBackend"}
     assert type(theirs).__name__ == own[kind.partition("-")[0]]
-    excepted = {
-        "llama2": lambda text: text.startswith(BEGIN_WITH_SPACE),
-        # Special by the class alone.
-        "gemma": lambda text: "<mask>" in text,
-        # Its conversion takes user-defined symbols for merges, or finds none.
-        "gemma-model": lambda text: text in kinds.HARD_TEXTS,
-    }
-    excepted["llama2-model"] = excepted["llama2"]
-    for text in TEXTS:
-        if kind in excepted and excepted[kind](text):
-            continue
-        assert vocabulary.encode(text) == their_ids(theirs, text), text[:80]
-        begun = their_ids(theirs, text, begin=True)
-        assert vocabulary.encode_prompt(text) == begun, text[:80]
+    found = differences.differing(
+        TEXTS, vocabulary.encode, lambda text: their_ids(theirs, text)
+    )
+    assert found == {*differences.FAMILY_CLASS_5.get(kind, ())}
+    found = differences.differing(
+        TEXTS,
+        vocabulary.encode_prompt,
+        lambda text: their_ids(theirs, text, begin=True),
+    )
+    assert found == {*differences.FAMILY_CLASS_5.get(kind, ())}
     assert (vocabulary.eos_id, vocabulary.pad_id) == (
         theirs.eos_token_id,
         theirs.pad_token_id,
     )
     assert vocabulary.vocab_size == len(theirs)
+
+
+def test_llamas_class_in_transformers_5_leaves_out_one_space_and_nothing_else(llama2):
+    """What the differences listed for it are: SentencePiece's space before a text."""
+    theirs = transformers.AutoTokenizer.from_pretrained(llama2)
+    space = theirs.convert_tokens_to_ids("▁")
+    vocabulary = vocab.load_vocabulary(llama2)
+    for text in differences.FAMILY_CLASS_5["llama2"]:
+        assert vocabulary.encode(text) == [space, *their_ids(theirs, text)]
 
 
 def test_no_text_gives_a_special_id_and_every_text_comes_back(kind, vocabulary):
@@ -285,7 +291,7 @@ def test_a_special_character_needs_an_unknown_token_to_be_spelled_with(tmp_path)
 @pytest.mark.parametrize("source", ["llama2", "llama3"])
 def test_tensorflow_gives_the_same_ids(source, request):
     vocabulary = vocab.load_vocabulary(request.getfixturevalue(source))
-    texts = kinds.texts("fi")[:5]
+    texts = tokenizer_texts.of_language("fi")[:5]
     dataset = tf.data.Dataset.from_tensor_slices(list(texts))
     dataset = dataset.map(lambda text: vocabulary.encode_tf(text))
     for ids, text in zip(dataset.as_numpy_iterator(), texts, strict=True):

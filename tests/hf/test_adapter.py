@@ -18,7 +18,7 @@ from tests.hf import tiny_models
 from tests.hf.tiny_models import LENGTH, VOCAB
 from xinst_jax.config import LoraConfig, MeshConfig, ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import adapter, mapping
+from xinst_jax.hf import adapter, mapping, text_half
 from xinst_jax.hf import config as config_lib
 from xinst_jax.hf import folder as folder_lib
 from xinst_jax.mesh import ShardingRules, make_mesh
@@ -58,6 +58,7 @@ def export(
         lora,
         base_name=str(base),
         files={"README.md": b"# card\n"},
+        layout=text_half.modules(config_lib.read_base(base)),
     )
     return out
 
@@ -120,7 +121,7 @@ def test_peft_reads_what_we_write_and_merges_to_what_we_merge_to(tiny_model, tmp
         atol=1e-4,
         rtol=0,
     )
-    weights = theirs.merge_and_unload().state_dict()
+    weights = tiny_models.text_half(theirs.merge_and_unload()).state_dict()
     merged = safetensors.numpy.load_file(tmp_path / "merged" / "model.safetensors")
     for name, tensor in merged.items():
         np.testing.assert_allclose(tensor, weights[name].numpy(), atol=1e-6)

@@ -7,13 +7,14 @@ import tokenizers
 import transformers
 
 from tests.hf import tokenizer_kinds as kinds
+from tests.hf import tokenizer_texts
 from xinst_jax.data import prompts, vocab
 from xinst_jax.hf import tokenizer as tokenizer_lib
 from xinst_jax.hf.chat_template import Joints, chat_template
 
 PROMPT = prompts.answer("{instruction}", "{output_lang}", seed_style=True)
 RESPONSES = (
-    *kinds.every_sentence()[::10],
+    *tokenizer_texts.every_sentence()[::10],
     " Laulan\n  paljon. ",
     "",
     "   ",

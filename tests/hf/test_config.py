@@ -240,7 +240,7 @@ def test_absent_keys_mean_what_transformers_takes_them_for(tmp_path):
         (without(rope_parameters={"rope_theta": 1e4}), "disagree"),
         (without(vocab_size=None), "vocab_size = None; expected a whole number"),
         (without(model_type="mixtral"), "model_type = 'mixtral'"),
-        (without(model_type="gemma3", text_config={}), "texts and images"),
+        (without(model_type="llava", text_config={}), "the text half of gemma3"),
         (without(auto_map={"AutoModel": "m.M"}), "code of its own"),
         (without(quantization_config={"bits": 4}), "quantised model"),
         (without(num_local_experts=8), "num_local_experts = 8"),

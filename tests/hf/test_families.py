@@ -102,7 +102,7 @@ def their_logits(model, tokens_bt: np.ndarray, **arguments: np.ndarray) -> np.nd
 @pytest.mark.family_table("import")
 def test_every_tensor_becomes_a_parameter_once(tiny_model):
     params = imported(tiny_model.folder, one_device())
-    theirs = dict(tiny_model.model.named_parameters())
+    theirs = dict(tiny_model.text.named_parameters())
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == sum(
         parameter.numel() for parameter in theirs.values()
     )
@@ -171,8 +171,11 @@ def test_greedy_tokens_equal_transformers_beyond_the_window(tiny_model):
 
 
 @pytest.mark.family_table("export")
-def test_the_written_tensors_are_those_of_save_pretrained(tiny_model, exported):
-    found, expected = tensors(exported), tensors(tiny_model.folder)
+def test_the_written_tensors_are_those_of_save_pretrained(
+    tiny_model, exported, tmp_path
+):
+    tiny_model.text.save_pretrained(tmp_path)
+    found, expected = tensors(exported), tensors(tmp_path)
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         np.testing.assert_array_equal(found[name], tensor)
@@ -182,8 +185,9 @@ def test_the_written_tensors_are_those_of_save_pretrained(tiny_model, exported):
 def test_a_bfloat16_folder_comes_back_bit_for_bit(tiny_model, tmp_path):
     narrow = copy.deepcopy(tiny_model.model).to(torch.bfloat16)
     narrow.save_pretrained(tmp_path / "in")
+    tiny_models.text_half(narrow).save_pretrained(tmp_path / "text")
     out = export(tmp_path / "in", tmp_path / "out", "bfloat16")
-    found, expected = tensors(out), tensors(tmp_path / "in")
+    found, expected = tensors(out), tensors(tmp_path / "text")
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
@@ -194,7 +198,7 @@ def test_a_bfloat16_folder_comes_back_bit_for_bit(tiny_model, tmp_path):
 def test_the_written_config_reads_as_the_bases(tiny_model, exported):
     assert config_lib.read(exported) == config_lib.read(tiny_model.folder)
     record = json.loads((exported / "config.json").read_text())
-    assert record["architectures"] == [type(tiny_model.model).__name__]
+    assert record["architectures"] == [type(tiny_model.text).__name__]
     assert record["dtype"] == record["torch_dtype"] == "float32"
 
 

@@ -8,6 +8,7 @@ import sentencepiece
 import transformers
 
 from tests.hf import tokenizer_kinds as kinds
+from tests.hf import tokenizer_texts
 from xinst_jax.errors import UserError
 from xinst_jax.hf import sentencepiece_model
 
@@ -18,7 +19,7 @@ def random_texts(count: int) -> list[str]:
     rng = random.Random(7)
     pool = "ab c  \n<>s/▁\x00éก็हि0129👩\u200d.,AB\t"
     made = ["".join(rng.choices(pool, k=rng.randint(0, 40))) for _ in range(count)]
-    text = "".join(kinds.every_sentence())
+    text = "".join(tokenizer_texts.every_sentence())
     starts = [rng.randrange(len(text)) for _ in range(count)]
     return made + [text[at : at + rng.randint(1, 60)][::-1] for at in starts]
 
@@ -49,7 +50,11 @@ def test_a_built_file_gives_sentencepieces_ids_after_bos(switches, tmp_path):
     model = kinds.train_sentencepiece(**switches)
     oracle = sentencepiece.SentencePieceProcessor(model_proto=model)
     ours = built(tmp_path, model)
-    for text in [*kinds.every_sentence(), *kinds.HARD_TEXTS, *random_texts(500)]:
+    for text in [
+        *tokenizer_texts.every_sentence(),
+        *tokenizer_texts.HARD_TEXTS,
+        *random_texts(500),
+    ]:
         expected = oracle.encode(text)
         found = ours(text, split_special_tokens=True)["input_ids"]
         assert found == [oracle.bos_id(), *expected], text[:80]

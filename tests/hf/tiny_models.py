@@ -36,6 +36,27 @@ _SHAPE: dict[str, Any] = {
     "pad_token_id": SPECIAL.pad,
 }
 _BASE_500K: dict[str, Any] = {"rope_type": "default", "rope_theta": 500000.0}
+_GEMMA3: dict[str, Any] = {
+    "num_hidden_layers": 7,
+    "sliding_window": WINDOW,
+    "query_pre_attn_scalar": 24,
+    "rope_parameters": {
+        "full_attention": {
+            "rope_type": "linear",
+            "rope_theta": 500000.0,
+            "factor": 8.0,
+        },
+        "sliding_attention": {"rope_type": "default", "rope_theta": 20000.0},
+    },
+}
+_VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +67,22 @@ class Family:
       title: the row's name in docs/families.md.
       config: a class of transformers.
       settings: what differs from `_SHAPE`.
+      whole: a class of transformers whose `text_config` they are, and its other
+        settings; None where the family's model is one of text alone.
     """
 
     title: str
     config: type[transformers.PretrainedConfig]
     settings: dict[str, Any]
+    whole: tuple[type[transformers.PretrainedConfig], dict[str, Any]] | None = None
+
+    def make_config(self) -> transformers.PretrainedConfig:
+        """The configuration of the model as it is published."""
+        text = _SHAPE | self.settings
+        if self.whole is None:
+            return self.config(**text)
+        kind, rest = self.whole
+        return kind(text_config=text, **rest)
 
 
 FAMILIES = {
@@ -107,19 +139,16 @@ FAMILIES = {
     "gemma3": Family(
         "Gemma 3 (text)",
         transformers.Gemma3TextConfig,
-        {
-            "num_hidden_layers": 7,
-            "sliding_window": WINDOW,
-            "query_pre_attn_scalar": 24,
-            "rope_parameters": {
-                "full_attention": {
-                    "rope_type": "linear",
-                    "rope_theta": 500000.0,
-                    "factor": 8.0,
-                },
-                "sliding_attention": {"rope_type": "default", "rope_theta": 20000.0},
-            },
-        },
+        _GEMMA3,
+    ),
+    "gemma3_whole": Family(
+        "Gemma 3 with vision, its text half",
+        transformers.Gemma3TextConfig,
+        _GEMMA3,
+        whole=(
+            transformers.Gemma3Config,
+            {"vision_config": _VISION, "mm_tokens_per_image": 4},
+        ),
     ),
     "qwen2": Family(
         "Qwen 2.5",
@@ -141,17 +170,18 @@ class TinyModel:
       family: a key of `FAMILIES`.
       folder: what `save_pretrained` wrote, float32, with the files of a tokenizer.
       model: of transformers, float32, eager attention.
+      text: its language model, with the same weights; `model` where that is one.
     """
 
     family: str
     folder: pathlib.Path
     model: transformers.PreTrainedModel
+    text: transformers.PreTrainedModel
 
 
 def build(family: str) -> transformers.PreTrainedModel:
     """A model of the family with random weights, of biases and norms too."""
-    made = FAMILIES[family]
-    config = made.config(**(_SHAPE | made.settings))
+    config = FAMILIES[family].make_config()
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(
         config, attn_implementation="eager"
@@ -177,7 +207,18 @@ def save(family: str, folder: pathlib.Path) -> TinyModel:
     model.save_pretrained(folder)
     for name, content in tokenizer_files().items():
         (folder / name).write_bytes(content)
-    return TinyModel(family, folder, model)
+    return TinyModel(family, folder, model, text_half(model))
+
+
+def text_half(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
+    """The language model of one that also reads images; another is given back."""
+    if not hasattr(model.config, "text_config"):
+        return model
+    text = transformers.AutoModelForCausalLM.from_config(
+        model.config.text_config, attn_implementation="eager"
+    ).eval()
+    text.model, text.lm_head = model.model.language_model, model.lm_head
+    return text
 
 
 def tokenizer_files() -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Small tokenizers of the kinds that models on the hub have, and hard texts for them.
+"""Small tokenizers of the kinds that models on the hub have.
 
 Each function writes the tokenizer files of one kind of model into a folder, under the
 hub's names and with its switches, trained on the embedded sample.
@@ -8,8 +8,6 @@ import functools
 import io
 import json
 import pathlib
-import re
-import unicodedata
 from typing import Any
 
 import sentencepiece
@@ -26,52 +24,13 @@ from tokenizers import (
 )
 from transformers.convert_slow_tokenizer import SentencePieceExtractor
 
-SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample"
-LANGUAGES = tuple(sorted(path.stem for path in (SAMPLE / "corpus").glob("*.jsonl")))
+from tests.hf.tokenizer_texts import LANGUAGES, of_language
 
 LLAMA3_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 QWEN_SPLIT = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
-
-HARD_TEXTS = (
-    "",
-    " ",
-    "\n",
-    "\n\n\n",
-    "\t",
-    "\r\n \r",
-    " leading",
-    "   three  leading, trailing   ",
-    "two  spaces   three    four",
-    "\n\n line\n\n\nbreaks \n",
-    "\tif x:\n\t\treturn\t \n",
-    " " * 10_000,
-    "\n" * 500 + "a" + "\t" * 40,
-    "▁▁ a ▁b",
-    "😀👩‍🌾 👩‍👩‍👧‍👦🏳️‍🌈 😀😀😀",
-    "क्‍ष क्‌ष می‌خواهم \u200d\u200c\ufeff\u2060",
-    "abc אבג 123 \u202eمرحبا\u202c def \u2067ہیلو\u2069",
-    "\x00\x01\x1b\x7f\x85\u2028\u2029\xa0\u3000",
-    unicodedata.normalize("NFD", "Äidin é Việt Nam ñ हिन्दी が"),
-    "Å Ω ﬁ ① ｶﾞ",
-    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ᚱᚢᚾ 𒀀 \U0010ffff",
-    "1234567890 3.14 ٣٤ १२३",
-    "don't I'LL we'Re'd",
-    "aaaaaaaaaaaaaaa ababababab",
-    "<0x41><0x0A> <|begin_of_text|",
-    "<s>",
-    "</s> <unk> <pad>",
-    "a<s>b</s>c <bos><eos>",
-    "<|begin_of_text|><|eot_id|>x<|end_of_text|>",
-    "<|im_start|>user\nHi<|im_end|>\n<|endoftext|>",
-    "<start_of_turn>user\nHi<end_of_turn> <unused0><mask>",
-    "<s><s></s>" * 1000,
-    "<table><h1>x</h1>",
-    "[INST] <<SYS>> [/INST] ### Response:",
-)
-
 
 KINDS = ("llama2", "llama2-model", "gemma", "gemma-model", "llama3", "qwen")
 
@@ -86,36 +45,11 @@ def make(kind: str, folder: pathlib.Path) -> pathlib.Path:
     return write(folder, with_json=not only_model)
 
 
-@functools.cache
-def texts(language: str) -> tuple[str, ...]:
-    """The sample's documents and responses in a language."""
-    rows = [
-        json.loads(line)
-        for part in ("corpus", "seed")
-        for line in (SAMPLE / part / f"{language}.jsonl").read_text().splitlines()
-    ]
-    return tuple(row["text"] if "text" in row else row["output"] for row in rows)
-
-
-@functools.cache
-def sentences(language: str) -> tuple[str, ...]:
-    """120 different sentences; in Thai, what stands between spaces."""
-    stop = r"\s+" if language == "th" else r"(?<=[.!?।۔؟])\s+|\n+"
-    found = [part for text in texts(language) for part in re.split(stop, text)]
-    return tuple(dict.fromkeys(part for part in found if len(part) > 5))[:120]
-
-
-@functools.cache
-def every_sentence() -> tuple[str, ...]:
-    """The sentences of all languages."""
-    return tuple(text for language in LANGUAGES for text in sentences(language))
-
-
 def train_sentencepiece(**settings: Any) -> bytes:
     """A SentencePiece BPE model with byte fallback and no normalisation."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(text for lang in LANGUAGES for text in texts(lang)),
+        sentence_iterator=(text for lang in LANGUAGES for text in of_language(lang)),
         model_writer=model,
         **{
             "model_type": "bpe",
@@ -321,7 +255,7 @@ def _byte_level_model(split: str) -> str:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    lines = [text for language in LANGUAGES for text in texts(language)]
+    lines = [text for language in LANGUAGES for text in of_language(language)]
     tokenizer.train_from_iterator(lines, trainer)
     return tokenizer.to_str()
 

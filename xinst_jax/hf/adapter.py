@@ -23,8 +23,9 @@ from jax.experimental import multihost_utils
 from xinst_jax import distributed
 from xinst_jax.config import PROJECTIONS, LoraConfig, ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import mapping, whole
+from xinst_jax.hf import mapping, text_half, whole
 from xinst_jax.hf.mapping import Row
+from xinst_jax.hf.text_half import Layout
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.decoder import Params
 from xinst_jax.train import lora as lora_lib
@@ -78,6 +79,7 @@ def export_adapter(
     *,
     base_name: str,
     files: Mapping[str, bytes],
+    layout: Layout = text_half.PLAIN,
 ) -> None:
     """Writes an adapter's folder, whole or not at all; equal ones give equal bytes.
 
@@ -93,11 +95,12 @@ def export_adapter(
       lora: what the adapters are.
       base_name: the base model's name on the hub, or its path.
       files: further files, by name: the tokenizer's, the card.
+      layout: how transformers names the base model's modules (`text_half.modules`).
 
     Raises:
       UserError: a number is not finite, the disk is full.
     """
-    rows = _rows(model, rules, mesh, lora)
+    rows = _rows(model, rules, mesh, lora, layout)
     leaves = {path: _fetch(leaf) for path, leaf in mapping.leaves(adapters).items()}
     shapes = {path: leaf.shape for path, leaf in leaves.items()}
     tensors = {
@@ -110,7 +113,7 @@ def export_adapter(
                 f"{name} holds NaN or infinity: the checkpoint is of no use. Look at "
                 "its training's losses."
             )
-    record = _record(lora, [_module(row) for row in rows], base_name)
+    record = _record(lora, [_module(row) for row in rows], base_name, layout)
     contents = {
         **files,
         WEIGHTS: safetensors.numpy.save(tensors, metadata={"format": "pt"}),
@@ -132,6 +135,8 @@ def import_adapter(
 ) -> tuple[LoraConfig, Params]:
     """What an adapter's folder holds: its configuration and its numbers, as float32.
 
+    An adapter to a model that also reads images is read as one to its text half.
+
     Args:
       folder: as peft's `save_pretrained` or `export_adapter` write it.
       model: the shape of the decoder that it is laid over.
@@ -151,6 +156,9 @@ def import_adapter(
                 f"{path}: the tensor {name} is of the type {tensor.dtype}; expected "
                 "bfloat16, float16 or float32."
             )
+    whole_model = _PREFIX + text_half.MODULES.name("model.")
+    of_half = any(name.startswith(whole_model) for name in tensors)
+    layout = text_half.MODULES if of_half else text_half.PLAIN
     every = LoraConfig(record["r"], _alpha(record), PROJECTIONS)
     named = {re.sub(r"\.\d+\.", ".{layer}.", name, count=1) for name in tensors}
     lora = LoraConfig(
@@ -158,12 +166,12 @@ def import_adapter(
         every.alpha,
         tuple(
             _stem(row)
-            for row in _rows(model, rules, mesh, every)
+            for row in _rows(model, rules, mesh, every, layout)
             if row.name in named and "lora_A" in row.name
         )
         or PROJECTIONS,
     )
-    rows = {row.path: row for row in _rows(model, rules, mesh, lora)}
+    rows = {row.path: row for row in _rows(model, rules, mesh, lora, layout)}
     abstract = lora_lib.abstract_adapters(model, rules, mesh, lora)
     shapes = {path: leaf.shape for path, leaf in mapping.leaves(abstract).items()}
     expected = {
@@ -244,6 +252,7 @@ def _rows(
     rules: ShardingRules,
     mesh: jax.sharding.Mesh,
     lora: LoraConfig,
+    layout: Layout,
 ) -> list[Row]:
     """The table of an adapter's tensors, made from that of the weights they change."""
     with jax.set_mesh(mesh):
@@ -253,7 +262,7 @@ def _rows(
     for row in mapping.FAMILIES[model.family]:
         if target := weights.get(row.path):
             outputs, inputs = row.dimensions
-            module = _PREFIX + row.name.removesuffix(".weight")
+            module = _PREFIX + layout.name(row.name).removesuffix(".weight")
             place = "/".join(target.module)
             rows += [
                 Row(
@@ -280,8 +289,21 @@ def _stem(row: Row) -> str:
     return row.path.rpartition("/")[2].partition("_")[0]
 
 
+def _targets(modules: Sequence[str], layout: Layout) -> list[str] | str:
+    """What peft calls `target_modules`: the projections' names.
+
+    Parts that are left out have projections of the same names: there it is an
+    expression that a module's whole name has to match.
+    """
+    names = sorted(set(modules))
+    if not layout.left_out:
+        return names
+    blocks = re.escape(layout.name("model.layers."))
+    return rf"{blocks}\d+\.\w+\.({'|'.join(names)})"
+
+
 def _record(
-    lora: LoraConfig, modules: Sequence[str], base_name: str
+    lora: LoraConfig, modules: Sequence[str], base_name: str, layout: Layout
 ) -> dict[str, object]:
     """The adapter_config.json, ready for JSON; peft fills in the rest."""
     return {
@@ -296,7 +318,7 @@ def _record(
         "peft_type": "LORA",
         "r": lora.rank,
         "rank_pattern": {},
-        "target_modules": sorted(set(modules)),
+        "target_modules": _targets(modules, layout),
         "task_type": "CAUSAL_LM",
         "use_dora": False,
         "use_rslora": False,

@@ -44,6 +44,7 @@ def model_card(
     figures: Mapping[str, str],
     lineage: Mapping[str, str],
     adapter: bool = False,
+    left_out: str = "",
 ) -> str:
     """The README.md of a tuned model.
 
@@ -59,6 +60,8 @@ def model_card(
       figures: what was measured, in words: {'held-out loss': '2.31'}.
       lineage: what it was made from, in words: {'run': 'quickstart', ...}.
       adapter: whether the folder holds a LoRA adapter to the base and no whole model.
+      left_out: what of the base model it was tuned without, in words; empty where it is
+        the whole one.
     """
     on_hub = base_model.count("/") == 1
     relation = "adapter" if adapter else "finetune"
@@ -86,7 +89,7 @@ def model_card(
 
 A language model that is asked in English and answers in {listed(languages)}.
 It was {origin} by the method of {METHOD}.
-
+{_of_a_half(left_out, adapter)}
 ## Use
 
 ```python
@@ -146,6 +149,19 @@ Do not rely on its answers where a mistake would do harm.
 
 {CITATION}
 """,
+    )
+
+
+def _of_a_half(left_out: str, adapter: bool) -> str:
+    """A paragraph on a base model of which only the text half was tuned, or nothing."""
+    if not left_out:
+        return ""
+    written = "this is its language model alone, which reads text"
+    if adapter:
+        written = "the adapter changes its language model alone"
+    return (
+        "\nThe base model also reads images. What it reads them with was left out of "
+        f"the tuning ({left_out}): {written}.\n"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import keys, rope, windows
+from xinst_jax.hf import keys, rope, text_half, windows
 from xinst_jax.hf.families import CONVENTIONS
 from xinst_jax.models.presets import SWITCHES
 
@@ -86,6 +86,8 @@ class SpecialIds:
 def read(folder: pathlib.Path) -> ModelConfig:
     """The shape of a folder's model; dtypes and rematerialisation are our defaults.
 
+    Of a model that also reads images it is the text half's.
+
     Args:
       folder: a Hugging Face folder.
 
@@ -94,7 +96,11 @@ def read(folder: pathlib.Path) -> ModelConfig:
         that no model has.
     """
     path = folder / CONFIG
-    fields = _fields(_read(path), path)
+    whole = _read(path)
+    if text_half.is_whole(whole):
+        _check_off(whole, path)
+    record, path = text_half.of_config(whole, path)
+    fields = _fields(record, path)
     try:
         return ModelConfig(**fields)
     except UserError as error:
@@ -110,10 +116,7 @@ def _by_key(told: str) -> str:
 def _fields(record: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:
     """Every field of `ModelConfig` that a config.json settles."""
     family = _family(record, path)
-    for key, value in _OFF.items():
-        if record.get(key) not in (value, None):
-            why = _WHY.get(key, f"supported: {value!r}")
-            raise UserError(f"{path}: {key} = {record[key]!r}; {why}.")
+    _check_off(record, path)
     record = {**CONVENTIONS[family].defaults, **record}
     fields = _sizes(record, family, path)
     if CONVENTIONS[family].capped:
@@ -128,17 +131,19 @@ def _fields(record: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:
     return {**SWITCHES[family], "family": family, "activation": activation, **fields}
 
 
+def _check_off(record: Mapping[str, Any], path: pathlib.Path) -> None:
+    for key, value in _OFF.items():
+        if record.get(key) not in (value, None):
+            why = _WHY.get(key, f"supported: {value!r}")
+            raise UserError(f"{path}: {key} = {record[key]!r}; {why}.")
+
+
 def _family(record: Mapping[str, Any], path: pathlib.Path) -> str:
     family = record.get("model_type")
-    if family == "gemma3":
-        raise UserError(
-            f"{path}: model_type = 'gemma3' is a model of texts and images, of which "
-            "only the language model (gemma3_text) is computed here. Save that on its "
-            "own first; docs/families.md has the five lines that do it."
-        )
     if not isinstance(family, str) or family not in CONVENTIONS:
         raise UserError(
-            f"{path}: model_type = {family!r}; supported: {', '.join(CONVENTIONS)}."
+            f"{path}: model_type = {family!r}; supported: {', '.join(CONVENTIONS)}, "
+            f"and the text half of {', '.join(text_half.FAMILIES)}."
         )
     return family
 
@@ -298,6 +303,16 @@ def read_base(folder: pathlib.Path) -> dict[str, Any]:
       UserError: it is missing or not JSON.
     """
     return _read(folder / CONFIG)
+
+
+def read_text(folder: pathlib.Path) -> dict[str, Any]:
+    """The same; of a model that also reads images, its text half's.
+
+    Raises:
+      UserError: it is missing, not JSON, or has no text half.
+    """
+    path = folder / CONFIG
+    return text_half.of_config(_read(path), path)[0]
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

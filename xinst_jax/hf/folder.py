@@ -56,7 +56,8 @@ def import_params(
     tensors at a time, into the memory that the parameters then have (on accelerators:
     one leaf's, before it moves there). Rows of the embedding beyond the folder's are
     zero. A tied model's folder may hold a copy of the embedding as its head; to know
-    that it is one, every process first reads both tensors whole.
+    that it is one, every process first reads both tensors whole. Of a model that also
+    reads images the text half is read; `importable.left_out` says what is not.
 
     Args:
       folder: a Hugging Face folder with safetensors weights.
@@ -194,7 +195,8 @@ def export_folder(
       tokenizer: contents of the tokenizer's files, by name.
       card: contents of README.md.
       shard_bytes: largest weights file, in bytes.
-      base: folder of the base model, whose other settings and licence files are kept.
+      base: folder of the base model, whose other settings and licence files are kept;
+        of one that also reads images, the text half's.
       lineage: what the model was made from, ready for JSON, for `xinst_run.json`.
 
     Raises:
@@ -211,7 +213,7 @@ def export_folder(
     kind = safetensors.FLOATS[_FILE_DTYPES[dtype]]
     sizes = {name: count * kind.itemsize for name, count in numbers.items()}
     plan = safetensors.plan_shards(sizes, shard_bytes)
-    kept = config_lib.read_base(base) if base else {}
+    kept = config_lib.read_text(base) if base else {}
     record = config_lib.config_record(model, vocab_size, special, dtype, kept)
     files = {
         **tokenizer,

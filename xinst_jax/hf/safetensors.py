@@ -1,6 +1,7 @@
 """Weights in safetensors files: reading parts of them, and writing them in shards."""
 
 import concurrent.futures
+import copy
 import itertools
 import json
 import math
@@ -85,6 +86,21 @@ class Weights:
     def item_bytes(self, name: str) -> int:
         """Bytes of one of a tensor's numbers."""
         return header.BITS[self.dtype(name)] // 8
+
+    def size(self, name: str) -> int:
+        """A tensor's bytes."""
+        return math.prod(self.shape(name)) * header.BITS[self.dtype(name)] // 8
+
+    def renamed(self, names: Mapping[str, str]) -> "Weights":
+        """Some of the tensors, under other names.
+
+        Args:
+          names: the name that each has in the folder, by the new one.
+        """
+        chosen = copy.copy(self)
+        chosen.files = {new: self.files[name] for new, name in names.items()}
+        chosen._entries = {new: self._entries[name] for new, name in names.items()}
+        return chosen
 
     def check_floats(self, names: Iterable[str]) -> None:
         """Checks that tensors can be read as weights.

@@ -8,7 +8,7 @@ file decides.
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xinst_jax.errors import UserError
@@ -22,6 +22,9 @@ _NAMED = (CONFIG, MAP)
 _OTHER_NAMES = ("cls_token", "sep_token", "mask_token")
 _LISTS = ("additional_special_tokens", "extra_special_tokens")
 _GENERATION, _MODEL = "generation_config.json", "config.json"
+
+_OF_CLASS = dict.fromkeys(("GemmaTokenizer", "GemmaTokenizerFast"), ("<mask>",))
+"""Tokens that a class of transformers 5 makes special, whatever the files say."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +119,18 @@ def read(file: pathlib.Path, token_id: Callable[[str], int | None]) -> SaidToken
     )
 
 
+def of_class(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Spellings of the tokens that are special by the class which a config names.
+
+    `GemmaTokenizer` of transformers 5 has a mask token; Gemma's files list its `<mask>`
+    as text.
+
+    Args:
+      config: a tokenizer_config.json.
+    """
+    return _OF_CLASS.get(str(config.get("tokenizer_class")), ())
+
+
 def spelling(token: Any) -> str | None:
     """A token's spelling, from a string or from an object with 'content'."""
     return token.get("content") if isinstance(token, dict) else token
@@ -145,6 +160,7 @@ def _special(config: dict[str, Any], map_: dict[str, Any]) -> frozenset[str]:
         for name in _LISTS:
             tokens = record.get(name) or []
             found += tokens.values() if isinstance(tokens, dict) else tokens
+    found += of_class(config)
     decoder = config.get("added_tokens_decoder") or {}
     found += [token for token in decoder.values() if token.get("special")]
     return frozenset(text for token in found if (text := spelling(token)))

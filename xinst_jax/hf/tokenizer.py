@@ -56,8 +56,9 @@ def from_folder(folder: pathlib.Path, prompt: str, max_length: int) -> dict[str,
     `merges.txt`, `added_tokens.json`, `special_tokens_map.json`, as far as they are
     there. Changed in `tokenizer_config.json`: the template; a padding token where there
     is none (the EOS token: padding is masked by length, and the vocabulary keeps its
-    size); whether the BOS token is put before a text, said as the file does it; a class
-    with which every transformers since version 4 reads `tokenizer.json` as it stands.
+    size); whether the BOS token is put before a text, said as the file does it; which
+    tokens are special by the class alone; a class with which every transformers since
+    version 4 reads `tokenizer.json` as it stands.
     Written where missing: `special_tokens_map.json`, and for a SentencePiece model
     `tokenizer.json` and `tokenizer_config.json`; tokens keep the model's own spelling.
 
@@ -98,6 +99,7 @@ def from_folder(folder: pathlib.Path, prompt: str, max_length: int) -> dict[str,
     template = chat_template(prompt, joints(tokenizer, bos))
     map_ = json.loads(files.get(special_tokens.MAP, b"{}"))
     config = _patched(_named(config, map_), bos, folder / TOKENIZER_CONFIG)
+    config |= _marked(config, tokenizer)
     names = {name: config[name] for name in special_tokens.NAMES if config.get(name)}
     files.setdefault(special_tokens.MAP, _json(names))
     return files | {
@@ -246,6 +248,32 @@ def _patched(
         del config["extra_special_tokens"]
         config.setdefault("additional_special_tokens", extra)
     return config
+
+
+def _marked(
+    config: Mapping[str, Any], tokenizer: tokenizers.Tokenizer
+) -> dict[str, Any]:
+    """The entry that tells version 4 of tokens that a class of version 5 has special.
+
+    It lists all added tokens: version 5 then looks for them nowhere else.
+    """
+    marked = special_tokens.of_class(config)
+    added = tokenizer.get_added_tokens_decoder()
+    own = config.get("added_tokens_decoder") or {}
+    if not {token.content for token in added.values() if not token.special} & {*marked}:
+        return {}
+    flags = ("content", "lstrip", "normalized", "rstrip", "single_word")
+    return {
+        "added_tokens_decoder": {
+            str(index): {flag: getattr(token, flag) for flag in flags}
+            | {
+                "special": token.special
+                or token.content in marked
+                or own.get(str(index), {}).get("special", False)
+            }
+            for index, token in sorted(added.items())
+        }
+    }
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

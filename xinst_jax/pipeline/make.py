@@ -95,18 +95,25 @@ def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
 
 def imported_base(workspace: Workspace, stage: StageDirectory) -> Made:
     """The parameters of a Hugging Face folder, an adapter merged into them if given."""
-    from xinst_jax.hf import adapter, folder
+    import rich.console
+
+    from xinst_jax.hf import adapter, folder, importable
     from xinst_jax.train import checkpoint
 
     run = workspace.run
     model, rules, mesh = workspace.model, workspace.rules, workspace.mesh
     path = run_file.project_path(run.base_model)
+    notes: dict[str, float | int | str] = {}
+    if left_out := importable.left_out(path):
+        notes = {"left_out_tensors": left_out.tensors, "left_out_bytes": left_out.size}
+        rich.console.Console().print(f"  left out: {left_out}", highlight=False)
     params = folder.import_params(path, model, rules, mesh)
     if run.base_adapter:
         path = run_file.project_path(run.base_adapter)
         params = adapter.merge_folder(path, model, rules, mesh, params)
     checkpoint.save_params(stage.path / "checkpoints", params)
-    counts = Counts(rows_in=1, rows_out=1, notes={"parameters": _size(params)})
+    notes["parameters"] = _size(params)
+    counts = Counts(rows_in=1, rows_out=1, notes=notes)
     return Made({"all": counts}, checkpoint.params_digest(params))
 
 
@@ -243,7 +250,7 @@ def model(workspace: Workspace, stage: StageDirectory) -> Made:
 
 def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
     """The tuned model, or its adapter, as a Hugging Face folder."""
-    from xinst_jax.hf import adapter, folder
+    from xinst_jax.hf import adapter, folder, text_half
     from xinst_jax.hf import config as hf_config
     from xinst_jax.hf import tokenizer as hf_tokenizer
     from xinst_jax.pipeline import publish, training
@@ -267,6 +274,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
             workspace.mesh,
             lora,
             base_name=publish.adapter_base(run),
+            layout=text_half.modules(hf_config.read_base(base) if base else {}),
             files=tokenizer
             | folder.legal_files(base)
             | folder.lineage_file(publish.lineage(workspace))

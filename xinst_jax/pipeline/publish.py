@@ -81,6 +81,7 @@ def model_card(workspace: Workspace, prompt: str, adapter: bool = False) -> str:
         licence=licence,
         base_model=record["base_model"],
         adapter=adapter,
+        left_out=_left_out(run),
         datasets=[run.export.dataset_name] if run.export.dataset_name else [],
         rows=record["rows"],
         prompt=prompt,
@@ -156,6 +157,17 @@ def _hub_name(run: RunConfig) -> str:
         if match:
             return f"{match[1]}/{match[2]}"
     return ""
+
+
+def _left_out(run: RunConfig) -> str:
+    """What the import left out of the base model, in words; empty where nothing."""
+    if not run.base_model:
+        return ""
+    # Imported late: it imports JAX.
+    from xinst_jax.hf import importable
+
+    found = importable.left_out(run_file.project_path(run.base_model))
+    return str(found) if found else ""
 
 
 def _licence(workspace: Workspace) -> Licence | None:

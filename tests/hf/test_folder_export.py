@@ -1,166 +1,35 @@
-"""Import and export of a model's folder, held against transformers."""
+"""Export of a model's folder, held against the folder that was imported."""
 
-import dataclasses
 import errno
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
-import tokenizers
 import torch
 import transformers
 
-from xinst_jax.config import MeshConfig, ModelConfig
+from tests.hf.tiny_llama import (
+    RULES,
+    SPECIAL,
+    VOCAB,
+    all_tensors,
+    eight_devices,
+    export,
+    float32,
+    one_device,
+    padded_rows,
+    save_llama,
+    tokenizer_files,
+)
 from xinst_jax.errors import UserError
 from xinst_jax.hf import config as config_lib
 from xinst_jax.hf import folder as folder_lib
-from xinst_jax.hf import header, mapping
+from xinst_jax.hf import header
 from xinst_jax.hf.config import SpecialIds
-from xinst_jax.mesh import ShardingRules, make_mesh
-from xinst_jax.models import decoder as decoder_lib
-
-RULES = ShardingRules()
-SPECIAL = SpecialIds(bos=1, stops=(2, 3), pad=0)
-VOCAB = 500
-
-
-def save_llama(folder: pathlib.Path, tied: bool, dtype=torch.float32):
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        intermediate_size=72,
-        num_hidden_layers=3,
-        num_attention_heads=8,
-        num_key_value_heads=2,
-        head_dim=8,
-        rope_theta=500000.0,
-        max_position_embeddings=512,
-        rms_norm_eps=1e-5,
-        tie_word_embeddings=tied,
-    )
-    model = transformers.LlamaForCausalLM(config).eval()
-    for name, parameter in model.named_parameters():
-        torch.nn.init.normal_(parameter, std=0.5 if "norm" in name else 0.2)
-    model.to(dtype).save_pretrained(folder)
-    return model
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["untied", "tied"])
-def llama(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("llama") / "model"
-    return folder, save_llama(folder, request.param)
-
-
-def float32(folder: pathlib.Path, **changes) -> ModelConfig:
-    model = config_lib.read(folder)
-    return dataclasses.replace(model, compute_dtype="float32", **changes)
-
-
-def one_device() -> jax.sharding.Mesh:
-    return make_mesh(MeshConfig(), jax.devices()[:1])
-
-
-def eight_devices() -> jax.sharding.Mesh:
-    return make_mesh(MeshConfig(fsdp=4, tensor=2))
-
-
-def forward(model: ModelConfig, mesh: jax.sharding.Mesh):
-    @jax.jit
-    def run(params, tokens_bt, segments_bt, positions_bt):
-        decoder = decoder_lib.bind(model, RULES, params)
-        return decoder.logits(decoder(tokens_bt, segments_bt, positions_bt))
-
-    def call(params, *arrays):
-        with jax.set_mesh(mesh):
-            return np.asarray(run(params, *map(jnp.asarray, arrays)))
-
-    return call
-
-
-def padded_rows() -> tuple[np.ndarray, np.ndarray]:
-    """Tokens and mask of four rows: full, padded on the left, on the right, on both."""
-    tokens_bt = np.random.default_rng(5).integers(0, VOCAB, (4, 64))
-    mask_bt = np.ones((4, 64), np.int32)
-    mask_bt[1, :17], mask_bt[2, -23:] = 0, 0
-    mask_bt[3, :5], mask_bt[3, -9:] = 0, 0
-    return tokens_bt, mask_bt
-
-
-@pytest.mark.parametrize("mesh", [one_device, eight_devices])
-def test_logits_equal_transformers_with_padding_on_either_side(llama, mesh):
-    folder, theirs = llama
-    model = float32(folder)
-    params = folder_lib.import_params(folder, model, RULES, mesh())
-    tokens_bt, mask_bt = padded_rows()
-    positions_bt = np.maximum(mask_bt.cumsum(1) - 1, 0)
-    logits_btv = forward(model, mesh())(params, tokens_bt, mask_bt, positions_bt)
-    with torch.no_grad():
-        expected_btv = theirs(
-            torch.tensor(tokens_bt),
-            attention_mask=torch.tensor(mask_bt),
-            position_ids=torch.tensor(positions_bt),
-        ).logits.numpy()
-    seen_bt = mask_bt.astype(bool)
-    assert seen_bt.sum() > 200
-    assert np.std(expected_btv[seen_bt]) > 0.3
-    np.testing.assert_allclose(logits_btv[seen_bt], expected_btv[seen_bt], atol=1e-4)
-
-
-def test_greedy_tokens_equal_transformers(llama):
-    folder, theirs = llama
-    model, mesh = float32(folder), one_device()
-    params = folder_lib.import_params(folder, model, RULES, mesh)
-    call = forward(model, mesh)
-    tokens_bt = np.zeros((2, 44), np.int64)
-    tokens_bt[:, :12] = np.random.default_rng(6).integers(0, VOCAB, (2, 12))
-    expected_bt = theirs.generate(
-        torch.tensor(tokens_bt[:, :12]),
-        attention_mask=torch.ones(2, 12),
-        generation_config=transformers.GenerationConfig(
-            do_sample=False, max_new_tokens=32, eos_token_id=None, pad_token_id=0
-        ),
-    ).numpy()
-    ones_bt = np.ones((2, 44), np.int32)
-    positions_bt = np.tile(np.arange(44), (2, 1))
-    for column in range(12, 44):
-        logits_btv = call(params, tokens_bt, ones_bt, positions_bt)
-        tokens_bt[:, column] = logits_btv[:, column - 1].argmax(1)
-    np.testing.assert_array_equal(tokens_bt, expected_bt)
-
-
-def tokenizer_files(size: int = VOCAB) -> dict[str, bytes]:
-    vocabulary = {f"w{index}": index for index in range(size)}
-    model = tokenizers.models.WordLevel(vocabulary, unk_token="w0")
-    return {
-        "tokenizer.json": tokenizers.Tokenizer(model).to_str().encode(),
-        "tokenizer_config.json": b'{"pad_token": "w7"}',
-    }
-
-
-def export(params, model, folder: pathlib.Path, **changes) -> pathlib.Path:
-    settings = {
-        "dtype": "float32",
-        "vocab_size": VOCAB,
-        "special": SPECIAL,
-        "tokenizer": tokenizer_files(),
-        "card": "# card\n",
-        "shard_bytes": 10**9,
-    }
-    folder_lib.export_folder(folder, params, model, **settings | changes)
-    return folder
-
-
-def all_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    files = sorted(folder.glob("*.safetensors"))
-    return {k: v for f in files for k, v in safetensors.numpy.load_file(f).items()}
 
 
 @pytest.mark.parametrize("shard_bytes", [10**9, 40_000], ids=["one", "many"])
@@ -180,15 +49,6 @@ def test_export_is_the_folder_that_was_imported(llama, tmp_path, rows, shard_byt
     tokens_bt = torch.tensor(padded_rows()[0])
     with torch.no_grad():
         assert torch.equal(again(tokens_bt).logits, theirs(tokens_bt).logits)
-
-
-def test_padding_rows_of_the_embedding_are_zero(llama):
-    folder, _ = llama
-    model = float32(folder, vocab_size=512)
-    params = folder_lib.import_params(folder, model, RULES, eight_devices())
-    table_vd = np.asarray(params["embedding"]["table_vd"])
-    assert (table_vd[VOCAB:] == 0).all()
-    assert (table_vd[:VOCAB] != 0).all()
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -214,24 +74,6 @@ def test_float32_is_rounded_to_the_nearest_even_bfloat16(llama, tmp_path):
     for name, tensor in all_tensors(folder).items():
         expected = torch.tensor(tensor).to(torch.bfloat16).view(torch.uint16).numpy()
         np.testing.assert_array_equal(found[name].view(np.uint16), expected)
-
-
-def test_every_way_to_shard_gives_the_same_parameters(llama):
-    folder, _ = llama
-    model = float32(folder)
-    expected = folder_lib.import_params(folder, model, RULES, one_device())
-    odd = dataclasses.replace(RULES, heads=None, kv_heads=None, head_dim="tensor")
-    for rules, config in (
-        (RULES, MeshConfig(slice=2, fsdp=2, tensor=2)),
-        (odd, MeshConfig(tensor=4, fsdp=2)),
-    ):
-        mesh = make_mesh(config)
-        params = folder_lib.import_params(folder, model, rules, mesh)
-        abstract = decoder_lib.abstract_params(model, rules, mesh)
-        for path, leaf in mapping.leaves(params).items():
-            wanted = mapping.leaves(expected)[path]
-            np.testing.assert_array_equal(leaf, wanted, err_msg=path)
-            assert leaf.sharding == mapping.leaves(abstract)[path].sharding
 
 
 def test_equal_weights_give_equal_bytes(llama, tmp_path):
