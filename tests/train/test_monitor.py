@@ -3,7 +3,6 @@ import pathlib
 import types
 
 import jax
-import numpy as np
 import pytest
 
 from xinst_jax import distributed
