@@ -102,10 +102,9 @@ def _weight_gradient(
 ) -> jax.Array:
     """The gradient of a weight, summed over devices and divided as the weight is.
 
-    Each device's own sum stays unreduced until it is in the weight's dtype; those axes
-    that the weight is divided over then sum and scatter in one exchange. Asking the
-    product itself for the divided sum would make XLA:TPU break it up into a ring of
-    small products.
+    Each device's own sum stays unreduced; the axes that the weight is divided over then
+    sum and scatter in one exchange, in the weight's dtype. Asking the product itself
+    for the divided sum would make XLA:TPU break it up into a ring of small products.
     """
     spec = jax.typeof(w).sharding.spec
     letters = equation.split(",")[0]
@@ -114,11 +113,24 @@ def _weight_gradient(
         for letter, axis in zip(letters, jax.typeof(x).sharding.spec, strict=True)
         if letter not in equation.split("->")[1]
     )
-    own = _einsum(equation, jax.P(*gathered, unreduced=summed), w.dtype, x, grad)
+    # A cast between product and exchange would have XLA sum the whole before it.
+    own = jnp.einsum(
+        equation,
+        x,
+        grad,
+        preferred_element_type=jnp.float32 if _on_cpu() else w.dtype,
+        out_sharding=jax.P(*gathered, unreduced=summed),
+    )
     rest = summed - _axes(spec)
     if rest and rest != summed:
         own = jax.reshard(own, jax.P(*spec, unreduced=rest))
-    return jax.reshard(own, spec)
+    return jax.reshard(own, spec).astype(w.dtype)
+
+
+def _on_cpu() -> bool:
+    """Whether the mesh is made of CPUs."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return (device.platform if device else jax.default_backend()) == "cpu"
 
 
 def _axes(entries: Iterable[str | tuple[str, ...] | None]) -> set[str]:
