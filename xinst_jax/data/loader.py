@@ -6,6 +6,7 @@ number of hosts, and nothing to save for a resume.
 """
 
 import functools
+import json
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -103,6 +104,20 @@ class Rows:
             records_b[chosen] = np.frombuffer(content, self._dtype)
         fields = {name: records_b[name] for name in self._dtype.names or ()}
         return fields | {"positions": positions(fields["segment_ids"])}
+
+    def names(self, row: int) -> list[str]:
+        """The examples in a row, segment by segment: 'fi/doc-7#2', language and id.
+
+        Raises:
+          UserError: the file with the names is missing or damaged.
+        """
+        shard, offset = divmod(row, self.summary.shard_rows)
+        path = packing.names_path(self._paths[shard].parent, shard)
+        try:
+            reader = array_record_module.ArrayRecordReader(str(path), _OPTIONS)
+            return json.loads(reader.read([offset])[0])
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise self._damaged(shard, f"{path.name}: {error}") from error
 
     def _read_shard(self, shard: int, offsets: list[int]) -> bytes:
         try:
