@@ -306,9 +306,8 @@ def abstract_params(
       UserError: a weight does not divide over the mesh.
     """
     with jax.set_mesh(mesh):
-        made = jax.eval_shape(
-            functools.partial(_make, config, rules), jax.random.key(0)
-        )
+        # The key is made inside: a mesh of devices that are not attached holds nothing.
+        made = jax.eval_shape(lambda: _make(config, rules, jax.random.key(0)))
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape,

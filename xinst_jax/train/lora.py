@@ -142,9 +142,7 @@ def abstract_adapters(
       UserError: an adapter does not divide over the mesh.
     """
     with jax.set_mesh(mesh):
-        made = jax.eval_shape(
-            functools.partial(_init, model, rules, lora), jax.random.key(0)
-        )
+        made = jax.eval_shape(lambda: _init(model, rules, lora, jax.random.key(0)))
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, leaf.sharding.spec)

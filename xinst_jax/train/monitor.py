@@ -11,6 +11,7 @@ import jax
 from xinst_jax import distributed, shards
 from xinst_jax.config import ModelConfig, TrainConfig
 from xinst_jax.errors import UserError
+from xinst_jax.models.flops import flops_per_token
 from xinst_jax.train.events import EventFile
 
 PEAK_FLOPS = {
@@ -154,21 +155,6 @@ def _lines_until(path: pathlib.Path, step: int) -> list[dict[str, float]]:
         if line["step"] <= step:
             lines.append(line)
     return lines
-
-
-def flops_per_token(model: ModelConfig, length: int, adapters: int = 0) -> float:
-    """FLOPs of a token's forward and backward pass: 6 N + 12 L N_heads H T.
-
-    Chowdhery et al., *PaLM*, arXiv 2204.02311, appendix B; N counts the weights that
-    are multiplied, the head's among them, and attention is counted unmasked. Under
-    adapters of A numbers the weights have no gradient: 4 N + 6 A in place of 6 N.
-    """
-    attention = model.head_dim * (2 * model.num_heads + 2 * model.num_kv_heads)
-    block = model.embed_dim * (attention + 3 * model.mlp_dim)
-    weights = model.num_layers * block + model.embed_dim * model.vocab_size
-    scores = model.num_layers * model.num_heads * model.head_dim * length
-    multiplied = 4.0 * weights + 6.0 * adapters if adapters else 6.0 * weights
-    return multiplied + 12.0 * scores
 
 
 def peak_flops(devices: Sequence[jax.Device], model: ModelConfig) -> float | None:

@@ -74,10 +74,14 @@ def make_train_step(
             (loss, weight), grads = summed(state.params, frozen, microbatch)
             return jax.tree.map(jnp.add, total, (loss, weight, grads)), None
 
-        zero = jnp.zeros((), jnp.float32)
-        none = (zero, zero, jax.tree.map(jnp.zeros_like, state.params))
-        parts = _microbatches(batch, config.microbatches)
-        (loss, weight, grads), _ = jax.lax.scan(add, none, parts)
+        if config.microbatches == 1:
+            # The TPU compiler makes two bodies of a loop of one turn, and runs both.
+            (loss, weight), grads = summed(state.params, frozen, batch)
+        else:
+            zero = jnp.zeros((), jnp.float32)
+            none = (zero, zero, jax.tree.map(jnp.zeros_like, state.params))
+            parts = _microbatches(batch, config.microbatches)
+            (loss, weight, grads), _ = jax.lax.scan(add, none, parts)
         grads = jax.tree.map(lambda grad: grad / weight, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
