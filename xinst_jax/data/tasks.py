@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -236,11 +237,12 @@ def examples(mixture: str, split: str, *, passes: float, seed: int) -> Iterator[
             ).as_numpy_iterator()
         )
     for example in stream:
+        row: Any = example[_ROW]
         response = example["targets"].tolist()
         if response and response[-1] == eos:
             response.pop()
         prompt = example["inputs"].tolist() if "inputs" in example else []
-        lang, _, id = example[_ROW].decode().partition("/")
+        lang, _, id = row.decode().partition("/")
         yield Pair(prompt, response, id, lang)
 
 
