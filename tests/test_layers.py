@@ -14,7 +14,7 @@ _LAYERS = [
     {"mesh", "distributed"},
     {"models"},
     {"train", "infer"},
-    {"hf"},
+    {"hf", "aot"},
     {"data"},
     {"pipeline", "eval", "report"},
     {"__main__"},

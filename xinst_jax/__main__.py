@@ -30,9 +30,11 @@ _VERBS = {
     "export-hf": "tuned model -> hf_model/: a Hugging Face folder",
     "evaluate": "tuned model + questions -> evaluation/",
     "report": "a workdir -> report/report.html",
+    "compile": "a training step, compiled for a TPU slice not at hand: does it fit",
 }
 _TASKS = ("lm", "reverse", "rate", "sft")
 _PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
+_DOES_NOT_FIT = 1
 _INTERRUPTED = 130
 _PREEMPTED = 75
 
@@ -40,14 +42,16 @@ _PREEMPTED = 75
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; gives the exit status.
 
-    0 is success, 2 a user's error, 75 a machine that was taken away (start again and
-    the run goes on), 130 an interrupt from the keyboard.
+    0 is success, 1 a step that does not fit, 2 a user's error, 75 a machine that was
+    taken away (start again and the run goes on), 130 an interrupt from the keyboard.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith("--gin.")])
     overrides = [a.removeprefix("--gin.") for a in given if a.startswith("--gin.")]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
+        if options.verb == "compile":
+            return 0 if _compile(options, overrides) else _DOES_NOT_FIT
         _run(options, overrides)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -76,9 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, what in _VERBS.items():
         command = verbs.add_parser(verb, help=what, description=what)
-        command.add_argument(
-            "--workdir", required=True, help="directory of the run; made if missing"
-        )
+        if verb != "compile":
+            command.add_argument(
+                "--workdir", required=True, help="directory of the run; made if missing"
+            )
         command.add_argument(
             "--gin_file", required=True, help="run file, e.g. gin/runs/quickstart.gin"
         )
@@ -98,7 +103,55 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="say which stages are not up to date, and why; make nothing",
             )
+        if verb == "compile":
+            _add_compile_arguments(command)
     return parser
+
+
+def _add_compile_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--topology",
+        required=True,
+        help="slice by name (v4-64, v5e-64, v5p-256, v6e-64), by shape (v5e:8x8), or "
+        "cpu:8 for fake devices; MeshConfig.slice says how many slices",
+    )
+    command.add_argument(
+        "--task", default="sft", choices=_TASKS, help="which training; sft by default"
+    )
+    command.add_argument(
+        "--search",
+        action="store_true",
+        help="try layouts, rematerialisation policies and microbatches; print those "
+        "that fit, best first",
+    )
+    command.add_argument(
+        "--compiles",
+        type=int,
+        default=4,
+        metavar="N",
+        help="with --search: most layouts that are compiled, 4 by default",
+    )
+
+
+def _compile(options: argparse.Namespace, overrides: list[str]) -> bool:
+    """Whether the step fits."""
+    # No device here is used; and programs for another platform cannot be read back
+    # from the cache.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    from xinst_jax import run_file
+
+    run = run_file.load(options.gin_file, overrides, leave_open=True)
+
+    import rich.console
+
+    from xinst_jax.pipeline import proof
+
+    console = rich.console.Console()
+    proof.check_task(run, options.task)
+    if not options.search:
+        return proof.prove(run, options.task, options.topology, console)
+    return proof.search(run, options.task, options.topology, options.compiles, console)
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> None:

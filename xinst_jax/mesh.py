@@ -32,7 +32,10 @@ def make_mesh(
     explicit = (AxisType.Explicit,) * len(AXES)
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     if slices == 1:
-        return jax.make_mesh(sizes, AXES, explicit, devices=devices)
+        grid = mesh_utils.create_device_mesh(
+            sizes, devices, allow_split_physical_axes=True
+        )
+        return Mesh(grid, AXES, explicit)
     if sizes[0] != slices:
         raise UserError(
             f"MeshConfig.slice = {sizes[0]}, but the devices belong to {slices} TPU "

@@ -67,14 +67,38 @@ def weight(
 
 
 def whole(param: nnx.Param, rules: ShardingRules, dtype: jnp.dtype) -> jax.Array:
-    """A weight as it is multiplied: in `dtype`, gathered along the model's width.
+    """A weight in `dtype`, gathered along the model's width.
 
     The cast comes first, so that devices exchange the narrower numbers.
     """
     value = param[...].astype(dtype)
-    axes = param.get_metadata("axes")[-value.ndim :]
-    names = (None if axis == "embed" else axis for axis in axes)
-    return jax.reshard(value, rules.spec(*names))
+    return jax.reshard(value, _gathered(param, value.ndim, rules))
+
+
+def _times(
+    equation: str,
+    x: jax.Array,
+    param: nnx.Param,
+    rules: ShardingRules,
+    spec: jax.P,
+) -> jax.Array:
+    """The product with a weight that is `whole` while it is multiplied.
+
+    Args:
+      equation: einsum equation of activations and weight.
+      x: activations in the compute dtype.
+      param: the weight, or one block's slice of it.
+      rules: how the weight is divided.
+      spec: how the result is divided.
+    """
+    value = param[...].astype(x.dtype)
+    gathered = _gathered(param, value.ndim, rules)
+    return product(equation, x, value, spec, gathered=gathered)
+
+
+def _gathered(param: nnx.Param, rank: int, rules: ShardingRules) -> jax.P:
+    axes = param.get_metadata("axes")[-rank:]
+    return rules.spec(*(None if axis == "embed" else axis for axis in axes))
 
 
 class Adapted(nnx.Module):
@@ -110,7 +134,7 @@ def multiply(
       spec: how the result is divided.
     """
     kept = param.weight if isinstance(param, Adapted) else param
-    y = product(equation, x, whole(kept, rules, x.dtype), spec)
+    y = _times(equation, x, kept, rules, spec)
     if isinstance(param, Adapted):
         y = y + _low_rank(equation, x, param, rules, spec)
     return checkpoint_name(y, SAVED)
@@ -130,10 +154,9 @@ def _low_rank(
     rows = "".join(letter for letter in left if letter not in right)
     divided = dict(zip(left, leading_spec(x, x.ndim), strict=True))
     narrow = jax.P(*(divided[letter] for letter in rows), rules.rank)
-    a, b = (whole(part, rules, x.dtype) for part in (param.a, param.b))
-    y = product(f"{left},{into}r->{rows}r", x, a, narrow)
+    y = _times(f"{left},{into}r->{rows}r", x, param.a, rules, narrow)
     y = checkpoint_name(y * jnp.asarray(param.scale, x.dtype), SAVED)
-    return product(f"{rows}r,r{out}->{result}", y, b, spec)
+    return _times(f"{rows}r,r{out}->{result}", y, param.b, rules, spec)
 
 
 def leading_spec(x: jax.Array, count: int) -> tuple[str | tuple[str, ...] | None, ...]:

@@ -133,6 +133,22 @@ def _init(
     return adapters
 
 
+def count(model: ModelConfig, lora: LoraConfig) -> int:
+    """Numbers in the adapters of a model, whatever the mesh."""
+    width, head = model.embed_dim, model.head_dim
+    heads, groups = model.num_heads * head, model.num_kv_heads * head
+    sides = {
+        "query": width + heads,
+        "key": width + groups,
+        "value": width + groups,
+        "out": heads + width,
+        "gate": width + model.mlp_dim,
+        "up": width + model.mlp_dim,
+        "down": model.mlp_dim + width,
+    }
+    return model.num_layers * lora.rank * sum(sides[name] for name in lora.targets)
+
+
 def abstract_adapters(
     model: ModelConfig, rules: ShardingRules, mesh: Mesh, lora: LoraConfig
 ) -> Params:
