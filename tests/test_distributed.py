@@ -64,13 +64,26 @@ print("primary" if distributed.is_primary() else "other", jax.process_count(), d
 """
 
 
+_STARTED = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_running():
+    yield
+    for process in _STARTED:
+        process.kill()
+        process.wait()
+
+
 def start(directory, devices, name, **variables):
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", TRAINING, str(directory), str(devices), name],
         env=os.environ | variables,
         stdout=subprocess.PIPE,
         text=True,
     )
+    _STARTED.append(process)
+    return process
 
 
 def start_two(directory, name, killed=None):
