@@ -40,8 +40,7 @@ def losses(
       evaluate: a batch and its rows' languages to sums of loss and weight by language.
       held_out: the rows.
     """
-    # All are given to the device before the first is read.
-    sums = jax.device_get([evaluate(*batch) for batch in held_out.batches()])
+    sums = [jax.device_get(evaluate(*batch)) for batch in held_out.batches()]
     loss_bg, weight_bg = (
         np.array(sums, np.float64).reshape(len(sums), 2, -1).swapaxes(0, 1)
     )
