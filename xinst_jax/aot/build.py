@@ -138,7 +138,9 @@ def _arguments(
         frozen = decoder.abstract_compute_params(model, rules, mesh)
     else:
         params = decoder.abstract_params(model, rules, mesh)
-    current = state.abstract_state(params, optim.make_optimizer(train), mesh)
+    current = state.abstract_state(
+        params, optim.make_optimizer(train), mesh, ema=train.ema_decay > 0
+    )
     rows = NamedSharding(mesh, rules.spec("batch", "length"))
     shape = (train.global_batch, train.length)
     dtypes = {
