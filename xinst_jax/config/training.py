@@ -65,6 +65,8 @@ class TrainConfig(Typed):
         packing; training goes over the packed rows as often as `steps` asks.
       temperature: language i is drawn in proportion to n_i ** (1 / temperature).
       logit_chunk: tokens whose logits a device holds at once in the loss.
+      z_loss: z, where z * log(Z)^2 is added to the training loss of a token, Z being
+        the sum of its exponentiated logits; PaLM's is 1e-4, and 0 turns it off.
       eval_every: steps between evaluations on the held-out rows.
       eval_rows: most held-out packed rows evaluated.
       checkpoint_every: steps between checkpoints.
@@ -86,6 +88,7 @@ class TrainConfig(Typed):
     passes: float = 1.0
     temperature: float = 2.0
     logit_chunk: int = 1024
+    z_loss: float = 0.0
     eval_every: int = 100
     eval_rows: int = 256
     checkpoint_every: int = 100
@@ -97,6 +100,7 @@ class TrainConfig(Typed):
         positive(self, "length", "global_batch", "microbatches", "learning_rate")
         positive(self, "clip_norm", "passes", "temperature", "logit_chunk")
         positive(self, "eval_every", "eval_rows", "checkpoint_every", "log_every")
+        not_negative(self, "z_loss")
         share(self, "final_lr_share")
         if self.steps < 1 or self.warmup_steps < 0:
             raise UserError("TrainConfig.steps must be > 0 and warmup_steps >= 0.")
