@@ -148,6 +148,12 @@ def _as_tuple(entry: _Axis) -> tuple[str, ...]:
     return (entry,) if isinstance(entry, str) else entry
 
 
+def devices(axes: _Axis) -> int:
+    """Over how many devices of the mesh that is set these mesh axes divide."""
+    sizes = jax.sharding.get_abstract_mesh().shape
+    return math.prod(sizes[axis] for axis in _as_tuple(axes))
+
+
 def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:
     """The sharding of an array that every device holds whole."""
     return NamedSharding(mesh, jax.P())

@@ -86,6 +86,8 @@ class TrainConfig(Typed):
         packing; training goes over the packed rows as often as `steps` asks.
       temperature: language i is drawn in proportion to n_i ** (1 / temperature).
       logit_chunk: tokens whose logits a device holds at once in the loss.
+      z_loss: z, where z * log(Z)^2 is added to the training loss of a token, Z being
+        the sum of its exponentiated logits; PaLM's is 1e-4, and 0 turns it off.
       eval_every: steps between evaluations on the held-out rows.
       eval_rows: most held-out packed rows evaluated, as many of each language as can
         be, and one of each at least.
@@ -120,6 +122,7 @@ class TrainConfig(Typed):
     passes: float = 1.0
     temperature: float = 2.0
     logit_chunk: int = 1024
+    z_loss: float = 0.0
     eval_every: int = 100
     eval_rows: int = 256
     checkpoint_every: int = 100
@@ -140,7 +143,7 @@ class TrainConfig(Typed):
         positive(self, "eval_every", "eval_rows", "checkpoint_every", "log_every")
         positive(self, "keep_last", "profile_steps")
         not_negative(self, "max_loss_ratio", "skip_bad_steps", "profile_from")
-        not_negative(self, "keep_best", "keep_every")
+        not_negative(self, "keep_best", "keep_every", "z_loss")
         share(self, "final_lr_share", "ema_decay")
         one_of(self, "optimizer", OPTIMIZERS)
         one_of(self, "mu_dtype", ("float32", "bfloat16"))

@@ -215,5 +215,6 @@ def model_shape(run: config_lib.RunConfig) -> config_lib.ModelConfig:
         hf_config.read(run_file.project_path(run.base_model)),
         compute_dtype=run.model.compute_dtype,
         param_dtype=run.model.param_dtype,
+        attention=run.model.attention,
         remat=run.model.remat,
     )

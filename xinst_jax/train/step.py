@@ -68,7 +68,7 @@ def make_train_step(
     Where the state has a moving average, it is one with `config.ema_decay`.
     """
     summed = jax.value_and_grad(
-        _loss_sum(model, rules, config, targets_per_row), has_aux=True
+        _loss_sum(model, rules, config, targets_per_row, config.z_loss), has_aux=True
     )
     schedule = optim.learning_rate(config)
 
@@ -222,6 +222,7 @@ def _loss_sum(
     rules: ShardingRules,
     config: TrainConfig,
     targets_per_row: int | None,
+    z_loss: float = 0.0,
 ) -> Callable[[Params, Params | None, Batch], tuple[jax.Array, jax.Array]]:
     def loss_sum(
         params: Params, frozen: Params | None, batch: Batch
@@ -238,6 +239,7 @@ def _loss_sum(
             batch["loss_weights"],
             config.logit_chunk,
             targets_per_row,
+            z_loss,
         )
 
     return loss_sum
