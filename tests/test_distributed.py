@@ -102,7 +102,7 @@ def test_two_processes_train_as_one(tmp_path):
 def test_half_of_the_variables_is_an_error(monkeypatch, count):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
     monkeypatch.setenv("JAX_NUM_PROCESSES", count)
-    with pytest.raises(UserError, match="JAX_NUM_PROCESSES must be a number"):
+    with pytest.raises(UserError, match="Give all three"):
         distributed.start()
 
 
@@ -119,3 +119,15 @@ def test_sigterm_is_noticed_inside_the_block_only():
         os.kill(os.getpid(), signal.SIGTERM)
         assert preemption.noticed(2)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_outside_a_training_asks_to_be_started_again(tmp_path):
+    command = [sys.executable, "-m", "xinst_jax", "prepare"]
+    command += ["--gin_file", "gin/runs/quickstart.gin", "--workdir", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run.json").exists():
+        assert process.poll() is None
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 75
+    assert "run the same command again" in said
