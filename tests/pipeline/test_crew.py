@@ -8,9 +8,14 @@ import subprocess
 import sys
 import time
 
+import jax
+import numpy as np
 import pytest
 
 from xinst_jax import shards
+from xinst_jax.config import MeshConfig
+from xinst_jax.mesh import make_mesh
+from xinst_jax.pipeline.kmeans import kmeans
 
 # Started as each of two processes. The second of two stages computes over both.
 _RUN = """
@@ -29,6 +34,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
 from xinst_jax.manifest import Counts
 from xinst_jax.pipeline import crew, runner
+from xinst_jax.pipeline.kmeans import kmeans
 from xinst_jax.pipeline.workspace import Workspace
 
 workdir, happens, seed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -60,6 +66,13 @@ def sums(workspace, stage):
         return pa.table({"sum": [multihost_utils.process_allgather(own).sum()]})
 
     jobs.run_shards(stage.path, 3, compute, "sums")
+    points_ne = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    points_ne /= np.linalg.norm(points_ne, axis=1, keepdims=True)
+    clusters = kmeans(points_ne, 4, 20, jax.random.key(0), workspace.mesh)
+    seen = multihost_utils.process_allgather(clusters.cluster_n)
+    assert (seen[0] == seen[1]).all()
+    if jax.process_index() == 0:
+        shards.write_bytes(stage.path / "clusters", clusters.cluster_n.tobytes())
     return runner.Made({"all": Counts(rows_out=3)})
 
 
@@ -120,6 +133,11 @@ def test_process_0_alone_writes_text_and_all_compute(tmp_path):
     statuses, said = _ended(processes)
     assert statuses == [0, 0], said
     assert shards.read_table(workdir / "sums")["sum"].to_pylist() == [11, 22, 33]
+    points_ne = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    points_ne /= np.linalg.norm(points_ne, axis=1, keepdims=True)
+    mesh = make_mesh(MeshConfig(fsdp=1), jax.devices()[:1])
+    expected = kmeans(points_ne, 4, 20, jax.random.key(0), mesh).cluster_n
+    assert (workdir / "sums" / "clusters").read_bytes() == expected.tobytes()
     assert sorted(p.name for p in (workdir / "text").iterdir()) == [
         "maker",
         "manifest.json",
