@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_two_processes_of_which_one_is_killed_go_on_to_the_same_bits(trained):
 def test_half_of_the_variables_is_an_error(monkeypatch, count):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
     monkeypatch.setenv("JAX_NUM_PROCESSES", count)
-    with pytest.raises(UserError, match="JAX_NUM_PROCESSES must be a number"):
+    with pytest.raises(UserError, match="Give all three"):
         distributed.start()
 
 
@@ -185,3 +186,16 @@ def test_sigterm_is_noticed_inside_the_block_only():
         os.kill(os.getpid(), signal.SIGTERM)
         assert preemption.noticed(2)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_single_process_ends_at_sigterm_with_the_status_to_start_it_again(tmp_path):
+    command = [sys.executable, "-m", "xinst_jax", "pipeline"]
+    command += ["--gin_file", "gin/runs/quickstart.gin", "--workdir", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 75, said
+    assert "un the same command again" in said

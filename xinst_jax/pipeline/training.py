@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 
+from xinst_jax import distributed
 from xinst_jax.config import LoraConfig, RunConfig, TrainConfig
 from xinst_jax.data import loader, packing
 from xinst_jax.data.examples import Pair
@@ -39,20 +40,23 @@ def run(
       stage: the directory that the training owns.
       config: the training.
       examples: the pairs of a split, in the order to pack them; the held-out ones
-        language by language.
+        language by language; asked for by process 0 alone.
       initial_params: the parameters to start from, called only at step 0; the base
         model's if not given, or adapters on it as `config.lora` says.
 
     Raises:
       UserError: as `packing.pack` and `loop.train` do.
     """
-    for split in (TRAIN, HELD_OUT):
-        _pack(workspace, stage.path / "data" / split, split, config, examples)
+
+    def packed() -> bool:
+        """Packs both splits; says whether there is anything held out."""
+        for split in (TRAIN, HELD_OUT):
+            _pack(workspace, stage.path / "data" / split, split, config, examples)
+        return (stage.path / "data" / HELD_OUT / packing.SUMMARY).exists()
+
+    holds_out = distributed.from_primary(f"packed for {stage.stage}", packed)
     train_rows = loader.Rows(stage.path / "data" / TRAIN)
-    held_out = stage.path / "data" / HELD_OUT
-    held_out_rows = (
-        loader.Rows(held_out) if (held_out / packing.SUMMARY).exists() else None
-    )
+    held_out_rows = loader.Rows(stage.path / "data" / HELD_OUT) if holds_out else None
     mesh, rules = workspace.mesh, workspace.rules
     seed = workspace.seed(stage.stage)
 
