@@ -120,7 +120,6 @@ def _parser() -> argparse.ArgumentParser:
                 "Hugging Face hub (a new one is private); needs HF_TOKEN or a login "
                 "by 'hf auth login'",
             )
-        _add_cluster(command)
         if verb == "pipeline":
             command.add_argument(
                 "--dry_run",
@@ -129,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
             )
         if verb == "compile":
             _add_compile_arguments(command)
+        else:
+            _add_cluster(command)
     return parser
 
 
