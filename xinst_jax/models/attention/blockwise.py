@@ -10,7 +10,7 @@ packed row little outside of its own segments.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -224,25 +224,22 @@ def _backward(
             keys = Block(row, j, settings.block)
             return _more_gradient(settings, rows, queries, keys, parts, grads)
 
-        grad_q_bkgth, *grads_kv = grads
-        start = (jnp.zeros(parts[0].shape, jnp.float32), *grads_kv)
-        grad_q_1kgth, *grads_kv = jax.lax.fori_loop(
+        grad_q_bkgth, grad_k_bksh, grad_v_bksh = grads
+        start = jnp.zeros(parts[0].shape, jnp.float32), grad_k_bksh, grad_v_bksh
+        grad_q_1kgth, grad_k_bksh, grad_v_bksh = jax.lax.fori_loop(
             first_bi[row, i], end_bi[row, i], add, start
         )
-        return (queries.put(grad_q_bkgth, grad_q_1kgth, 3), *grads_kv)
+        return queries.put(grad_q_bkgth, grad_q_1kgth, 3), grad_k_bksh, grad_v_bksh
 
     zero_bksh = jnp.zeros(rows.k_bksh.shape, jnp.float32)
     grad_q_bkgth, grad_k_bksh, grad_v_bksh = jax.lax.fori_loop(
         0, first_bi.size, visit, (jnp.zeros_like(rows.q_bkgth), zero_bksh, zero_bksh)
     )
-    without = rows._replace(**dict.fromkeys(rows._fields))
-    return (
-        without._replace(
-            q_bkgth=grad_q_bkgth,
-            k_bksh=grad_k_bksh.astype(rows.k_bksh.dtype),
-            v_bksh=grad_v_bksh.astype(rows.v_bksh.dtype),
-        ),
-    )
+    grads: dict[str, Any] = dict.fromkeys(rows._fields)
+    grads["q_bkgth"] = grad_q_bkgth
+    grads["k_bksh"] = grad_k_bksh.astype(rows.k_bksh.dtype)
+    grads["v_bksh"] = grad_v_bksh.astype(rows.v_bksh.dtype)
+    return (_Rows(**grads),)
 
 
 _attend.defvjp(_forward, _backward)

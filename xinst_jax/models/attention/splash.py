@@ -150,10 +150,9 @@ def _kernel(
 ) -> splash_attention_kernel.SplashAttentionKernel:
     """The kernel of all heads and a whole row; shards are those of heads and length."""
     shape = (length, length)
+    mask: splash_attention_mask.Mask = splash_attention_mask.CausalMask(shape)
     if window:
         mask = splash_attention_mask.LocalMask(shape, (window - 1, 0), offset=0)
-    else:
-        mask = splash_attention_mask.CausalMask(shape)
     block = _block(length // shards[1])
     return splash_attention_kernel.make_splash_mha(
         splash_attention_mask.MultiHeadMask([mask] * heads),
