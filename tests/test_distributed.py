@@ -17,6 +17,7 @@ from xinst_jax.errors import UserError
 TRAINING = """
 import pathlib, sys
 import jax
+from jax.experimental import multihost_utils
 from xinst_jax import distributed
 
 directory, devices = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -30,6 +31,8 @@ from xinst_jax.models import decoder, presets
 from xinst_jax.train import checkpoint, loop
 
 distributed.barrier("begun")
+# As the command line does: Gloo gives up on a process that comes half a minute late.
+multihost_utils.sync_global_devices("begun")
 mesh, rules = make_mesh(MeshConfig(fsdp=4, tensor=2)), ShardingRules()
 model = presets.tiny(vocab_size=64, num_layers=1)
 rows = Rows(directory / "rows")
