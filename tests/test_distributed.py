@@ -19,6 +19,7 @@ from xinst_jax.errors import UserError
 TRAINING = """
 import os, pathlib, signal, sys, time
 import jax
+from jax.experimental import multihost_utils
 from xinst_jax import distributed
 
 directory, devices = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -32,6 +33,8 @@ from xinst_jax.models import decoder, presets
 from xinst_jax.train import checkpoint, evaluation, loop
 
 distributed.barrier("begun")
+# As the command line does: Gloo gives up on a process that comes half a minute late.
+multihost_utils.sync_global_devices("begun")
 mesh, rules = make_mesh(MeshConfig(fsdp=4, tensor=2)), ShardingRules()
 model = presets.tiny(vocab_size=64, num_layers=1)
 rows = Rows(directory / "rows")

@@ -50,10 +50,6 @@ _PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
 _DOES_NOT_FIT = 1
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM came outside of a training, which would have saved first."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; gives the exit status.
 
@@ -86,8 +82,6 @@ def _ending(run: Callable[[], int]) -> Ending:
         return Ending(PREEMPTED, f"preempted: {notice}")
     except Lost as notice:
         return Ending(PREEMPTED, f"lost: {notice}")
-    except _Terminated:
-        return Ending(PREEMPTED, "terminated; run the same command again to go on")
     except KeyboardInterrupt:
         return Ending(INTERRUPTED, "stopped; run the same command again to go on")
 
@@ -301,7 +295,13 @@ def _make(
 
 
 def _terminate(number: int, frame: types.FrameType | None) -> None:
-    raise _Terminated
+    """Ends at SIGTERM outside of a training, which would save first."""
+    print("terminated; run the same command again to go on", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: an exception could be lost in the callback of some library. What is
+    # finished has its name, as after any kill.
+    os._exit(PREEMPTED)
 
 
 if __name__ == "__main__":
