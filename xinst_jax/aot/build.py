@@ -132,7 +132,7 @@ def _arguments(
     model, train = layout.model, layout.train
     microbatch = (train.global_batch // train.microbatches, train.length)
     rules.divide(mesh.shape, microbatch, ("batch", "length"))
-    frozen = None
+    frozen: Any = None
     if train.lora.rank:
         params = lora.abstract_adapters(model, rules, mesh, train.lora)
         frozen = decoder.abstract_compute_params(model, rules, mesh)
@@ -150,7 +150,7 @@ def _arguments(
         "positions": jnp.int32,
         "loss_weights": jnp.float32,
     }
-    batch = {
+    batch: Any = {
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
         for name, dtype in dtypes.items()
     }

@@ -23,6 +23,7 @@ KINDS = (
 )
 
 Groups = list[tuple[int, ...]]
+_Key = tuple[str, tuple[str, ...], int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +58,8 @@ def exchanges(program: Program, mesh: Mapping[str, int]) -> list[Exchange]:
     Raises:
       ValueError: a group of devices that the program names in an unknown way.
     """
-    counts: defaultdict[tuple, int] = defaultdict(int)
-    sent: defaultdict[tuple, float] = defaultdict(float)
+    counts: defaultdict[_Key, int] = defaultdict(int)
+    sent: defaultdict[_Key, float] = defaultdict(float)
     for name, times in program.times().items():
         for kind, instruction, size in _collectives(program, name):
             groups = _groups(instruction, math.prod(mesh.values()))
@@ -66,7 +67,10 @@ def exchanges(program: Program, mesh: Mapping[str, int]) -> list[Exchange]:
             if len(groups[0]) > 1:
                 counts[key] += times
                 sent[key] += times * _sent(kind, size, len(groups[0]))
-    found = [Exchange(*key, count, sent[key]) for key, count in counts.items()]
+    found = [
+        Exchange(kind, axes, group, count, sent[kind, axes, group])
+        for (kind, axes, group), count in counts.items()
+    ]
     return sorted(found, key=lambda exchange: -exchange.bytes)
 
 

@@ -146,7 +146,7 @@ def report(layout: Layout) -> Report:
             exchanges=(),
             roofline=None,
         )
-    program = Program(built.compiled.as_text())
+    program = Program(built.compiled.as_text() or "")
     memory = memory_of(built)
     found = tuple(exchanges(program, built.mesh.shape))
     moved = memory_bytes(program)
@@ -168,7 +168,7 @@ def report(layout: Layout) -> Report:
 
 def memory_of(built: Built) -> Memory:
     """What the compiler says that a step takes."""
-    stats = built.compiled.memory_analysis()
+    stats: Any = built.compiled.memory_analysis()
     results = stats.output_size_in_bytes - stats.alias_size_in_bytes
     return Memory(
         arguments=stats.argument_size_in_bytes,

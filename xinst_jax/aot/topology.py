@@ -107,7 +107,7 @@ network: *How to Scale Your Model* (jax-ml.github.io/scaling-book), chapter 2, "
 specs". HBM in bytes: the capacity that libtpu's compiler names when a program exceeds
 it."""
 
-_SHAPES = {
+_SHAPES: dict[int, dict[int, tuple[int, ...]]] = {
     2: {
         4: (2, 2),
         8: (2, 4),

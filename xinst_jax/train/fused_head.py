@@ -132,8 +132,8 @@ def _forward(
         )
         return jax.lax.psum(total, axes.tokens), grads
 
-    of_table = specs[0] if table.perturbed else None
-    out_specs = jax.P(), _Gradients(of_table, specs[1], specs[3])
+    of_gradients: Any = (specs[0] if table.perturbed else None, specs[1], specs[3])
+    out_specs = jax.P(), _Gradients(*of_gradients)
     return _over_mesh(on_device, specs, out_specs)(*arrays)
 
 

@@ -6,6 +6,7 @@ row of scores, and blocks above the diagonal or before the window are not visite
 
 import functools
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +131,7 @@ def _under_window(
         key_segments_bs: jax.Array,
     ) -> jax.Array:
         ids = splash_attention_kernel.SegmentIds(query_segments_bt, key_segments_bs)
-        return jax.vmap(kernel)(q_bnth, k_bksh, v_bksh, ids)
+        return cast(jax.Array, jax.vmap(kernel)(q_bnth, k_bksh, v_bksh, ids))
 
     arrays = (q_bnth, k_bksh, v_bksh, query_segments_bt, key_segments_bs)
     fitted = (filled(a, 2 if a.ndim == 4 else 1, _LANES) for a in arrays)
