@@ -17,8 +17,6 @@ from xinst_jax.train import lora
 TRAIN = TrainConfig(length=32, global_batch=16, logit_chunk=4096)
 MODEL = presets.tiny(embed_dim=64, mlp_dim=96, remat="none")
 TOKENS = TRAIN.global_batch * TRAIN.length
-# The chunk of logits is computed again for its gradient, whatever the policy.
-LOGITS = 0 * TOKENS * MODEL.embed_dim * MODEL.vocab_size
 
 
 def layout(model=MODEL, train=TRAIN, **mesh):
@@ -69,7 +67,7 @@ def test_arguments_are_the_state_and_the_batch():
 def test_executed_flops_are_the_models_without_rematerialisation(sizes):
     chosen = layout(**sizes)
     _, full = report.model_flops(chosen)
-    assert build.trace(chosen).flops * 8 == full + LOGITS
+    assert build.trace(chosen).flops * 8 == full
 
 
 def test_executed_flops_count_what_is_computed_again_and_every_microbatch():
@@ -83,7 +81,7 @@ def test_executed_flops_count_what_is_computed_again_and_every_microbatch():
     again = 2 * TOKENS * flops.block_weights(MODEL) + 4 * heads * pairs
     # The last product of a block is not needed to compute its gradients.
     unused = 2 * TOKENS * MODEL.num_layers * MODEL.mlp_dim * MODEL.embed_dim
-    assert build.trace(chosen).flops * 8 == full + LOGITS + again - unused
+    assert build.trace(chosen).flops * 8 == full + again - unused
 
 
 def test_executed_flops_of_adapters_leave_out_the_gradients_of_the_weights():
@@ -94,4 +92,4 @@ def test_executed_flops_of_adapters_leave_out_the_gradients_of_the_weights():
     assert lora.count(MODEL, config) == numbers
     chosen = layout(train=dataclasses.replace(TRAIN, lora=config))
     _, full = report.model_flops(chosen)
-    assert build.trace(chosen).flops * 8 == full + LOGITS
+    assert build.trace(chosen).flops * 8 == full

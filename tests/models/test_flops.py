@@ -51,7 +51,7 @@ def test_every_multiplied_weight_and_attention_is_counted(tied):
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3_text"])
 def test_pairs_are_those_that_the_mask_shows(family):
-    from xinst_jax.models.attention import segment_mask
+    from xinst_jax.models.attention.masks import segment_mask
 
     model, lengths = presets.tiny_of(family), (7, 1, 12, 3)
     segments = np.repeat(np.arange(1, 5), lengths)[None]

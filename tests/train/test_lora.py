@@ -22,7 +22,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.hf import mapping
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, presets
-from xinst_jax.train import checkpoint, loop, lora, optim, state, step
+from xinst_jax.train import checkpoint, evaluation, loop, lora, optim, state, step
 
 RULES = ShardingRules()
 MODEL = presets.tiny(vocab_size=64)
@@ -144,7 +144,7 @@ def test_adapters_that_change_nothing_give_the_base_loss_exactly(compute_dtype):
         language_b = jnp.zeros(batch["tokens"].shape[0], int)
         expected = evaluate(full, batch, language_b)
         found = evaluate(adapters_on(mesh), batch, language_b, frozen)
-    assert [float(value) for value in found] == [float(value) for value in expected]
+    assert [value.item() for value in found] == [value.item() for value in expected]
 
 
 def test_gradients_are_those_of_the_merged_weights_by_the_chain_rule():
@@ -262,6 +262,12 @@ def train(directory, killed_at=None):
             raise Killed
         return batch_on(mesh, number)
 
+    def held_out():
+        rows = NamedSharding(mesh, RULES.spec("batch"))
+        held = batch_on(mesh, 1000)
+        language_b = np.zeros(held["tokens"].shape[0], np.int32)
+        return [(held, jax.device_put(language_b, rows))]
+
     return loop.train(
         model=MODEL,
         rules=RULES,
@@ -269,7 +275,7 @@ def train(directory, killed_at=None):
         config=CONFIG,
         initial_params=lambda: adapters_on(mesh),
         train_batch=batch,
-        eval_batches=lambda: [batch_on(mesh, 1000)],
+        held_out=evaluation.HeldOut(held_out),
         directory=directory,
         label="test",
         frozen_params=lambda: base_on(mesh),
