@@ -12,7 +12,7 @@ from xinst_jax.aot.hlo import Program
 from xinst_jax.config import LoraConfig, MeshConfig, TrainConfig
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, flops, presets
-from xinst_jax.train import lora
+from xinst_jax.train import health, lora
 
 TRAIN = TrainConfig(length=32, global_batch=16, logit_chunk=4096)
 MODEL = presets.tiny(embed_dim=64, mlp_dim=96, remat="none")
@@ -58,9 +58,9 @@ def test_arguments_are_the_state_and_the_batch():
         leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
         for leaf in jax.tree.leaves(params)
     )
-    rows = 5 * 4 * 2 * TRAIN.length
-    # Parameters and two moments; what is left are the step's number and Adam's count.
-    assert 0 <= found.arguments - (3 * shards + rows) <= 64
+    rows, losses = 5 * 4 * 2 * TRAIN.length, 4 * health.WINDOW
+    # Parameters and two moments, and what tells a bad step; what is left are counts.
+    assert 0 <= found.arguments - (3 * shards + rows + losses) <= 64
 
 
 @pytest.mark.parametrize("sizes", [{"fsdp": 8}, {"fsdp": 4, "tensor": 2}])

@@ -59,8 +59,17 @@ def _product_flops(equation: core.JaxprEqn) -> float:
 
 
 def _on_device(aval: Any) -> tuple[int, ...]:
-    """An array's dimensions on one device."""
-    return aval.sharding.shard_shape(aval.shape)
+    """An array's dimensions on one device, which `jax.shard_map` works with itself."""
+    sizes = aval.sharding.mesh.shape
+    parts = (*aval.sharding.spec.partitions, *[None] * aval.ndim)
+    return tuple(
+        size // math.prod(sizes[axis] for axis in _axes(part))
+        for size, part in zip(aval.shape, parts, strict=False)
+    )
+
+
+def _axes(part: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (part,) if isinstance(part, str) else part or ()
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:

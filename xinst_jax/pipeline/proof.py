@@ -20,6 +20,9 @@ TRAININGS = {"lm": "base", "reverse": "generator", "rate": "rater", "sft": "sft"
 def layout(run: config_lib.RunConfig, task: str, topology: str) -> Layout:
     """The layout that a run gives a training on a topology.
 
+    Fake devices compute attention densely: how much blockwise attention has to do
+    depends on where the texts in a row end, and could not be counted.
+
     Args:
       run: the run; `MeshConfig.slice` says how many slices there are.
       task: one of `TRAININGS`.
@@ -31,6 +34,8 @@ def layout(run: config_lib.RunConfig, task: str, topology: str) -> Layout:
     model = model_shape(run)
     config_lib.check_lengths(run, model)
     devices = topology_lib.parse(topology, max(run.mesh.slice, 1))
+    if devices.chip is None:
+        model = dataclasses.replace(model, attention="dense")
     return Layout(model, getattr(run, TRAININGS[task]), run.mesh, devices)
 
 
