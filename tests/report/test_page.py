@@ -1,6 +1,5 @@
 import html.parser
 import json
-import re
 import shutil
 
 import pyarrow as pa
