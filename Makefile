@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/quickstart
 
-.PHONY: quickstart install dev test lint format clean
+.PHONY: quickstart install dev test lint format pods clean
 
 quickstart: install
 	$(BIN)/python -m xinst_jax pipeline --gin_file gin/runs/quickstart.gin --workdir $(WORKDIR)
@@ -26,6 +26,11 @@ lint: dev
 format: dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Compiles the paper's runs for TPU slices that are not there, for hours; goes on where it
+# stopped, and writes the table of docs/pods.md.
+pods: $(VENV)/installed-tpu
+	$(BIN)/python tools/pods_table.py
 
 clean:
 	rm -rf $(VENV)
@@ -49,4 +54,8 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 $(VENV)/installed-transformers4: requirements-transformers4.txt $(VENV)/installed-dev
 	rm -rf $(VENV)/transformers4
 	$(PIP) --no-deps --target $(VENV)/transformers4 -r requirements-transformers4.txt
+	touch $@
+
+$(VENV)/installed-tpu: requirements-tpu.txt $(VENV)/installed
+	$(PIP) --no-deps -r requirements-tpu.txt
 	touch $@

@@ -1,9 +1,11 @@
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from xinst_jax import distributed
 from xinst_jax.data import packing
 from xinst_jax.errors import UserError
 
-# Run by each of two processes, and once by one: the same rows, the same model.
+# Run by each of two processes, and once by one: the same rows, the same model. The
+# process that is told to, is killed when it asks for the rows of the last step.
 TRAINING = """
-import pathlib, sys
+import os, pathlib, signal, sys, time
 import jax
+from jax.experimental import multihost_utils
 from xinst_jax import distributed
 
 directory, devices = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -26,12 +30,22 @@ from xinst_jax.config import MeshConfig, TrainConfig
 from xinst_jax.data.loader import Rows
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, presets
-from xinst_jax.train import checkpoint, loop
+from xinst_jax.train import checkpoint, evaluation, loop
 
 distributed.barrier("begun")
+# As the command line does: Gloo gives up on a process that comes half a minute late.
+multihost_utils.sync_global_devices("begun")
 mesh, rules = make_mesh(MeshConfig(fsdp=4, tensor=2)), ShardingRules()
 model = presets.tiny(vocab_size=64, num_layers=1)
 rows = Rows(directory / "rows")
+
+def train_batch(step):
+    if step == 5 and "KILLED" in os.environ:
+        while not (directory / sys.argv[3] / "checkpoints" / "3").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rows.batch(step, 8, mesh, rules, seed=0)
+
 result = loop.train(
     model=model,
     rules=rules,
@@ -41,68 +55,124 @@ result = loop.train(
         checkpoint_every=3, log_every=1, eval_every=3,
     ),
     initial_params=lambda: decoder.init_params(model, rules, mesh, jax.random.key(0)),
-    train_batch=lambda step: rows.batch(step, 8, mesh, rules, seed=0),
-    eval_batches=lambda: rows.in_order(8, mesh, rules, 20),
+    train_batch=train_batch,
+    held_out=evaluation.HeldOut(lambda: rows.in_order(8, mesh, rules, 20)),
     directory=directory / sys.argv[3],
     label="test",
 )
 abstract = decoder.abstract_params(model, rules, mesh)
 saved = checkpoint.restore_params(directory / sys.argv[3] / "checkpoints", abstract)
-assert checkpoint.params_digest(saved) == checkpoint.params_digest(result.params)
-print("primary" if distributed.is_primary() else "other", jax.process_count())
+digest = checkpoint.params_digest(result.params)
+assert checkpoint.params_digest(saved) == digest
+print("primary" if distributed.is_primary() else "other", jax.process_count(), digest)
 """
 
 
+_STARTED = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_running():
+    yield
+    for process in _STARTED:
+        process.kill()
+        process.wait()
+
+
 def start(directory, devices, name, **variables):
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", TRAINING, str(directory), str(devices), name],
         env=os.environ | variables,
         stdout=subprocess.PIPE,
         text=True,
     )
+    _STARTED.append(process)
+    return process
+
+
+def start_two(directory, name, killed=None):
+    """Two processes that train as one; one may be killed on the way."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return [
+        start(
+            directory,
+            4,
+            name,
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID=str(index),
+            **({"KILLED": "yes"} if index == killed else {}),
+        )
+        for index in range(2)
+    ]
+
+
+def last_words(process):
+    """The last line that a process printed: which it is, of how many, the digest."""
+    return process.communicate(timeout=300)[0].splitlines()[-1].split()
 
 
 def figures(path):
+    """(step, loss) and (step, held-out loss) of each line that has them."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [line.get("loss", line.get("eval_loss")) for line in lines]
+    return [
+        (line["step"], line[name])
+        for line in lines
+        for name in ("loss", "eval_loss")
+        if name in line
+    ]
 
 
-def test_two_processes_train_as_one(tmp_path):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two processes and one of one process; what each process said."""
+    directory = tmp_path_factory.mktemp("distributed")
     rng = np.random.default_rng(0)
     pairs = [
         (rng.integers(3, 60, 3).tolist(), rng.integers(3, 60, 9).tolist())
         for _ in range(30)
     ]
-    packing.pack(pairs, tmp_path / "rows", length=16, bos=1, eos=2, shard_rows=10)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    processes = [
-        start(
-            tmp_path,
-            4,
-            "two",
-            JAX_COORDINATOR_ADDRESS=address,
-            JAX_NUM_PROCESSES="2",
-            JAX_PROCESS_ID=str(index),
-        )
-        for index in range(2)
+    packing.pack(pairs, directory / "rows", length=16, bos=1, eos=2, shard_rows=10)
+    processes = [*start_two(directory, "two"), start(directory, 8, "one")]
+    return directory, [last_words(process) for process in processes]
+
+
+def test_two_processes_train_as_one(trained):
+    directory, said = trained
+    assert [words[:2] for words in said] == [
+        *(["primary", "2"], ["other", "2"], ["primary", "1"])
     ]
-    processes.append(start(tmp_path, 8, "one"))
-    said = [
-        process.communicate(timeout=300)[0].splitlines()[-1] for process in processes
-    ]
-    assert said == ["primary 2", "other 2", "primary 1"]
-    one, two = (figures(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
+    one, two = (figures(directory / name / "metrics.jsonl") for name in ("one", "two"))
     assert len(one) == 9
     np.testing.assert_allclose(two, one, atol=1e-5)
+
+
+def test_two_processes_of_which_one_is_killed_go_on_to_the_same_bits(trained):
+    directory, said = trained
+    first, second = start_two(directory, "killed", killed=1)
+    assert second.wait(timeout=300) == -signal.SIGKILL
+    # The other cannot go on alone: it fails, or is ended by who started it.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        first.wait(timeout=20)
+    first.kill()
+    first.communicate()
+    steps = [step for step, _ in figures(directory / "killed" / "metrics.jsonl")]
+    assert max(steps) < 6
+    again = [last_words(process) for process in start_two(directory, "killed")]
+    assert again == said[:2]
+    killed, two = (
+        figures(directory / name / "metrics.jsonl") for name in ("killed", "two")
+    )
+    assert killed == two
 
 
 @pytest.mark.parametrize("count", ["", "two"])
 def test_half_of_the_variables_is_an_error(monkeypatch, count):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
     monkeypatch.setenv("JAX_NUM_PROCESSES", count)
-    with pytest.raises(UserError, match="JAX_NUM_PROCESSES must be a number"):
+    with pytest.raises(UserError, match="Give all three"):
         distributed.start()
 
 
@@ -119,3 +189,16 @@ def test_sigterm_is_noticed_inside_the_block_only():
         os.kill(os.getpid(), signal.SIGTERM)
         assert preemption.noticed(2)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_single_process_ends_at_sigterm_with_the_status_to_start_it_again(tmp_path):
+    command = [sys.executable, "-m", "xinst_jax", "pipeline"]
+    command += ["--gin_file", "gin/runs/quickstart.gin", "--workdir", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 75, said
+    assert "un the same command again" in said

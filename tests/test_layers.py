@@ -10,11 +10,11 @@ import pytest
 
 _PACKAGE = pathlib.Path(__file__).parent.parent / "xinst_jax"
 _LAYERS = [
-    {"", "errors", "languages", "config", "run_file", "shards", "manifest"},
-    {"mesh", "distributed"},
+    {"", "errors", "languages", "config", "run_file", "shards", "manifest", "cluster"},
+    {"mesh", "distributed", "fate"},
     {"models"},
     {"train", "infer"},
-    {"hf"},
+    {"hf", "aot"},
     {"data"},
     {"pipeline", "eval", "report"},
     {"__main__"},

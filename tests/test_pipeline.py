@@ -164,9 +164,11 @@ def test_transformers_gives_the_exported_models_logits_and_greedy_tokens(uninter
     assert ours.tokens == [token for token in theirs if token != end]
 
 
-def test_the_dataset_loads_from_its_folder(uninterrupted):
+def test_the_dataset_loads_from_its_folder(uninterrupted, tmp_path):
     workdir, _ = uninterrupted
-    loaded = datasets.load_dataset(str(workdir / "dataset"), "fi", split="train")
+    loaded = datasets.load_dataset(
+        str(workdir / "dataset"), "fi", split="train", cache_dir=str(tmp_path)
+    )
     rows = shards.read_rows(workdir / "dataset" / "fi")
     assert loaded.to_list() == rows
     assert rows

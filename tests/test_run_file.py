@@ -4,7 +4,7 @@ import re
 import pytest
 
 from xinst_jax import run_file
-from xinst_jax.config import RunConfig, SeedConfig
+from xinst_jax.config import RunConfig, SeedConfig, as_record
 from xinst_jax.errors import UserError
 
 _RUNS = sorted((run_file.PROJECT / "gin" / "runs").glob("*.gin"))
@@ -31,6 +31,20 @@ def test_every_run_file_builds_a_run_and_is_a_lab_note(path: pathlib.Path):
     assert run.name == path.stem
     for word in ("Goal", "Command", "Hardware", "Expect"):
         assert word in path.read_text()
+
+
+@pytest.mark.parametrize("path", _RUNS, ids=lambda p: p.stem)
+def test_bad_steps_can_be_skipped_from_the_command_line_without_a_new_start(path):
+    required = re.findall(r"^(\w+) = %gin\.REQUIRED", path.read_text(), re.MULTILINE)
+    given = [f"{name}='given'" for name in required]
+    run, skipping = (
+        run_file.load(str(path), [*given, f"SKIP_BAD_STEPS={count}"])
+        for count in (0, 3)
+    )
+    names = ("base", "generator", "rater", "sft")
+    assert [getattr(skipping, name).skip_bad_steps for name in names] == [3] * 4
+    for name in names:
+        assert as_record(getattr(skipping, name)) == as_record(getattr(run, name))
 
 
 def test_a_scope_overrides_one_training_run(gin_path):

@@ -1,19 +1,32 @@
 """The command line: one verb a stage, and `pipeline` for all of them."""
 
 import argparse
+import contextlib
+import functools
 import os
 import pathlib
+import signal
 import sys
-from collections.abc import Sequence
+import types
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from xinst_jax.errors import Preempted, UserError
+from xinst_jax import cluster
+from xinst_jax.errors import (
+    INTERRUPTED,
+    MISTAKEN,
+    PREEMPTED,
+    Ending,
+    Lost,
+    Preempted,
+    UserError,
+)
 
 if TYPE_CHECKING:
     import rich.console
 
     from xinst_jax.hf.hub import Kind, Target
-    from xinst_jax.pipeline.runner import Stage
+    from xinst_jax.pipeline.runner import Stage, Together
     from xinst_jax.pipeline.workspace import Workspace
 
 _VERBS = {
@@ -30,39 +43,47 @@ _VERBS = {
     "export-hf": "tuned model -> hf_model/: a Hugging Face folder",
     "evaluate": "tuned model + questions -> evaluation/",
     "report": "a workdir -> report/report.html",
+    "compile": "a training step, compiled for a TPU slice not at hand: does it fit",
 }
 _TASKS = ("lm", "reverse", "rate", "sft")
 _PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
-_INTERRUPTED = 130
-_PREEMPTED = 75
+_DOES_NOT_FIT = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; gives the exit status.
 
-    0 is success, 2 a user's error, 75 a machine that was taken away (start again and
-    the run goes on), 130 an interrupt from the keyboard.
+    0 is success, 1 a step that does not fit, 2 a user's error, 75 a machine or a
+    process that was taken away (start again and the run goes on), 130 an interrupt from
+    the keyboard. Of several processes all end with the status of the one that ended
+    first.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith("--gin.")])
     overrides = [a.removeprefix("--gin.") for a in given if a.startswith("--gin.")]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    verb = _compile if options.verb == "compile" else _run
+    status, message = _ending(functools.partial(verb, options, overrides))
+    if message:
+        print(message, file=sys.stderr)
+    return status
+
+
+def _ending(run: Callable[[], int]) -> Ending:
+    """The exit status of a run, and what is to be said of it."""
     try:
-        _run(options, overrides)
+        return Ending(run(), "")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return Ending(MISTAKEN, f"error: {error}")
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
-        return 2
+        return Ending(MISTAKEN, f"error: {place}{error.strerror or error}")
     except Preempted as notice:
-        print(f"preempted: {notice}", file=sys.stderr)
-        return _PREEMPTED
+        return Ending(PREEMPTED, f"preempted: {notice}")
+    except Lost as notice:
+        return Ending(PREEMPTED, f"lost: {notice}")
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        return _INTERRUPTED
-    return 0
+        return Ending(INTERRUPTED, "stopped; run the same command again to go on")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,9 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, what in _VERBS.items():
         command = verbs.add_parser(verb, help=what, description=what)
-        command.add_argument(
-            "--workdir", required=True, help="directory of the run; made if missing"
-        )
+        if verb != "compile":
+            command.add_argument(
+                "--workdir", required=True, help="directory of the run; made if missing"
+            )
         command.add_argument(
             "--gin_file", required=True, help="run file, e.g. gin/runs/quickstart.gin"
         )
@@ -98,10 +120,87 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="say which stages are not up to date, and why; make nothing",
             )
+        if verb == "compile":
+            _add_compile_arguments(command)
+        else:
+            _add_cluster(command)
     return parser
 
 
-def _run(options: argparse.Namespace, overrides: list[str]) -> None:
+def _add_compile_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--topology",
+        required=True,
+        help="slice by name (v4-64, v5e-64, v5p-256, v6e-64), by shape (v5e:8x8), or "
+        "cpu:8 for fake devices; MeshConfig.slice says how many slices",
+    )
+    command.add_argument(
+        "--task", default="sft", choices=_TASKS, help="which training; sft by default"
+    )
+    command.add_argument(
+        "--search",
+        action="store_true",
+        help="try layouts, rematerialisation policies and microbatches; print those "
+        "that fit, best first",
+    )
+    command.add_argument(
+        "--compiles",
+        type=int,
+        default=4,
+        metavar="N",
+        help="with --search: most layouts that are compiled, 4 by default",
+    )
+
+
+def _compile(options: argparse.Namespace, overrides: list[str]) -> int:
+    """Compiles a step ahead of time; the exit status says whether it fits."""
+    # No device here is used; and programs for another platform cannot be read back
+    # from the cache.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    from xinst_jax import run_file
+
+    run = run_file.load(options.gin_file, overrides, leave_open=True)
+
+    import rich.console
+
+    from xinst_jax.pipeline import proof
+
+    console = rich.console.Console()
+    proof.check_task(run, options.task)
+    if options.search:
+        fits = proof.search(
+            run, options.task, options.topology, options.compiles, console
+        )
+    else:
+        fits = proof.prove(run, options.task, options.topology, console)
+    return 0 if fits else _DOES_NOT_FIT
+
+
+def _add_cluster(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group(
+        "several processes",
+        "The same command on every host, with one --workdir that all of them see. On "
+        "TPU slices and in Slurm steps nothing of this is needed.",
+    )
+    group.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help=f"of process 0 (or {cluster.COORDINATOR})",
+    )
+    group.add_argument(
+        "--num_processes", metavar="N", help=f"how many (or {cluster.COUNT})"
+    )
+    group.add_argument(
+        "--process_id",
+        metavar="I",
+        help=f"which of them this is, from 0 (or {cluster.INDEX})",
+    )
+
+
+def _run(options: argparse.Namespace, overrides: list[str]) -> int:
+    """Runs the verb, alone or as one of several processes; gives the exit status."""
+    found = cluster.find(options.coordinator, options.num_processes, options.process_id)
     target = _target(options)
     from xinst_jax import run_file
 
@@ -111,23 +210,53 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
 
         publish.check_target(run, target)
 
+    from xinst_jax.pipeline import stages
+    from xinst_jax.pipeline.workspace import Workspace
+
+    workspace = Workspace(run, pathlib.Path(options.workdir))
+    graph = stages.graph(run)
+    workspace.name_programs()
+    conduct = functools.partial(_conduct, options, workspace, graph, target)
+    if found is None:
+        conduct()
+        return 0
+    from xinst_jax.pipeline import crew
+
+    return crew.share(found, workspace, graph, conduct, _ending)
+
+
+def _conduct(
+    options: argparse.Namespace,
+    workspace: "Workspace",
+    graph: "list[Stage]",
+    target: "Target | None",
+    meet: "Callable[[], None]" = lambda: None,
+    together: "Together" = contextlib.nullcontext,
+) -> None:
+    """Runs the verb, in the one process that decides what is made.
+
+    Args:
+      meet: called once the workdir is the run's; where there are other processes, they
+        are there too.
+      together: around what all processes do.
+    """
     import rich.console
 
     from xinst_jax.pipeline import runner, stages
-    from xinst_jax.pipeline.workspace import Workspace
 
     console = rich.console.Console()
-    workspace = Workspace(run, pathlib.Path(options.workdir))
-    graph = stages.graph(run)
     if options.verb == "pipeline" and options.dry_run:
         runner.preview(workspace, graph, console)
         return
     with workspace.lock():
         workspace.claim()
+        meet()
         with workspace.kept_programs():
-            _make(options, workspace, graph, console)
+            _make(options, workspace, graph, console, together)
             if target is not None:
                 stage = stages.of_verb(graph, options.verb)[-1]
+                from xinst_jax.pipeline import publish
+
                 publish.push(workspace, stage, target, console)
 
 
@@ -149,19 +278,32 @@ def _make(
     workspace: "Workspace",
     graph: "list[Stage]",
     console: "rich.console.Console",
+    together: "Together",
 ) -> None:
     from xinst_jax.pipeline import runner, stages
     from xinst_jax.report import table
 
     if options.verb == "pipeline":
-        runner.run_all(workspace, graph, console)
+        runner.run_all(workspace, graph, console, together)
         table.print_results(workspace.run, workspace.workdir, console)
         return
     verb = options.verb
     if verb == "train":
         verb += f" --task {options.task}"
-    runner.run_verb(workspace, graph, stages.of_verb(graph, verb), console)
+    wanted = stages.of_verb(graph, verb)
+    runner.run_verb(workspace, graph, wanted, console, together)
+
+
+def _terminate(number: int, frame: types.FrameType | None) -> None:
+    """Ends at SIGTERM outside of a training, which would save first."""
+    print("terminated; run the same command again to go on", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: an exception could be lost in the callback of some library. What is
+    # finished has its name, as after any kill.
+    os._exit(PREEMPTED)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

@@ -1,40 +1,88 @@
-"""Several processes as one run: joining them, and what they must agree on."""
+"""Several processes as one run: joining them, and what they must agree on.
 
-import importlib.util
-import os
-import pathlib
+Process 0 decides and writes; what all must know goes through the key-value store of
+JAX's coordination service, which waits as long as it takes: collectives on devices have
+timeouts, and hours may pass while process 0 works on text.
+"""
+
+import itertools
+import json
 import signal
 import threading
 import types
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
+import numpy as np
+
+# The coordination service has no public interface.
+from jax._src import distributed as coordination
 from jax.experimental import multihost_utils
 
-from xinst_jax.errors import UserError
+from xinst_jax import cluster as cluster_lib
+from xinst_jax.cluster import Cluster
+from xinst_jax.errors import Lost, UserError
 
-_ADDRESS, _COUNT, _INDEX = (
-    "JAX_COORDINATOR_ADDRESS",
-    "JAX_NUM_PROCESSES",
-    "JAX_PROCESS_ID",
-)
+HEARTBEAT_SECONDS = 40
+"""Time after which a process that gives no sign of life is taken for lost."""
+
+_START_SECONDS = 900
+"""Longest wait for the others at the start: hosts of a pod come up minutes apart."""
+
+_FOREVER_MS = 10 * 365 * 24 * 3600 * 1000
+_PATIENCE_MS = 5_000
+"""Longest wait in one call, so that Python gets to see signals."""
+
+_SAID = "xinst_jax/said"
+_turns, _barriers = itertools.count(), itertools.count()
+
+T = TypeVar("T")
 
 
-def start() -> None:
+def start(found: Cluster | None = None) -> None:
     """Joins this process to the others of its run; alone, there is nothing to do.
 
-    On TPU hosts and under Slurm JAX finds the others by itself. Elsewhere the variables
-    JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID say who they are. Call it before anything else touches JAX.
+    Call it before anything else touches JAX's devices.
+
+    Args:
+      found: this process's place; by default what `cluster.find` finds.
 
     Raises:
-      UserError: only some of the variables are set, or they are not numbers.
+      UserError: what the environment says makes no sense.
+      Lost: the others do not come.
     """
-    if _ADDRESS in os.environ:
+    found = found or cluster_lib.find()
+    if found is None:
+        return
+    try:
         jax.distributed.initialize(
-            os.environ[_ADDRESS], _number(_COUNT), _number(_INDEX)
+            found.coordinator,
+            found.num_processes,
+            found.process_id,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            initialization_timeout=_START_SECONDS,
         )
-    elif _on_tpu_host() or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
-        jax.distributed.initialize()
+    except ValueError:
+        # JAX knows no cluster here: the one host of a small TPU slice.
+        if found.coordinator:
+            raise
+    except RuntimeError as error:
+        raise Lost(
+            f"the processes of the run did not find each other: {error} Start the same "
+            f"command on every host within {_START_SECONDS // 60} minutes, and let "
+            "them reach the coordinator's port."
+        ) from error
+    if jax.process_count() > 1 and coordination.global_state.client is None:
+        raise UserError(
+            f"The devices belong to {jax.process_count()} hosts, and JAX does not find "
+            "the others. Give --coordinator, --num_processes and --process_id."
+        )
+
+
+def client() -> Any:
+    """The coordination service's client; only where there are several processes."""
+    return coordination.global_state.client
 
 
 def is_primary() -> bool:
@@ -42,9 +90,54 @@ def is_primary() -> bool:
     return jax.process_index() == 0
 
 
+def from_primary(name: str, make: Callable[[], T]) -> T:
+    """What process 0 makes, on every process; the others wait for it, however long.
+
+    All processes call it in the same order, with the same names.
+
+    Args:
+      name: what is asked, the same on all.
+      make: called on process 0 alone; gives what JSON can hold, below a megabyte.
+
+    Raises:
+      RuntimeError: process 0 is at another point of the program.
+    """
+    if jax.process_count() == 1:
+        return make()
+    key = f"{_SAID}/{next(_turns)}"
+    if is_primary():
+        value = make()
+        client().key_value_set(key, json.dumps([name, value]))
+        return value
+    at, value = json.loads(_heard(key))
+    if at != name:
+        raise RuntimeError(f"out of step: process 0 is at {at!r}, this one at {name!r}")
+    return value
+
+
 def barrier(name: str) -> None:
-    """Waits until every process is here; `name` must be the same in all."""
-    multihost_utils.sync_global_devices(name)
+    """Waits until every process is here, however long; `name` is the same in all."""
+    if jax.process_count() > 1:
+        # First, so that processes at different barriers are told apart.
+        from_primary(name, lambda: None)
+        client().wait_at_barrier(f"{_SAID}/barrier/{next(_barriers)}", _FOREVER_MS)
+
+
+def to_host(array: jax.Array) -> np.ndarray:
+    """All of an array on every process's host; all processes call it."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def _heard(key: str) -> str:
+    """What process 0 says under a key, once it does."""
+    while True:
+        try:
+            return client().blocking_key_value_get(key, _PATIENCE_MS)
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
 
 
 class Preemption:
@@ -54,11 +147,15 @@ class Preemption:
     of them then see it at the same step.
     """
 
+    awaited = False
+    """Whether some block is open, and will stop the work in good order."""
+
     def __init__(self) -> None:
         self._noticed = False
         self._previous: object = None
 
     def __enter__(self) -> "Preemption":
+        Preemption.awaited = True
         if self._listens():
             self._previous = signal.signal(signal.SIGTERM, self._notice)
         return self
@@ -66,6 +163,7 @@ class Preemption:
     def __exit__(self, *error: object) -> None:
         if self._listens():
             signal.signal(signal.SIGTERM, self._previous)  # type: ignore[arg-type]
+        Preemption.awaited = False
 
     def noticed(self, step: int) -> bool:
         """Whether to save and stop after this step; to be asked after every step."""
@@ -82,19 +180,3 @@ class Preemption:
         # nobody but the main thread listen.
         alone = jax.process_count() == 1
         return alone and threading.current_thread() is threading.main_thread()
-
-
-def _number(name: str) -> int:
-    value = os.environ.get(name, "")
-    if not value.isdecimal():
-        raise UserError(
-            f"{_ADDRESS} is set, so {name} must be a number; found {value!r}. Set all "
-            f"of {_ADDRESS}, {_COUNT} and {_INDEX}, or none for a single process."
-        )
-    return int(value)
-
-
-def _on_tpu_host() -> bool:
-    wanted = os.environ.get("JAX_PLATFORMS", "tpu")
-    chips = [*pathlib.Path("/dev").glob("accel*"), *pathlib.Path("/dev/vfio").glob("*")]
-    return "tpu" in wanted and bool(chips) and bool(importlib.util.find_spec("libtpu"))

@@ -32,7 +32,10 @@ def make_mesh(
     explicit = (AxisType.Explicit,) * len(AXES)
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     if slices == 1:
-        return jax.make_mesh(sizes, AXES, explicit, devices=devices)
+        grid = mesh_utils.create_device_mesh(
+            sizes, devices, allow_split_physical_axes=True
+        )
+        return Mesh(grid, AXES, explicit)
     if sizes[0] != slices:
         raise UserError(
             f"MeshConfig.slice = {sizes[0]}, but the devices belong to {slices} TPU "
@@ -143,6 +146,12 @@ def _as_tuple(entry: _Axis) -> tuple[str, ...]:
     if entry is None:
         return ()
     return (entry,) if isinstance(entry, str) else entry
+
+
+def devices(axes: _Axis) -> int:
+    """Over how many devices of the mesh that is set these mesh axes divide."""
+    sizes = jax.sharding.get_abstract_mesh().shape
+    return math.prod(sizes[axis] for axis in _as_tuple(axes))
 
 
 def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:

@@ -24,7 +24,9 @@ _SCOPES = {
 }
 
 
-def load(gin_file: str, overrides: list[str]) -> config_lib.RunConfig:
+def load(
+    gin_file: str, overrides: list[str], *, leave_open: bool = False
+) -> config_lib.RunConfig:
     """Reads a run file and builds the run it describes.
 
     Args:
@@ -32,22 +34,24 @@ def load(gin_file: str, overrides: list[str]) -> config_lib.RunConfig:
         directory, then from the project's own.
       overrides: 'NAME=VALUE' texts in gin's syntax, NAME a macro that the file defines
         or a 'Class.field' (or 'scope/Class.field'); a later one wins.
+      leave_open: take the empty text for macros that the file leaves to the command
+        line and that are not given: for who reads no data.
 
     Raises:
-      UserError: the file is missing or does not parse, or a name in it or in an
-        override does not exist.
+      UserError: the file is missing or does not parse, a name in it or in an override
+        does not exist, or a macro is left open.
     """
     path = _find(gin_file)
     gin.clear_config()
     try:
-        return _built(path, gin_file, overrides)
+        return _built(path, gin_file, overrides, leave_open)
     finally:
         # What is made later, by code or by a test, must not take a run's values.
         gin.clear_config()
 
 
 def _built(
-    path: pathlib.Path, gin_file: str, overrides: list[str]
+    path: pathlib.Path, gin_file: str, overrides: list[str], leave_open: bool
 ) -> config_lib.RunConfig:
     for place in (pathlib.Path.cwd(), PROJECT):
         gin.add_config_file_search_path(str(place))
@@ -61,6 +65,9 @@ def _built(
         statement = _checked(override, gin_file)
         _told(f"--gin.{override}", functools.partial(gin.parse_config, statement))
     _check_scopes()
+    if leave_open:
+        for name in _missing():
+            gin.parse_config(f"{name} = ''")
     _check_required(gin_file)
     return _told(gin_file, config_lib.RunConfig)
 
@@ -136,11 +143,15 @@ def _check_scopes() -> None:
 
 
 def _check_required(gin_file: str) -> None:
-    """Gin hands a macro's %gin.REQUIRED on as if it were a value."""
-    missing = re.findall(r"^(\w+) = %gin\.REQUIRED", gin.config_str(), re.MULTILINE)
+    missing = _missing()
     if missing:
         raise UserError(
             f"{gin_file} leaves {', '.join(missing)} to the command line: give "
             + " ".join(f"--gin.{name}=VALUE" for name in missing)
             + " (text in quotes inside quotes: --gin.NAME=\"'text'\")."
         )
+
+
+def _missing() -> list[str]:
+    """Macros without a value: gin hands their %gin.REQUIRED on as if it were one."""
+    return re.findall(r"^(\w+) = %gin\.REQUIRED", gin.config_str(), re.MULTILINE)

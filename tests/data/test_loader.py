@@ -7,6 +7,7 @@ import pytest
 
 from xinst_jax.config import MeshConfig
 from xinst_jax.data import packing
+from xinst_jax.data.examples import Pair
 from xinst_jax.data.loader import Rows, positions
 from xinst_jax.errors import UserError
 from xinst_jax.mesh import ShardingRules, make_mesh
@@ -87,13 +88,41 @@ def test_a_process_reads_only_the_rows_of_its_devices(rows, monkeypatch):
 
 
 def test_evaluation_is_in_order_and_filled_with_padding(rows):
-    batches = list(rows.in_order(8, mesh_of(8), RULES, limit=21))
+    batches, languages = zip(
+        *rows.in_order(8, mesh_of(8), RULES, limit=21), strict=True
+    )
     assert len(batches) == 3
     tokens = np.concatenate([np.asarray(batch["tokens"]) for batch in batches])
     np.testing.assert_array_equal(tokens[:21], rows.read(np.arange(21))["tokens"])
     last = {name: np.asarray(value)[5:] for name, value in batches[-1].items()}
     assert not any(value.any() for value in last.values())
+    assert not np.concatenate(languages).any()
     assert sum(1 for _ in rows.in_order(8, mesh_of(8), RULES, limit=1000)) == 7
+
+
+def test_evaluation_takes_as_many_rows_of_each_language_as_there_are(tmp_path):
+    there = {"fi": 9, "sw": 2, "th": 5}
+    pairs = [
+        Pair([], [7] * LENGTH, str(number), lang)
+        for lang, count in there.items()
+        for number in range(count)
+    ]
+    settings = {"length": LENGTH, "bos": 1, "eos": 2, "by_language": True}
+    assert packing.pack(pairs, tmp_path, **settings).languages == there
+    rows = Rows(tmp_path)
+    for limit, expected in (
+        (10, [4, 2, 4]),
+        (11, [5, 2, 4]),
+        (100, [9, 2, 5]),
+        (1, [1, 1, 1]),
+    ):
+        found = []
+        for batch, language_b in rows.in_order(8, mesh_of(8), RULES, limit):
+            real_b = np.asarray(batch["segment_ids"])[:, 0] > 0
+            found += np.asarray(language_b)[real_b].tolist()
+        assert np.bincount(found).tolist() == expected
+    first = [rows.names(row)[0] for row in (0, 9, 11)]
+    assert [name.split("/")[0] for name in first] == ["fi", "sw", "th"]
 
 
 def test_positions_count_within_each_segment():

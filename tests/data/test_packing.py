@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xinst_jax.data import packing
+from xinst_jax.data.examples import Pair
 from xinst_jax.data.loader import Rows
 from xinst_jax.errors import UserError
 
@@ -103,6 +104,53 @@ def test_every_example_comes_back_whole_even_if_it_is_full_of_id_0(tmp_path):
     assert (tmp_path / "rows-00001.arrayrecord").exists()
 
 
+def test_every_row_names_its_examples_in_the_order_of_its_segments(tmp_path):
+    pairs = [
+        Pair([], response, f"doc-{number}#1", "fi")
+        for number, (_, response) in enumerate(random_pairs(300))
+    ]
+    packing.pack(pairs, tmp_path, length=24, bos=None, eos=99, shard_rows=20, window=64)
+    rows = Rows(tmp_path)
+    ids = {f"fi/{pair.id}": [*pair.response_ids, 99] for pair in pairs}
+    seen = []
+    for row in range(len(rows)):
+        fields = {name: a[0] for name, a in rows.read(np.array([row])).items()}
+        for segment, name in enumerate(rows.names(row), 1):
+            seen.append(name)
+            targets = fields["targets"][fields["segment_ids"] == segment]
+            assert targets.tolist() == ids[name][1:]
+    assert sorted(seen) == sorted(name for name in ids if len(ids[name]) > 1)
+    (tmp_path / "names-00001.arrayrecord").unlink()
+    with pytest.raises(UserError, match=r"names-00001"):
+        rows.names(20)
+
+
+def test_rows_by_language_mix_none_and_lie_language_by_language(tmp_path):
+    pairs = [
+        Pair([5], response, str(number), lang)
+        for lang, count in (("th", 90), ("fi", 40), ("sw", 3))
+        for number, (_, response) in enumerate(random_pairs(count, seed=count))
+    ]
+    settings = {"length": 24, "bos": 1, "eos": 2, "window": 32, "by_language": True}
+    packed = packing.pack(pairs, tmp_path, **settings)
+    rows = Rows(tmp_path)
+    found = [
+        {name.split("/")[0] for name in rows.names(row)} for row in range(len(rows))
+    ]
+    expected = [
+        {lang} for lang, count in packed.languages.items() for _ in range(count)
+    ]
+    assert list(packed.languages) == ["th", "fi", "sw"]
+    assert found == expected
+    assert (
+        packed.examples
+        == len(pairs)
+        == sum(len(rows.names(r)) for r in range(len(rows)))
+    )
+    with pytest.raises(ValueError, match="th come again"):
+        packing.pack([*pairs, pairs[0]], tmp_path, **settings)
+
+
 def test_the_summary_counts_what_is_in_the_rows(tmp_path):
     pairs = [*random_pairs(50), ([5], []), ([5] * 40, [6]), ([5], [6] * 40)]
     packed = packing.pack(pairs, tmp_path, length=24, bos=1, eos=2)
@@ -147,6 +195,7 @@ def test_packing_again_replaces_what_was_there(tmp_path):
     packing.pack(random_pairs(500), tmp_path, length=32, bos=1, eos=2, shard_rows=10)
     packing.pack(random_pairs(5), tmp_path, length=32, bos=1, eos=2, shard_rows=10)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "names-00000.arrayrecord",
         "packed.json",
         "rows-00000.arrayrecord",
     ]

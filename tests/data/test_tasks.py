@@ -106,23 +106,26 @@ def languages_of(codes):
 
 
 def decoded(vocabulary, pairs):
-    return [(vocabulary.decode(p), vocabulary.decode(r)) for p, r in pairs]
+    return [
+        (vocabulary.decode(pair.prompt_ids), vocabulary.decode(pair.response_ids))
+        for pair in pairs
+    ]
 
 
 def test_reverse_asks_for_the_instruction_of_a_response(home, vocabulary):
     tasks.register_reverse(
         home / "pairs", list(SIZES), vocabulary, length=512, temperature=1.0
     )
-    found = decoded(
-        vocabulary, tasks.examples(tasks.REVERSE, "validation", passes=1.0, seed=0)
-    )
-    expected = [
-        (prompts.reverse(row["output"]), row["instruction"])
-        for code in SIZES
-        for row in pair_rows(code)
-        if row["split"] == "held_out"
+    pairs = list(tasks.examples(tasks.REVERSE, "validation", passes=1.0, seed=0))
+    held_out = [
+        row for code in SIZES for row in pair_rows(code) if row["split"] == "held_out"
     ]
-    assert found == expected
+    assert decoded(vocabulary, pairs) == [
+        (prompts.reverse(row["output"]), row["instruction"]) for row in held_out
+    ]
+    assert [(pair.lang, pair.id) for pair in pairs] == [
+        (row["lang"], row["id"]) for row in held_out
+    ]
 
 
 def test_rate_reads_a_directory_without_languages_and_answers_labels(home, vocabulary):
@@ -226,8 +229,8 @@ def test_languages_are_drawn_by_the_temperature(home, vocabulary):
 def test_every_row_comes_once_before_any_comes_again(home, vocabulary, settings):
     tasks.register_reverse(home / "pairs", ["fi"], vocabulary, **settings)
     drawn = [
-        vocabulary.decode(response)
-        for _, response in tasks.examples(tasks.REVERSE, "train", passes=3.0, seed=5)
+        vocabulary.decode(pair.response_ids)
+        for pair in tasks.examples(tasks.REVERSE, "train", passes=3.0, seed=5)
     ]
     epochs = [drawn[start : start + 35] for start in (0, 35, 70)]
     assert all(len(set(epoch)) == 35 for epoch in epochs)
@@ -259,8 +262,13 @@ print(list(tasks.examples(tasks.REVERSE, "train", passes=2.0, seed=11)))
 
 def test_pieces_of_a_text_predict_each_token_once(home, vocabulary, settings):
     tasks.register_lm(home / "corpus", home / "texts", ["sw"], vocabulary, **settings)
-    held_out = [r for _, r in tasks.examples(tasks.LM, "validation", passes=1, seed=0)]
-    drawn = [r for _, r in tasks.examples(tasks.LM, "train", passes=1.0, seed=0)]
+    held_out, drawn = (
+        [
+            pair.response_ids
+            for pair in tasks.examples(tasks.LM, split, passes=1, seed=0)
+        ]
+        for split in ("validation", "train")
+    )
     texts = [vocabulary.encode(text("sw", i, 60)) for i in range(SIZES["sw"])]
     texts += [
         vocabulary.encode(f"{row['instruction']}\n\n{row['output']}")
@@ -334,7 +342,7 @@ def test_where_a_prompt_is_cut_does_not_tell_its_label(home, vocabulary):
         home / "long", languages_of(["fi"]), vocabulary, length=256, temperature=1.0
     )
     found = list(tasks.examples(tasks.RATE, "train", passes=1.0, seed=0))
-    assert len(found) == 3 and len({tuple(prompt) for prompt, _ in found}) == 1
+    assert len(found) == 3 and len({tuple(pair.prompt_ids) for pair in found}) == 1
 
 
 def test_the_tasks_are_ordinary_seqio(home, vocabulary, settings):

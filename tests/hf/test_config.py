@@ -178,10 +178,11 @@ def test_a_presets_config_reads_back_as_the_preset(tmp_path, name):
     assert theirs.model_type == model.family
 
 
-def test_a_folder_settles_every_field_but_dtypes_and_rematerialisation():
+def test_a_folder_settles_every_field_but_how_the_model_is_computed():
     """What a run file binds must not leak into the shape of a model that is read."""
     settled = set(config_lib._fields(dict(OLD), pathlib.Path("config.json")))
     assert {field.name for field in dataclasses.fields(ModelConfig)} - settled == {
+        "attention",
         "compute_dtype",
         "param_dtype",
         "remat",

@@ -120,7 +120,7 @@ def test_meshes_agree_with_one_device_in_states_logits_and_gradients(
 def test_recomputing_changes_no_gradient_and_saves_memory(one_device_results):
     mesh, rows = _one_device(), _packed_rows()
     held = {}
-    for remat in ("none", "minimal", "full"):
+    for remat in ("none", "minimal", "offload", "full"):
         config = tiny(remat=remat)
         params = _params(config, mesh)
         with jax.set_mesh(mesh):

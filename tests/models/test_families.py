@@ -1,5 +1,6 @@
 """What sets families apart: windows, sizes, gin files, and the same on every mesh."""
 
+import dataclasses
 import itertools
 import math
 import pathlib
@@ -92,9 +93,11 @@ def _packed_rows():
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gemma3_text", "qwen2"])
-def test_eight_devices_agree_with_one_in_states_and_gradients(family):
+def test_blockwise_on_eight_devices_agrees_with_dense_on_one(family):
+    """In states and gradients; with blocks of both kinds where the family has them."""
     config, rows = tiny_of(family), _packed_rows()
-    found = _differentiate(config, _eight_devices(), rows)
+    blockwise = dataclasses.replace(config, attention="blockwise")
+    found = _differentiate(blockwise, _eight_devices(), rows)
     expected = _differentiate(config, _one_device(), rows)
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(expected))
     for ours, theirs in zip(*map(jax.tree.leaves, (found, expected)), strict=True):

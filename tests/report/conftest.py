@@ -140,7 +140,10 @@ def _corpus(path, random):
 
 def _trained(path, random):
     lines = [{"step": step, "loss": 5 - step / 20} for step in range(1, 41)]
-    lines += [{"step": step, "eval_loss": 5.5 - step / 20} for step in (0, 20, 40)]
+    lines += [
+        {"step": step, "eval_loss": 5.5 - step / 20, "eval_loss/fi": 6 - step / 20}
+        for step in (0, 20, 40)
+    ]
     lines[5]["tokens_per_second"] = 1234.0
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 41, "lo'
     (path / "metrics.jsonl").write_text(text)

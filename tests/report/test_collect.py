@@ -88,6 +88,7 @@ def test_curves_hold_every_loss_and_long_ones_their_mean(workdir):
     np.testing.assert_array_equal(curve.steps_n, np.arange(1, 41))
     np.testing.assert_array_equal(curve.eval_steps_m, [0, 20, 40])
     np.testing.assert_allclose(curve.eval_losses_m, [5.5, 4.5, 3.5])
+    assert curve.language_losses == {"fi": (6, 4)}
     assert curve.tokens_per_second == 1234
     thin = collect.curve(workdir.path, "base", points=8)
     assert len(thin.steps_n) == 8

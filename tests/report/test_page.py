@@ -143,7 +143,7 @@ def test_figures_on_the_page_are_those_of_the_manifests(parsed):
     assert "132 documents in 3 languages were read, and 48 pairs" in text
     assert "near duplicate 6, too short 6" in text
     assert "Round 1: 72 of 120 pairs kept." in text
-    assert "Held out 5.500 → 3.500, 1,234 tokens/s." in text
+    assert "Held out 5.500 → 3.500 (fi 6.00 → 4.00), 1,234 tokens/s." in text
     # 2 blocks of 100 * (2 * 100 + 2 * 50 + 3 * 200), and a table of 1000 * 100.
     assert "have 0.3 million parameters" in text
     assert "3.250" in text

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import jax
@@ -50,7 +51,7 @@ def assert_equal_and_placed(found, expected, abstract):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     directory = tmp_path_factory.mktemp("checkpoints")
-    with checkpoint.Checkpoints(directory, keep=2) as checkpoints:
+    with checkpoint.Checkpoints(directory, keep_last=2) as checkpoints:
         for step in (3, 6, 9):
             checkpoints.save(step, random_state(step))
     return directory
@@ -178,3 +179,35 @@ def test_the_digest_is_of_the_numbers_not_of_where_they_lie():
     )
     changed = jax.device_put(changed, jax.devices()[0])
     assert checkpoint.params_digest(changed) != checkpoint.params_digest(params)
+
+
+def test_the_last_the_best_and_every_fourth_are_kept(tmp_path):
+    kept = {"keep_last": 1, "keep_best": 1, "keep_every": 4, "best_metric": "loss/fi"}
+    losses = {1: 3.0, 2: 1.0, 3: 2.0, 4: 2.5, 5: None, 6: 1.0, 7: 1.5}
+    with checkpoint.Checkpoints(tmp_path, **kept) as checkpoints:
+        for step, loss in losses.items():
+            metrics = None if loss is None else {"loss/fi": loss, "loss": -step}
+            checkpoints.save(step, random_state(step), metrics)
+        checkpoints.wait()
+        assert checkpoints.best("loss/fi") == 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["4", "6", "7"]
+    abstract = decoder.abstract_params(MODEL, RULES, mesh_of(1))
+    for metric, step in (("loss/fi", 6), (None, 7), ("loss", 7)):
+        found = checkpoint.restore_params(tmp_path, abstract, metric)
+        assert_equal_and_placed(found, random_state(step).params, abstract)
+    with pytest.raises(UserError, match="No checkpoint with a loss/sw"):
+        checkpoint.restore_params(tmp_path, abstract, "loss/sw")
+
+
+def test_another_stage_starts_from_the_moving_average(tmp_path):
+    saved = random_state(1)
+    saved = dataclasses.replace(saved, ema=random_state(2).params)
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, saved)
+    params = decoder.abstract_params(MODEL, RULES, mesh_of(1))
+    found = checkpoint.restore_params(tmp_path, params)
+    assert_equal_and_placed(found, saved.ema, params)
+    abstract = state.abstract_state(params, OPTIMIZER, mesh_of(1), ema=True)
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        found = checkpoints.restore(1, abstract)
+    assert_equal_and_placed(found, saved, abstract)

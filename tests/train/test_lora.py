@@ -5,6 +5,7 @@ import functools
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding
@@ -21,7 +22,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.hf import mapping
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, presets
-from xinst_jax.train import checkpoint, loop, lora, optim, state, step
+from xinst_jax.train import checkpoint, evaluation, loop, lora, optim, state, step
 
 RULES = ShardingRules()
 MODEL = presets.tiny(vocab_size=64)
@@ -139,10 +140,11 @@ def test_adapters_that_change_nothing_give_the_base_loss_exactly(compute_dtype):
         lambda leaf, to: jax.device_put(leaf, to.sharding), base_numbers(model), plain
     )
     with jax.set_mesh(mesh):
-        evaluate = step.make_eval_step(model, RULES, CONFIG)
-        expected = evaluate(full, batch)
-        found = evaluate(adapters_on(mesh), batch, frozen)
-    assert [float(value) for value in found] == [float(value) for value in expected]
+        evaluate = step.make_eval_step(model, RULES, CONFIG, 1)
+        language_b = jnp.zeros(batch["tokens"].shape[0], int)
+        expected = evaluate(full, batch, language_b)
+        found = evaluate(adapters_on(mesh), batch, language_b, frozen)
+    assert [value.item() for value in found] == [value.item() for value in expected]
 
 
 def test_gradients_are_those_of_the_merged_weights_by_the_chain_rule():
@@ -150,12 +152,12 @@ def test_gradients_are_those_of_the_merged_weights_by_the_chain_rule():
     mesh = mesh_of(1)
     batch, adapters = batch_on(mesh, 0), random_adapters_on(mesh)
     with jax.set_mesh(mesh):
-        evaluate = step.make_eval_step(MODEL, RULES, CONFIG)
-        low_rank = jax.jit(jax.grad(lambda p, f: evaluate(p, batch, f)[0]))
+        loss = step._loss_sum(MODEL, RULES, CONFIG, None)
+        low_rank = jax.jit(jax.grad(lambda p, f: loss(p, f, batch)[0]))
         compiled = low_rank.lower(adapters, base_on(mesh)).compile()
         found = mapping.leaves(compiled(adapters, base_on(mesh)))
         merged = lora.merge(MODEL, RULES, mesh, LORA, base_on(mesh), adapters)
-        dense = jax.grad(lambda p: evaluate(p, batch)[0])(merged)
+        dense = jax.grad(lambda p: loss(p, None, batch)[0])(merged)
         targets = lora.targets(MODEL, RULES, LORA)
     numbers, gradients = mapping.leaves(adapters), mapping.leaves(dense)
     for target in targets:
@@ -260,6 +262,12 @@ def train(directory, killed_at=None):
             raise Killed
         return batch_on(mesh, number)
 
+    def held_out():
+        rows = NamedSharding(mesh, RULES.spec("batch"))
+        held = batch_on(mesh, 1000)
+        language_b = np.zeros(held["tokens"].shape[0], np.int32)
+        return [(held, jax.device_put(language_b, rows))]
+
     return loop.train(
         model=MODEL,
         rules=RULES,
@@ -267,7 +275,7 @@ def train(directory, killed_at=None):
         config=CONFIG,
         initial_params=lambda: adapters_on(mesh),
         train_batch=batch,
-        eval_batches=lambda: [batch_on(mesh, 1000)],
+        held_out=evaluation.HeldOut(held_out),
         directory=directory,
         label="test",
         frozen_params=lambda: base_on(mesh),

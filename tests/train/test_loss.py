@@ -1,3 +1,5 @@
+"""The fused head and loss equals the plain formula, and holds few logits."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,21 +8,19 @@ from jax.sharding import NamedSharding
 
 from xinst_jax.config import MeshConfig
 from xinst_jax.mesh import ShardingRules, make_mesh
+from xinst_jax.models import presets
 from xinst_jax.train.loss import token_loss
 
 B, T, D, V = 8, 24, 16, 96
 
 
 class LinearHead:
-    def __init__(self, table_vd):
+    def __init__(self, table_vd, soft_cap):
+        self.config = presets.tiny(final_soft_cap=soft_cap)
         self.table_vd = table_vd
 
-    def logits(self, x_btd):
-        rows = tuple(jax.typeof(x_btd).sharding.spec)[:2]
-        vocab = jax.typeof(self.table_vd).sharding.spec[0]
-        return jnp.einsum(
-            "btd,vd->btv", x_btd, self.table_vd, out_sharding=jax.P(*rows, vocab)
-        )
+    def head_table(self):
+        return self.table_vd
 
 
 @pytest.fixture
@@ -36,26 +36,41 @@ def arrays():
     }
 
 
-def chunked(table_vd, x_btd, targets_bt, weights_bt, chunk, targets_per_row=None):
-    head = LinearHead(table_vd)
-    return token_loss(head, x_btd, targets_bt, weights_bt, chunk, targets_per_row)
+def chunked(
+    table_vd,
+    x_btd,
+    targets_bt,
+    weights_bt,
+    chunk,
+    targets_per_row=None,
+    soft_cap=0.0,
+    z_loss=0.0,
+):
+    head = LinearHead(table_vd, soft_cap)
+    return token_loss(
+        head, x_btd, targets_bt, weights_bt, chunk, targets_per_row, z_loss
+    )
 
 
-def plain(table_vd, x_btd, targets_bt, weights_bt):
-    log_p_btv = jax.nn.log_softmax(x_btd @ table_vd.T, axis=-1)
+def plain(table_vd, x_btd, targets_bt, weights_bt, soft_cap=0.0, z_loss=0.0):
+    logits_btv = x_btd @ table_vd.T
+    if soft_cap:
+        logits_btv = soft_cap * jnp.tanh(logits_btv / soft_cap)
+    log_p_btv = jax.nn.log_softmax(logits_btv, axis=-1)
     chosen_bt = jnp.take_along_axis(log_p_btv, targets_bt[..., None], -1)[..., 0]
-    return -jnp.sum(chosen_bt * weights_bt)
+    squared_bt = jnp.square(jax.nn.logsumexp(logits_btv, axis=-1))
+    return jnp.sum((z_loss * squared_bt - chosen_bt) * weights_bt)
 
 
 def mesh_of(count, **sizes):
     return make_mesh(MeshConfig(**sizes), jax.devices()[:count])
 
 
-def computed(mesh, arrays, chunk, targets_per_row=None):
-    """((loss, weight), gradients of table and hidden states) over a mesh."""
+def computed(mesh, arrays, *how):
+    """((loss, weight), gradients of all but the targets) over a mesh."""
     rules = ShardingRules()
     specs = [
-        rules.spec("vocab", None),
+        rules.spec("vocab", "embed"),
         rules.spec("batch", "length", None),
         rules.spec("batch", "length"),
         rules.spec("batch", "length"),
@@ -64,16 +79,19 @@ def computed(mesh, arrays, chunk, targets_per_row=None):
         jax.device_put(value, NamedSharding(mesh, spec))
         for value, spec in zip(arrays.values(), specs, strict=True)
     ]
-    grad_of = jax.value_and_grad(chunked, argnums=(0, 1), has_aux=True)
+    grad_of = jax.value_and_grad(chunked, argnums=(0, 1, 3), has_aux=True)
     with jax.set_mesh(mesh):
-        return jax.jit(grad_of, static_argnums=(4, 5))(*placed, chunk, targets_per_row)
+        return jax.jit(grad_of, static_argnums=range(4, 4 + len(how)))(*placed, *how)
 
 
-@pytest.mark.parametrize("chunk", [1, 8, 40, 50, B * T, 10_000])
-def test_loss_and_gradients_equal_the_plain_formula(arrays, chunk):
-    grad_of = jax.value_and_grad(plain, argnums=(0, 1))
-    expected, expected_grads = grad_of(*arrays.values())
-    (loss, weight), grads = computed(mesh_of(1), arrays, chunk)
+@pytest.mark.parametrize(
+    ("chunk", "soft_cap", "z_loss"),
+    [(1, 0.0, 0.0), (50, 0.0, 0.0), (10_000, 0.0, 0.0), (40, 3.0, 0.1)],
+)
+def test_loss_and_gradients_equal_the_plain_formula(arrays, chunk, soft_cap, z_loss):
+    grad_of = jax.value_and_grad(plain, argnums=(0, 1, 3))
+    expected, expected_grads = grad_of(*arrays.values(), soft_cap, z_loss)
+    (loss, weight), grads = computed(mesh_of(1), arrays, chunk, None, soft_cap, z_loss)
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     np.testing.assert_allclose(weight, arrays["weights_bt"].sum(), rtol=1e-6)
     for found, grad in zip(grads, expected_grads, strict=True):
@@ -89,8 +107,9 @@ def test_loss_and_gradients_equal_the_plain_formula(arrays, chunk):
     ],
 )
 def test_a_divided_vocabulary_length_or_batch_changes_nothing(arrays, sizes):
-    expected = computed(mesh_of(1), arrays, 40)
-    found = computed(mesh_of(8, **sizes), arrays, 40)
+    how = 40, None, 3.0, 0.1
+    expected = computed(mesh_of(1), arrays, *how)
+    found = computed(mesh_of(8, **sizes), arrays, *how)
     for one, eight in zip(
         jax.tree.leaves(expected), jax.tree.leaves(found), strict=True
     ):
@@ -98,24 +117,46 @@ def test_a_divided_vocabulary_length_or_batch_changes_nothing(arrays, sizes):
 
 
 def test_tokens_without_weight_have_no_gradient(arrays):
-    _, (_, grad_btd) = computed(mesh_of(1), arrays, 16)
+    _, (_, grad_btd, _) = computed(mesh_of(1), arrays, 16)
     quiet_bt = arrays["weights_bt"] == 0
     assert quiet_bt.any()
     assert not np.asarray(grad_btd)[quiet_bt].any()
     assert np.asarray(grad_btd)[~quiet_bt].any(axis=-1).all()
 
 
-def test_logits_of_all_tokens_never_exist_at_once():
-    rows, length, width, vocabulary = 8, 256, 8, 4096
+def compiled(function, length, vocabulary=4096, width=8, rows=8):
     shapes = ((vocabulary, width), (rows, length, width), (rows, length))
     table, x, weights = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
     targets = jax.ShapeDtypeStruct((rows, length), jnp.int32)
     with jax.set_mesh(mesh_of(1)):
-        lowered = jax.jit(
-            jax.grad(lambda *args: chunked(*args, 64)[0], argnums=(0, 1))
-        ).lower(table, x, targets, weights)
-        temporary = lowered.compile().memory_analysis().temp_size_in_bytes
-    assert temporary < rows * length * vocabulary * 4 / 4
+        return jax.jit(function).lower(table, x, targets, weights).compile()
+
+
+def test_memory_of_loss_and_gradients_grows_by_no_logits_with_the_length():
+    def grad(*args):
+        return jax.grad(lambda *args: chunked(*args, 64)[0], argnums=(0, 1))(*args)
+
+    short, long = (
+        compiled(grad, length).memory_analysis().temp_size_in_bytes
+        for length in (64, 256)
+    )
+    assert short > 64 * 4096 * 4
+    assert long - short < 64 * 4096 * 4 / 4
+
+
+def test_what_needs_no_gradient_costs_none():
+    """One, two or three products with the head: loss, that of tokens, that of both."""
+
+    def flops(argnums):
+        def run(*args):
+            loss = lambda *args: chunked(*args, 10_000)[0]  # noqa: E731
+            return jax.grad(loss, argnums)(*args) if argnums else loss(*args)
+
+        return compiled(run, 64, width=64).cost_analysis()["flops"]
+
+    product = 2 * 8 * 64 * 4096 * 64
+    for count, argnums in ((1, ()), (2, (1,)), (3, (0, 1))):
+        assert count * product <= flops(argnums) < (count + 0.5) * product
 
 
 @pytest.mark.parametrize("sizes", [{}, {"fsdp": 4, "tensor": 2}, {"sequence": 2}])
@@ -123,13 +164,12 @@ def test_logits_of_weighted_targets_alone_give_the_same_loss(arrays, sizes):
     mesh = mesh_of(8 if sizes else 1, **sizes)
     most = int((arrays["weights_bt"] > 0).sum(axis=1).max())
     assert most < T
-    (loss, weight), gradients = computed(mesh, arrays, chunk=B * T)
-    (fewer_loss, fewer_weight), fewer_gradients = computed(
-        mesh, arrays, chunk=40, targets_per_row=most
-    )
+    (loss, weight), gradients = computed(mesh, arrays, B * T)
+    (fewer_loss, fewer_weight), fewer_gradients = computed(mesh, arrays, 40, most)
     assert fewer_weight == weight
     np.testing.assert_allclose(fewer_loss, loss, rtol=1e-6)
-    for found, expected in zip(fewer_gradients, gradients, strict=True):
+    pairs = zip(fewer_gradients[:2], gradients[:2], strict=True)
+    for found, expected in pairs:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -9,9 +9,12 @@ import pytest
 from xinst_jax import distributed
 from xinst_jax.config import MeshConfig, TrainConfig
 from xinst_jax.errors import UserError
-from xinst_jax.mesh import ShardingRules, make_mesh
-from xinst_jax.models import decoder, presets
+from xinst_jax.mesh import make_mesh
+from xinst_jax.models import presets
+from xinst_jax.models.flops import flops_per_token
+from xinst_jax.train import clock as clock_lib
 from xinst_jax.train import monitor
+from xinst_jax.train.clock import Clock
 
 MODEL, CONFIG = presets.tiny(), TrainConfig(length=32, log_every=2)
 
@@ -19,7 +22,7 @@ MODEL, CONFIG = presets.tiny(), TrainConfig(length=32, log_every=2)
 @pytest.fixture
 def clock(monkeypatch):
     now = types.SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(monitor.time, "monotonic", lambda: now.seconds)
+    monkeypatch.setattr(clock_lib.time, "monotonic", lambda: now.seconds)
     return now
 
 
@@ -30,12 +33,15 @@ def metrics(loss):
         "tokens": 60.0,
         "grad_norm": 1.0,
         "learning_rate": 0.5,
+        "pairs": 1800.0,
+        "bad_steps": 0.0,
     }
 
 
 def open_monitor(directory, step=0):
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    return monitor.Monitor(directory, step, MODEL, CONFIG, mesh)
+    mesh, times = make_mesh(MeshConfig(), jax.devices()[:1]), Clock()
+    times.change(clock_lib.STEP)
+    return monitor.Monitor(directory, step, MODEL, CONFIG, mesh, times)
 
 
 def read(directory):
@@ -49,8 +55,8 @@ def test_speed_leaves_out_the_first_step_and_what_is_not_training(tmp_path, cloc
         log.train(1, metrics(3.0))
         for step in (2, 3, 4):
             clock.seconds += 2
-            with log.aside():
-                clock.seconds += 50  # evaluating
+            with log._clock.spend(clock_lib.EVALUATION):
+                clock.seconds += 50
             log.train(step, metrics(2.0))
     first, second, fourth = read(tmp_path)
     assert (first["step"], second["step"], fourth["step"]) == (1, 2, 4)
@@ -63,7 +69,7 @@ def test_speed_leaves_out_the_first_step_and_what_is_not_training(tmp_path, cloc
 
 def test_a_resume_drops_later_lines_and_half_a_line(tmp_path):
     with open_monitor(tmp_path) as log:
-        log.evaluation(0, 5.0)
+        log.evaluation(0, {"eval_loss": 5.0})
         for step in range(1, 9):
             log.train(step, metrics(step))
     path = tmp_path / "metrics.jsonl"
@@ -78,7 +84,7 @@ def test_a_resume_drops_later_lines_and_half_a_line(tmp_path):
 
 def test_a_start_from_nothing_drops_all_lines(tmp_path):
     with open_monitor(tmp_path) as log:
-        log.evaluation(0, 5.0)
+        log.evaluation(0, {"eval_loss": 5.0})
     with open_monitor(tmp_path) as log:
         assert log.lines == []
 
@@ -86,7 +92,7 @@ def test_a_start_from_nothing_drops_all_lines(tmp_path):
 def test_only_the_primary_process_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "is_primary", lambda: False)
     with open_monitor(tmp_path / "run") as log:
-        log.evaluation(0, 5.0)
+        log.evaluation(0, {"eval_loss": 5.0})
     assert not (tmp_path / "run").exists()
     assert log.lines == [{"step": 0, "eval_loss": 5.0}]
 
@@ -99,28 +105,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
     ):
         log._file.close()
         log._file = full
-        log.evaluation(0, 5.0)
-
-
-@pytest.mark.parametrize("tied", [True, False])
-def test_flops_count_every_multiplied_weight_and_attention(tied):
-    model = presets.tiny(tie_embeddings=tied)
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    params = decoder.abstract_params(model, ShardingRules(), mesh)
-    sizes = {
-        jax.tree_util.keystr(path): np.prod(leaf.shape)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
-    weights = sum(size for name, size in sizes.items() if "norm" not in name)
-    if not tied:
-        weights -= sizes["['embedding']['table_vd']"]
-    # The scores and their use: two products of T x H for each head and layer, forward
-    # once and backward twice, two operations a multiplication.
-    attention = 2 * 3 * 2 * 32 * model.head_dim * model.num_heads * model.num_layers
-    assert monitor.flops_per_token(model, 32) == 6 * weights + attention
-    # Under adapters a weight has no gradient, and takes two products in place of three.
-    under = 4 * weights + 6 * 1000 + attention
-    assert monitor.flops_per_token(model, 32, adapters=1000) == under
+        log.evaluation(0, {"eval_loss": 5.0})
 
 
 @pytest.mark.parametrize(
@@ -143,12 +128,60 @@ def test_the_peak_is_that_of_the_device_kind(kind, peak):
 def test_utilisation_is_the_share_of_the_peak(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(monitor, "peak_flops", lambda devices, model: 1e9)
     with open_monitor(tmp_path) as log:
-        for step in (1, 2):
+        for step in (1, 2, 3, 4):
             log.train(step, metrics(1.0))
             clock.seconds += 1
-        log.train(3, metrics(1.0))
-        clock.seconds += 1
-        log.train(4, metrics(1.0))
     last = read(tmp_path)[-1]
-    expected = last["tokens_per_second"] * monitor.flops_per_token(MODEL, 32) / 1e9
-    assert last["mfu"] == pytest.approx(expected, abs=1e-4)
+    speed = last["tokens_per_second"]
+    assert speed == 60
+    expected = speed * flops_per_token(MODEL, 32) / 1e9
+    assert last["mfu_full"] == pytest.approx(expected, abs=1e-4)
+    # 1,800 pairs in 60 tokens: each of two blocks sees 15 a token.
+    expected = speed * flops_per_token(MODEL, 15) / 1e9
+    assert last["mfu_causal"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_time_is_told_by_what_it_was_spent_on(tmp_path, clock):
+    with open_monitor(tmp_path) as log:
+        log._clock.change(clock_lib.ENDS)
+        clock.seconds += 5
+        log._clock.change(clock_lib.OTHER)
+        with log._clock.spend(clock_lib.COMPILE):
+            clock.seconds += 10
+        log.train(1, metrics(3.0))
+        for step, seconds in enumerate((1, 1, 1, 2, 1, 1, 1, 9), 2):
+            with log._clock.spend(clock_lib.STEP):
+                clock.seconds += seconds
+            with log._clock.spend(clock_lib.INPUT):
+                clock.seconds += 0.5
+            log.train(step, metrics(2.0))
+            if step == 7:
+                with log._clock.spend(clock_lib.CHECKPOINT):
+                    clock.seconds += 3
+        figures = log.summary(9)
+    eighth, summary = read(tmp_path)[-2:]
+    assert eighth["step"] == 8
+    assert eighth["step_share"] == pytest.approx(2 / 6, abs=1e-4)
+    assert eighth["input_share"] == pytest.approx(1 / 6, abs=1e-4)
+    assert eighth["checkpoint_share"] == pytest.approx(3 / 6)
+    assert eighth["checkpoint_blocked_seconds"] == 3
+    assert eighth["step_seconds_p50"] == 1.5
+    assert summary == {"step": 9} | {f"run/{k}": v for k, v in figures.items()}
+    laps = [1.5, 1.5, 1.5, 2.5, 1.5, 1.5, 1.5, 9.5]
+    for percent in (50, 90, 99):
+        expected = np.percentile(laps, percent)
+        assert figures[f"step_seconds_p{percent}"] == pytest.approx(expected)
+    assert figures["seconds"] == 5 + 10 + 17 + 4 + 3
+    assert figures["goodput"] == pytest.approx(17 / 39, abs=1e-4)
+    assert figures["seconds_in_ends"] == 5
+    assert figures["seconds_in_compile"] == 10
+    assert "goodput" not in monitor.in_words(figures)
+    assert "step 43.6%" in monitor.in_words(figures)
+
+
+def test_a_figure_that_is_no_number_is_left_out(tmp_path):
+    with open_monitor(tmp_path) as log:
+        log.train(1, metrics(float("nan")) | {"bad_steps": 1.0})
+    (line,) = read(tmp_path)
+    assert "loss" not in line
+    assert line["bad_steps"] == 1

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import torch
 
@@ -87,3 +88,93 @@ def test_updates_equal_torch_adamw_with_clipping():
         torch_adamw.step()
     for name, parameter in theirs.items():
         np.testing.assert_allclose(ours[name], parameter.detach().numpy(), atol=2e-6)
+
+
+def random_tree(rng, shapes):
+    return {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def updated(optimizer, start, grads):
+    """Parameters after an update with each of the gradients."""
+    params, opt_state = start, optimizer.init(start)
+    update = jax.jit(optimizer.update)
+    for gradient in grads:
+        updates, opt_state = update(gradient, opt_state, params)
+        params = optax.apply_updates(params, updates)
+    return params, opt_state
+
+
+def test_adafactor_treats_each_block_as_optax_treats_a_matrix_by_itself():
+    config = TrainConfig(
+        optimizer="adafactor", learning_rate=1e-2, weight_decay=0.1, clip_norm=1e9
+    )
+    rng = np.random.default_rng(0)
+    shapes = {"gate_ldf": (2, 128, 256), "scale_ld": (2, 5), "table_vd": (200, 130)}
+    start = random_tree(rng, shapes)
+    grads = [random_tree(rng, shapes) for _ in range(3)]
+    for gradient in grads:
+        gradient["gate_ldf"][1] *= 100  # unlike the other block
+    found, opt_state = updated(optim.make_optimizer(config), start, grads)
+    rate = optim.learning_rate(config)
+
+    def by_itself(start, grads, decay):
+        alone = optax.adafactor(
+            rate, multiply_by_parameter_scale=False, weight_decay_rate=None
+        )
+        decays = optax.add_decayed_weights(decay)
+        params, alone_state = start, alone.init(start)
+        for count, gradient in enumerate(grads):
+            updates, alone_state = alone.update(gradient, alone_state, params)
+            decayed, _ = decays.update(
+                jnp.zeros_like(params), optax.EmptyState(), params
+            )
+            params = params + updates - rate(count) * decayed
+        return params
+
+    for name, decay in (("gate_ldf", 0.1), ("scale_ld", 0.0)):
+        for block in range(2):
+            expected = by_itself(
+                start[name][block], [one[name][block] for one in grads], decay
+            )
+            np.testing.assert_allclose(found[name][block], expected, atol=1e-6)
+    expected = by_itself(start["table_vd"], [one["table_vd"] for one in grads], 0.1)
+    np.testing.assert_allclose(found["table_vd"], expected, atol=1e-6)
+    held = sum(leaf.size for leaf in jax.tree.leaves(opt_state))
+    assert held < 0.05 * sum(leaf.size for leaf in start.values())
+
+
+def test_a_bfloat16_moment_is_optax_adamw_with_that_dtype():
+    config = TrainConfig(mu_dtype="bfloat16", learning_rate=1e-2, clip_norm=1e9)
+    rng = np.random.default_rng(0)
+    shapes = {"gate_ldf": (2, 3, 4), "scale_ld": (2, 3)}
+    start = random_tree(rng, shapes)
+    grads = [random_tree(rng, shapes) for _ in range(5)]
+    found, opt_state = updated(optim.make_optimizer(config), start, grads)
+    theirs = optax.adamw(
+        optim.learning_rate(config),
+        *(config.b1, config.b2),
+        mu_dtype=jnp.bfloat16,
+        weight_decay=config.weight_decay,
+        mask={"gate_ldf": True, "scale_ld": False},
+    )
+    expected, _ = updated(theirs, start, grads)
+    wide, _ = updated(
+        optim.make_optimizer(TrainConfig(learning_rate=1e-2)), start, grads
+    )
+    for name in shapes:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-7)
+    assert np.abs(found["gate_ldf"] - wide["gate_ldf"]).max() > 1e-6
+    adam = opt_state[1][0]
+    for moment, dtype in ((adam.mu, jnp.bfloat16), (adam.nu, jnp.float32)):
+        assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(moment))
+
+
+def test_the_average_of_equal_parameters_is_these_parameters():
+    params = {"scale_d": jnp.array([1.5, -2.0])}
+    average = {"scale_d": jnp.array([9.0, 9.0])}
+    for count in range(1, 4):
+        average = optim.moving_average(average, params, 0.9999, jnp.int32(count))
+    np.testing.assert_allclose(average["scale_d"], params["scale_d"], rtol=1e-5)

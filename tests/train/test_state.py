@@ -34,3 +34,27 @@ def test_every_leaf_has_a_named_sharding_and_moments_lie_with_their_parameter(si
         assert shardings == jax.tree.map(lambda leaf: leaf.sharding, found.params)
     assert "fsdp" in str(adam.mu["embedding"]["table_vd"].sharding.spec)
     assert adam.count.sharding.is_fully_replicated
+
+
+def test_factors_and_the_average_lie_along_their_parameter_s_axes():
+    mesh = make_mesh(MeshConfig(fsdp=4, tensor=2))
+    model = presets.tiny(embed_dim=128, mlp_dim=256)
+    optimizer = optim.make_optimizer(TrainConfig(optimizer="adafactor"))
+    params = decoder.abstract_params(model, RULES, mesh)
+    found = state.abstract_state(params, optimizer, mesh, ema=True)
+    for leaf, average in zip(
+        jax.tree.leaves(params), jax.tree.leaves(found.ema), strict=True
+    ):
+        assert (average.shape, average.sharding) == (leaf.shape, leaf.sharding)
+    sharded = [
+        leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(found.opt_state)
+        if "gate_ldf" in jax.tree_util.keystr(path) and leaf.size > 2
+    ]
+    layers = model.num_layers
+    assert sorted((leaf.shape, str(leaf.sharding.spec)) for leaf in sharded) == sorted(
+        [
+            ((layers, 128), str(jax.P(None, "fsdp"))),
+            ((layers, 256), str(jax.P(None, "tensor"))),
+        ]
+    )

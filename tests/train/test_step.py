@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding
 
 from xinst_jax.config import MeshConfig, TrainConfig
 from xinst_jax.mesh import ShardingRules, make_mesh
-from xinst_jax.models import decoder, presets
+from xinst_jax.models import decoder, flops, presets
 from xinst_jax.train import optim, state, step
 
 RULES = ShardingRules()
@@ -121,19 +121,25 @@ def test_accumulation_equals_the_full_batch(microbatches, devices, sizes, full_b
         np.testing.assert_allclose(other, one, atol=1e-6)
 
 
-def test_loss_is_the_mean_over_all_response_tokens_not_of_means(full_batch):
-    _, metrics = full_batch
+@functools.cache
+def plain_losses():
+    """Loss of every target of the batch 0, by the plain formula: (B, T), unweighted."""
     batch, mesh = rows(0), mesh_of(1)
-    weights = batch["loss_weights"]
     with jax.set_mesh(mesh):
         model = decoder.bind(MODEL, RULES, params_on(mesh))
         given = placed(batch, mesh)
         x_btd = model(given["tokens"], given["segment_ids"], given["positions"])
         logits_btv = np.asarray(model.logits(x_btd), np.float64)
     log_p = logits_btv - np.log(np.exp(logits_btv).sum(-1, keepdims=True))
-    chosen = np.take_along_axis(log_p, batch["targets"][..., None], -1)[..., 0]
-    expected = -(chosen * weights).sum() / weights.sum()
-    of_means = -((chosen * weights).sum(1) / weights.sum(1)).mean()
+    return -np.take_along_axis(log_p, batch["targets"][..., None], -1)[..., 0]
+
+
+def test_loss_is_the_mean_over_all_response_tokens_not_of_means(full_batch):
+    _, metrics = full_batch
+    batch, losses_bt = rows(0), plain_losses()
+    weights = batch["loss_weights"]
+    expected = (losses_bt * weights).sum() / weights.sum()
+    of_means = ((losses_bt * weights).sum(1) / weights.sum(1)).mean()
     assert abs(expected - of_means) > 1e-3
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
     assert metrics["weight"] == weights.sum()
@@ -154,8 +160,108 @@ def test_evaluation_sums_loss_and_weight_and_ignores_rows_of_padding():
         for name, value in batch.items()
     }
     with jax.set_mesh(mesh):
-        evaluate = step.make_eval_step(MODEL, RULES, CONFIG)
-        sums = [evaluate(params, placed(part, mesh)) for part in (batch, half, rest)]
+        evaluate = step.make_eval_step(MODEL, RULES, CONFIG, 1)
+        sums = [
+            evaluate(params, placed(part, mesh), jax.numpy.zeros(16, int))
+            for part in (batch, half, rest)
+        ]
     (loss, weight), (first, w1), (second, w2) = sums
     np.testing.assert_allclose(first + second, loss, rtol=1e-6)
     assert weight == w1 + w2 == batch["loss_weights"].sum()
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, {}), (8, {"fsdp": 2, "sequence": 2, "tensor": 2})]
+)
+def test_each_language_has_the_loss_of_its_own_rows(count, sizes):
+    batch, losses_bt, mesh = rows(0), plain_losses(), mesh_of(count, **sizes)
+    language_b = np.arange(16, dtype=np.int32) % 3
+    spec = NamedSharding(mesh, RULES.spec("batch"))
+    with jax.set_mesh(mesh):
+        evaluate = step.make_eval_step(MODEL, RULES, CONFIG, 4)
+        loss_g, weight_g = evaluate(
+            params_on(mesh), placed(batch, mesh), jax.device_put(language_b, spec)
+        )
+        look = step.make_look_step(MODEL, RULES, CONFIG)
+        weighted_bt, weights_bt, _ = look(params_on(mesh), placed(batch, mesh))
+    weights = batch["loss_weights"]
+    for language in range(4):
+        here = language_b == language
+        expected = (losses_bt * weights)[here].sum()
+        np.testing.assert_allclose(loss_g[language], expected, rtol=1e-5)
+        assert weight_g[language] == weights[here].sum()
+    np.testing.assert_allclose(weighted_bt, losses_bt * weights, atol=1e-5)
+    np.testing.assert_array_equal(weights_bt, weights)
+
+
+def test_tokens_and_pairs_are_counted_in_real_examples_only(full_batch):
+    _, metrics = full_batch
+    lengths = [
+        int((segments == segment).sum())
+        for segments in rows(0)["segment_ids"]
+        for segment in (1, 2)
+    ]
+    assert metrics["tokens"] == sum(lengths)
+    assert metrics["pairs"] == flops.attended_pairs(MODEL, lengths)
+    windowed = dataclasses.replace(MODEL, window=5, full_every=2)
+    with jax.set_mesh(mesh_of(1)):
+        found = step._counts(windowed, placed(rows(0), mesh_of(1)))
+    assert found["pairs"] == flops.attended_pairs(windowed, lengths)
+
+
+def test_a_bad_step_changes_nothing_but_the_counts():
+    mesh, optimizer = mesh_of(1), optim.make_optimizer(CONFIG)
+    bad = rows(1)
+    bad["loss_weights"][3, 5] = np.nan
+    with jax.set_mesh(mesh):
+        update = step.make_train_step(MODEL, RULES, optimizer, CONFIG)
+
+        def states(batches):
+            current = state.init_state(params_on(mesh), optimizer, mesh)
+            for batch in batches:
+                current, metrics = update(current, placed(batch, mesh))
+            return jax.device_get(current), metrics
+
+        one, _ = states([rows(0)])
+        same, metrics = states([rows(0), bad])
+        two, two_metrics = states([rows(0), rows(2)])
+        skipped, skipped_metrics = states([rows(0), bad, rows(2)])
+    assert np.isnan(metrics["loss"])
+    assert (same.step, same.health.bad_steps) == (2, 1)
+    assert (skipped.step, skipped.health.bad_steps) == (3, 1)
+    for found, expected in ((same, one), (skipped, two)):
+        for name in ("params", "opt_state"):
+            jax.tree.map(
+                np.testing.assert_array_equal,
+                getattr(found, name),
+                getattr(expected, name),
+            )
+        np.testing.assert_array_equal(found.health.losses_w, expected.health.losses_w)
+    for name in ("loss", "learning_rate", "grad_norm"):
+        assert skipped_metrics[name] == two_metrics[name]
+    assert skipped_metrics["bad_steps"] == 1
+
+
+def test_the_moving_average_is_that_of_the_parameters_after_each_update():
+    mesh, decay = mesh_of(1), 0.8
+    config = dataclasses.replace(CONFIG, ema_decay=decay)
+    bad = rows(5)
+    bad["loss_weights"][0, 0] = np.inf
+    after = []
+    with jax.set_mesh(mesh):
+        update = step.make_train_step(MODEL, RULES, DESCENT, config)
+        current = state.init_state(params_on(mesh), DESCENT, mesh, ema=True)
+        for batch in (rows(0), rows(1), bad, rows(2)):
+            current, metrics = update(current, placed(batch, mesh))
+            if batch is not bad:
+                after.append(jax.device_get(current.params))
+    assert metrics["bad_steps"] == 1
+    weights = decay ** np.arange(len(after))[::-1]
+    expected = jax.tree.map(
+        lambda *leaves: np.average(leaves, axis=0, weights=weights), *after
+    )
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6),
+        jax.device_get(current.ema),
+        expected,
+    )

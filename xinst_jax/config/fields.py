@@ -9,6 +9,8 @@ import gin
 
 from xinst_jax.errors import UserError
 
+_OPERATIONAL = "operational"
+
 
 def positive(config: Any, *names: str) -> None:
     """Raises UserError unless each named field is greater than zero."""
@@ -47,6 +49,19 @@ def one_of(config: Any, name: str, values: tuple[str, ...]) -> None:
             f"{type(config).__name__}.{name} = {getattr(config, name)!r}; expected one "
             f"of {', '.join(values)}."
         )
+
+
+def operational(default: Any) -> Any:
+    """A field that a finished stage does not depend on: changed, nothing is made anew.
+
+    It says how a run is watched or when it stops, not what comes out of one that ends.
+    """
+    return dataclasses.field(default=default, metadata={_OPERATIONAL: True})
+
+
+def is_operational(field: dataclasses.Field) -> bool:
+    """Whether a field was declared so."""
+    return field.metadata.get(_OPERATIONAL, False)
 
 
 class Typed:

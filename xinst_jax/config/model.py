@@ -16,6 +16,9 @@ FAMILIES = (
 )
 """The kinds of model that the decoder computes, as Hugging Face's `model_type`."""
 
+ATTENTION = ("auto", "splash", "triton", "blockwise", "dense")
+"""The names of what computes attention over packed rows."""
+
 
 @registered
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +70,13 @@ class ModelConfig(Typed):
         frequencies were changed.
       compute_dtype: dtype of activations and of the weights as multiplied.
       param_dtype: dtype in which parameters are kept and updated.
-      remat: what the backward pass recomputes: 'none', 'minimal' (all but the
-        outputs of matrix products) or 'full' (the whole block).
+      attention: what computes attention over packed rows: 'auto' (splash on a TPU, else
+        blockwise, or dense for rows of a few tokens), 'splash' (a TPU's kernel),
+        'triton' (a GPU's, without windows and soft caps), 'blockwise' (block by block,
+        in memory linear in length) or 'dense' (all scores at once).
+      remat: what the backward pass recomputes: 'none', 'minimal' (all but the outputs
+        of matrix products and of attention), 'offload' (as 'full', but a block's input
+        and attention's products wait in the host's memory) or 'full' (the whole block).
     """
 
     family: str = "llama"
@@ -102,6 +110,7 @@ class ModelConfig(Typed):
     rope_original_length: int = 8192
     compute_dtype: str = "bfloat16"
     param_dtype: str = "float32"
+    attention: str = "auto"
     remat: str = "minimal"
 
     def __post_init__(self) -> None:
@@ -114,7 +123,8 @@ class ModelConfig(Typed):
         one_of(self, "family", FAMILIES)
         one_of(self, "activation", ("silu", "gelu_tanh"))
         one_of(self, "rope_scaling", ("none", "linear", "llama3"))
-        one_of(self, "remat", ("none", "minimal", "full"))
+        one_of(self, "attention", ATTENTION)
+        one_of(self, "remat", ("none", "minimal", "offload", "full"))
         one_of(self, "compute_dtype", ("bfloat16", "float32"))
         one_of(self, "param_dtype", ("bfloat16", "float32"))
         if self.num_heads % self.num_kv_heads:

@@ -9,7 +9,13 @@ import gin
 
 from xinst_jax import languages as languages_lib
 from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
-from xinst_jax.config.fields import Typed, positive, registered, scoped
+from xinst_jax.config.fields import (
+    Typed,
+    is_operational,
+    positive,
+    registered,
+    scoped,
+)
 from xinst_jax.config.model import MeshConfig, ModelConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
 from xinst_jax.config.text import (
@@ -39,7 +45,7 @@ class RunConfig(Typed):
         it is imported; empty for none.
       mesh: how the devices are laid out.
       model: the decoder's shape; with `base_model` it is read from that folder and
-        only dtypes and `remat` are taken from here.
+        only dtypes, `attention` and `remat` are taken from here.
       corpus: the raw text, and how it is cleaned and cut.
       seed_pairs: the instruction pairs that the first round learns from.
       tokenizer: the tokenizer to train, or the one given; not used with `base_model`,
@@ -146,11 +152,15 @@ def check_lengths(run: RunConfig, model: ModelConfig) -> None:
 
 
 def as_record(config: Any) -> Any:
-    """A configuration as nested dictionaries and lists, ready for JSON."""
+    """A configuration as nested dictionaries and lists, ready for JSON.
+
+    Without its operational fields, which what is made does not depend on.
+    """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {
             field.name: as_record(getattr(config, field.name))
             for field in dataclasses.fields(config)
+            if not is_operational(field)
         }
     if isinstance(config, (tuple, list)):
         return [as_record(item) for item in config]

@@ -2,8 +2,25 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+
+
+class Pair(NamedTuple):
+    """A prompt and a response as token ids, and where their text is found.
+
+    Attributes:
+      prompt_ids: without special tokens.
+      response_ids: without special tokens.
+      id: the row's id in the directory that it was read from.
+      lang: the row's language code.
+    """
+
+    prompt_ids: Sequence[int]
+    response_ids: Sequence[int]
+    id: str = ""
+    lang: str = ""
 
 
 class RefusedExample(ValueError):

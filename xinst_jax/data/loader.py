@@ -6,6 +6,7 @@ number of hosts, and nothing to save for a resume.
 """
 
 import functools
+import json
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -78,16 +79,43 @@ class Rows:
         mesh: jax.sharding.Mesh,
         rules: ShardingRules,
         limit: int,
-    ) -> Iterator[dict[str, jax.Array]]:
-        """The first `limit` rows as batches, for evaluation.
+    ) -> Iterator[tuple[dict[str, jax.Array], jax.Array]]:
+        """The first rows as batches, for evaluation, with the language of each row.
 
-        The last batch is filled up with rows of padding, which have no loss weight.
+        Of rows packed by language, the first of each, as many of one as of another if
+        there are, `limit` in all, but one of each at least. The last batch is filled up
+        with rows of padding, which have no loss weight.
+
+        Yields:
+          The batch, and int32 (B,): each row's language, as a place in
+          `summary.languages`; 0 where rows mix languages.
         """
-        count = min(limit, len(self))
-        for start in range(0, count, global_batch):
-            rows_b = start + np.arange(global_batch)
-            rows_b[rows_b >= count] = _NO_ROW
-            yield _on_mesh(self.read, rows_b, self.summary.length, mesh, rules)
+        rows_n, language_n = self._first_of_each(limit)
+        batch_axes = rules.divide(mesh.shape, (global_batch,), ("batch",))
+        sharding = jax.sharding.NamedSharding(mesh, batch_axes)
+        for start in range(0, len(rows_n), global_batch):
+            filled = np.s_[start : start + global_batch]
+            rows_b = np.full(global_batch, _NO_ROW)
+            language_b = np.zeros(global_batch, np.int32)
+            rows_b[: len(rows_n[filled])] = rows_n[filled]
+            language_b[: len(rows_n[filled])] = language_n[filled]
+            batch = _on_mesh(self.read, rows_b, self.summary.length, mesh, rules)
+            yield (
+                batch,
+                jax.make_array_from_callback(
+                    language_b.shape, sharding, language_b.__getitem__
+                ),
+            )
+
+    def _first_of_each(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the rows to evaluate, and the language of each; both (N,)."""
+        there_g = np.array([*self.summary.languages.values()] or [len(self)])
+        taken_g = _evenly(there_g, limit)
+        begins_g = np.cumsum(there_g) - there_g
+        rows_n = np.concatenate(
+            [begin + np.arange(n) for begin, n in zip(begins_g, taken_g, strict=True)]
+        )
+        return rows_n, np.repeat(np.arange(len(there_g), dtype=np.int32), taken_g)
 
     def read(self, rows_b: np.ndarray) -> dict[str, np.ndarray]:
         """The rows of these numbers as (B, T) arrays; number -1 is a row of padding.
@@ -103,6 +131,20 @@ class Rows:
             records_b[chosen] = np.frombuffer(content, self._dtype)
         fields = {name: records_b[name] for name in self._dtype.names or ()}
         return fields | {"positions": positions(fields["segment_ids"])}
+
+    def names(self, row: int) -> list[str]:
+        """The examples in a row, segment by segment: 'fi/doc-7#2', language and id.
+
+        Raises:
+          UserError: the file with the names is missing or damaged.
+        """
+        shard, offset = divmod(row, self.summary.shard_rows)
+        path = packing.names_path(self._paths[shard].parent, shard)
+        try:
+            reader = array_record_module.ArrayRecordReader(str(path), _OPTIONS)
+            return json.loads(reader.read([offset])[0])
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise self._damaged(shard, f"{path.name}: {error}") from error
 
     def _read_shard(self, shard: int, offsets: list[int]) -> bytes:
         try:
@@ -129,6 +171,24 @@ class Rows:
         return UserError(
             f"{path}: {what}. Remove {path.parent} and run the stage that packs it."
         )
+
+
+def _evenly(there_g: np.ndarray, limit: int) -> np.ndarray:
+    """How many to take of each of some groups: equally many where there are.
+
+    Of 9, 2 and 5, if 10 are wanted: 4, 2 and 4.
+
+    Args:
+      there_g: how many each has, one at least.
+      limit: how many are taken in all; but one of each at least.
+    """
+    most = np.arange(1, int(there_g.max()) + 1)
+    totals = np.minimum(there_g, most[:, None]).sum(axis=1)
+    share = most[max(int(np.searchsorted(totals, limit, side="right")) - 1, 0)]
+    taken_g = np.minimum(there_g, share)
+    for group in np.flatnonzero(there_g > taken_g)[: max(limit - taken_g.sum(), 0)]:
+        taken_g[group] += 1
+    return taken_g
 
 
 def positions(segment_ids_bt: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
 """Many examples to a row: packed once, offline, into ArrayRecord files.
 
 A directory of packed rows holds `rows-00000.arrayrecord` and so on, each of
-`shard_rows` records but the last, and `packed.json`, written last, which counts them.
-A record is one row: the bytes of a `row_dtype(length)`. Padding is where the segment id
-is 0 and nowhere else: no token id is taken for it.
+`shard_rows` records but the last, `names-00000.arrayrecord` and so on beside them, and
+`packed.json`, written last, which counts them. A record is one row: the bytes of a
+`row_dtype(length)`. Padding is where the segment id is 0 and nowhere else: no token id
+is taken for it. A record of names is a JSON list of the row's examples, 'fi/doc-7#2' by
+language and id, so that a row's text is found again.
 """
 
 import contextlib
@@ -12,8 +14,8 @@ import errno
 import itertools
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_record.python import array_record_module
@@ -21,6 +23,7 @@ from array_record.python import array_record_module
 from xinst_jax import shards
 from xinst_jax.data import examples as examples_lib
 from xinst_jax.data import permutation
+from xinst_jax.data.examples import Pair
 from xinst_jax.errors import UserError
 
 SUMMARY = "packed.json"
@@ -44,6 +47,8 @@ class Packed:
       fill: tokens / (rows * length).
       cut: examples whose response did not fit and was cut at its end.
       refused: pairs left out, by reason.
+      languages: rows of each language, in their order, where rows were not to mix
+        languages; else empty.
     """
 
     length: int
@@ -56,6 +61,7 @@ class Packed:
     fill: float
     cut: int
     refused: dict[str, int]
+    languages: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def row_dtype(length: int) -> np.dtype:
@@ -72,6 +78,11 @@ def row_dtype(length: int) -> np.dtype:
 def shard_path(directory: pathlib.Path, index: int) -> pathlib.Path:
     """The file of shard `index` (from 0)."""
     return directory / f"rows-{index:05d}.arrayrecord"
+
+
+def names_path(directory: pathlib.Path, index: int) -> pathlib.Path:
+    """The file with the names of the examples in each row of shard `index`."""
+    return directory / f"names-{index:05d}.arrayrecord"
 
 
 def assign(lengths_e: np.ndarray, length: int) -> np.ndarray:
@@ -170,7 +181,7 @@ def _rows_of(lengths_e: np.ndarray, groups: Sequence[_Group]) -> np.ndarray:
 
 
 def pack(
-    pairs: Iterable[tuple[Sequence[int], Sequence[int]]],
+    pairs: Iterable[Pair | tuple[Sequence[int], Sequence[int]]],
     directory: pathlib.Path,
     *,
     length: int,
@@ -178,6 +189,7 @@ def pack(
     eos: int,
     shard_rows: int = 8192,
     window: int = 131072,
+    by_language: bool = False,
 ) -> Packed:
     """Packs pairs of (prompt ids, response ids) into rows on disk.
 
@@ -185,29 +197,30 @@ def pack(
     so that the first rows of a directory are a fair sample of that window.
 
     Args:
-      pairs: token ids without special tokens.
+      pairs: token ids without special tokens; as `Pair`s, with ids and languages.
       directory: where the files go; packed rows already there are replaced.
       length: tokens of a row.
       bos: id that begins an example; None for a tokenizer that has none.
       eos: id that ends a response.
       shard_rows: rows of a file.
       window: examples that are packed against each other, and held in memory.
+      by_language: no row mixes languages; pairs must come language by language, and so
+        do the rows.
 
     Raises:
       UserError: no pair leaves an example, or the disk is full.
+      ValueError: `by_language`, and a language comes again after another.
     """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / SUMMARY).unlink(missing_ok=True)
-    for stale in directory.glob("rows-*.arrayrecord"):
+    for stale in directory.glob("*-*.arrayrecord"):
         stale.unlink()
     tally = _Tally()
     made = _examples(pairs, bos, eos, length, tally)
-    rows = _packed_rows(made, length, window, tally)
+    rows = _packed_rows(_windows(made, window, by_language), length, tally)
     count = 0
     for index in itertools.count():
-        written = _write_shard(
-            shard_path(directory, index), itertools.islice(rows, shard_rows)
-        )
+        written = _write_shard(directory, index, itertools.islice(rows, shard_rows))
         count += written
         if not written:
             break
@@ -258,16 +271,26 @@ class _Tally:
     row_targets: int = 0
     cut: int = 0
     refused: dict[str, int] = dataclasses.field(default_factory=dict)
+    languages: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class _Held(NamedTuple):
+    """An example that waits for its row."""
+
+    example: examples_lib.Example
+    name: str
+    lang: str
 
 
 def _examples(
-    pairs: Iterable[tuple[Sequence[int], Sequence[int]]],
+    pairs: Iterable[Pair | tuple[Sequence[int], Sequence[int]]],
     bos: int | None,
     eos: int,
     length: int,
     tally: _Tally,
-) -> Iterator[examples_lib.Example]:
-    for prompt_ids, response_ids in pairs:
+) -> Iterator[_Held]:
+    for pair in pairs:
+        prompt_ids, response_ids, id, lang = Pair(*pair)
         try:
             made = examples_lib.example(prompt_ids, response_ids, bos, eos, length)
         except examples_lib.RefusedExample as refusal:
@@ -278,26 +301,43 @@ def _examples(
         tally.tokens += made.tokens_t.size
         tally.response_tokens += int(np.count_nonzero(made.loss_weights_t))
         tally.cut += made.cut > 0
-        yield made
+        yield _Held(made, f"{lang}/{id}" if lang else id, lang)
+
+
+def _windows(
+    made: Iterator[_Held], window: int, by_language: bool
+) -> Iterator[tuple[str, list[_Held]]]:
+    """A language, empty where they mix, and the examples of a window."""
+    seen = set()
+    for lang, group in itertools.groupby(
+        made, lambda one: one.lang if by_language else ""
+    ):
+        if lang in seen:
+            raise ValueError(f"pairs of {lang} come again after another language's")
+        seen.add(lang)
+        while held := list(itertools.islice(group, window)):
+            yield lang, held
 
 
 def _packed_rows(
-    made: Iterator[examples_lib.Example], length: int, window: int, tally: _Tally
-) -> Iterator[bytes]:
-    for number in itertools.count():
-        held = list(itertools.islice(made, window))
-        if not held:
-            return
-        rows_e = assign(np.array([one.tokens_t.size for one in held]), length)
+    windows: Iterator[tuple[str, list[_Held]]], length: int, tally: _Tally
+) -> Iterator[tuple[bytes, bytes]]:
+    """Each row's record, and the record of its names."""
+    for number, (lang, held) in enumerate(windows):
+        rows_e = assign(np.array([one.example.tokens_t.size for one in held]), length)
         count = int(rows_e.max()) + 1
+        if lang:
+            tally.languages[lang] = tally.languages.get(lang, 0) + count
         rows_e = permutation.permute(rows_e, count, number)
         order = np.argsort(rows_e, kind="stable")
         starts = np.searchsorted(rows_e[order], np.arange(count + 1))
         for start, end in itertools.pairwise(starts.tolist()):
-            row = lay_out([held[i] for i in order[start:end].tolist()], length)
+            here = [held[i] for i in order[start:end].tolist()]
+            row = lay_out([one.example for one in here], length)
             targets = int(np.count_nonzero(row["loss_weights"]))
             tally.row_targets = max(tally.row_targets, targets)
-            yield row.tobytes()
+            names = json.dumps([one.name for one in here], ensure_ascii=False)
+            yield row.tobytes(), names.encode()
 
 
 def lay_out(examples: Sequence[examples_lib.Example], length: int) -> np.ndarray:
@@ -320,21 +360,38 @@ def lay_out(examples: Sequence[examples_lib.Example], length: int) -> np.ndarray
     return row
 
 
-def _write_shard(path: pathlib.Path, rows: Iterator[bytes]) -> int:
-    """Writes the rows to one file; none, and no file, if there are no rows."""
+def _write_shard(
+    directory: pathlib.Path, index: int, rows: Iterator[tuple[bytes, bytes]]
+) -> int:
+    """Writes a shard's two files; none of them if there are no rows."""
     first = next(rows, None)
     if first is None:
         return 0
     written = 0
+    with (
+        _writer(shard_path(directory, index)) as write_row,
+        _writer(names_path(directory, index)) as write_names,
+    ):
+        for row, names in itertools.chain([first], rows):
+            write_row(row)
+            write_names(names)
+            written += 1
+    return written
+
+
+@contextlib.contextmanager
+def _writer(path: pathlib.Path) -> Iterator[Callable[[bytes], None]]:
+    """Writes records to a file that is there once it is whole."""
     with shards.atomic_path(path) as temporary:
         writer = array_record_module.ArrayRecordWriter(str(temporary), _OPTIONS)
-        for row in itertools.chain([first], rows):
+
+        def write(record: bytes) -> None:
             with _disk_errors(path):
-                writer.write(row)
-            written += 1
+                writer.write(record)
+
+        yield write
         with _disk_errors(path):
             writer.close()
-    return written
 
 
 @contextlib.contextmanager

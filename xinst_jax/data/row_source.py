@@ -58,9 +58,10 @@ class _Shard:
 class RowSource(seqio.DataSource):
     """One language's rows of some directories.
 
-    An example is a dictionary of scalars: each of `columns` and `style`, strings, and
-    `rate`, float32: how often the row is drawn in a pass on average, 1 but for weighted
-    parts, where a row of weight w among n rows has n * w / (sum of the weights).
+    An example is a dictionary of scalars: each of `columns`, `style` and `row`,
+    strings, and `rate`, float32: how often the row is drawn in a pass on average, 1 but
+    for weighted parts, where a row of weight w among n rows has n * w / (sum of the
+    weights). `row` is 'fi/doc-7#2', the language and the row's id.
     """
 
     def __init__(self, code: str, parts: Sequence[Part], columns: Sequence[str]):
@@ -72,6 +73,7 @@ class RowSource(seqio.DataSource):
           columns: string columns of a row to give.
         """
         self.columns = tuple(columns)
+        self._code = code
         self.weighted = any(part.weighted for part in parts)
         self._shards: dict[str, list[_Shard]] = {TRAIN: [], VALIDATION: []}
         for part in parts:
@@ -109,7 +111,7 @@ class RowSource(seqio.DataSource):
         def read(number: np.int64) -> list[np.ndarray]:
             return self._read(found[number])
 
-        names = [*self.columns, "style", "rate"]
+        names = [*self.columns, "row", "style", "rate"]
         types = [tf.string] * (len(names) - 1) + [tf.float32]
 
         def rows(number: tf.Tensor) -> tf.data.Dataset:
@@ -134,15 +136,18 @@ class RowSource(seqio.DataSource):
         )
 
     def _read(self, shard: _Shard) -> list[np.ndarray]:
-        """A shard's columns, bytes, its style and its rates, float32; each (rows,)."""
-        table = pq.read_table(shard.path, columns=list(self.columns))
+        """Columns, rows' names and style, bytes, and rates, float32; each (rows,)."""
+        table = pq.read_table(shard.path, columns=list({*self.columns, "id"}))
         table = table.take(pa.array(shard.index_n))
         values = [
             np.array([text.encode() for text in table[name].to_pylist()], object)
             for name in self.columns
         ]
+        row_n = np.array(
+            [f"{self._code}/{id}".encode() for id in table["id"].to_pylist()], object
+        )
         style_n = np.array([shard.style.encode()] * len(table), object)
-        return [*values, style_n, shard.rate_n]
+        return [*values, row_n, style_n, shard.rate_n]
 
 
 def _scan(code: str, part: Part) -> dict[str, list[_Shard]]:

@@ -16,10 +16,12 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from xinst_jax.data import fitting, prompts
+from xinst_jax.data.examples import Pair
 from xinst_jax.data.quiet_tensorflow import seqio, tf
 from xinst_jax.data.row_source import TRAIN, Part, RowSource
 from xinst_jax.data.vocab import Vocabulary
@@ -32,6 +34,7 @@ LM, REVERSE, RATE, SFT = "xinst_lm", "xinst_reverse", "xinst_rate", "xinst_sft"
 _HELD_OUT_SHARE = 0.02
 _SEED_STYLE = "seed"
 _DOCUMENTS = "documents"
+_ROW = "row"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,9 +206,7 @@ def register_sft(
     _register_pairs(SFT, sources, exchange, vocabulary, length, temperature, ("style",))
 
 
-def examples(
-    mixture: str, split: str, *, passes: float, seed: int
-) -> Iterator[tuple[list[int], list[int]]]:
+def examples(mixture: str, split: str, *, passes: float, seed: int) -> Iterator[Pair]:
     """A mixture's examples as the packer takes them: without special tokens.
 
     Of 'train', the mixture's own stream until `passes` times as many rows as there are
@@ -219,7 +220,8 @@ def examples(
       seed: of the order and the draws.
 
     Yields:
-      Token ids of the prompt (none for plain text) and of the response.
+      Token ids of the prompt (none for plain text) and of the response; the id of the
+      row that they were made from, and its language.
     """
     provider = seqio.get_mixture_or_task(mixture)
     eos = provider.output_features["targets"].vocabulary.eos_id
@@ -235,11 +237,13 @@ def examples(
             ).as_numpy_iterator()
         )
     for example in stream:
+        row: Any = example[_ROW]
         response = example["targets"].tolist()
         if response and response[-1] == eos:
             response.pop()
         prompt = example["inputs"].tolist() if "inputs" in example else []
-        yield prompt, response
+        lang, _, id = row.decode().partition("/")
+        yield Pair(prompt, response, id, lang)
 
 
 def _until(
@@ -250,7 +254,7 @@ def _until(
         shuffle=True,
         seed=seed,
         num_epochs=None,
-        passthrough_features=[_DOCUMENTS],
+        passthrough_features=[_DOCUMENTS, _ROW],
         # A cache would repeat the first shuffle.
         try_in_mem_cache=False,
     )
@@ -364,7 +368,7 @@ def _encoded(
     length: int,
     reserve: int,
 ) -> tf.data.Dataset:
-    """Rows to token ids: {'instruction', ...} to {'inputs', 'targets', 'documents'}."""
+    """Rows {'instruction', ...} to {'inputs', 'targets', 'documents', 'row'}."""
 
     def encode(*values: bytes) -> list[np.ndarray]:
         prompt, response = encode_exchange(
@@ -387,7 +391,12 @@ def _encoded(
         )
         inputs.set_shape([None])
         targets.set_shape([None])
-        return {"inputs": inputs, "targets": targets, _DOCUMENTS: tf.constant(1.0)}
+        return {
+            "inputs": inputs,
+            "targets": targets,
+            _DOCUMENTS: tf.constant(1.0),
+            _ROW: row[_ROW],
+        }
 
     return dataset.map(mapped, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -421,7 +430,7 @@ def encode_exchange(
 def _text_pieces(
     dataset: tf.data.Dataset, vocabulary: Vocabulary, length: int
 ) -> tf.data.Dataset:
-    """Texts to token ids, in pieces: {'text'} to {'targets', 'documents'}.
+    """Texts to token ids, in pieces: {'text'} to {'targets', 'documents', 'row'}.
 
     With `length=3` a text of seven tokens gives
 
@@ -449,7 +458,8 @@ def _text_pieces(
 
         def part(number: tf.Tensor) -> dict[str, tf.Tensor]:
             targets = ids[bounds[number] : bounds[number + 1]]
-            return {"targets": targets, _DOCUMENTS: 1.0 / tf.cast(pieces, tf.float32)}
+            share = 1.0 / tf.cast(pieces, tf.float32)
+            return {"targets": targets, _DOCUMENTS: share, _ROW: row[_ROW]}
 
         return tf.data.Dataset.range(pieces).map(part)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import rich.table
 
-from xinst_jax import shards
+from xinst_jax import distributed, shards
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.eval import fidelity, likelihood
@@ -92,19 +92,22 @@ def run(
         probability after the answer prompt.
 
     Returns:
-      Counts by language.
+      Counts by language; of several processes only process 0 counts, and writes.
 
     Raises:
       UserError: a question lacks its id or instruction, or two have the same id.
     """
     check_questions(questions)
+    answers, losses = stage.path / ANSWERS, stage.path / HELD_OUT
+    for code, language in languages.items():
+        _answers(answers / code, questions, language, answer)
+        _held_out(losses / code, held_out.get(code, ()), language, logprobs)
+    if not distributed.is_primary():
+        return {}
     figures, counts = {}, {}
     for code, language in languages.items():
-        rows = _answers(stage.path / ANSWERS, questions, language, answer)
-        losses = _held_out(
-            stage.path / HELD_OUT, held_out.get(code, ()), language, logprobs
-        )
-        figures[code] = _figures(rows, losses, language)
+        rows = shards.read_rows(answers / code)
+        figures[code] = _figures(rows, shards.read_table(losses / code), language)
         counts[code] = Counts(len(questions), len(rows), notes=_notes(figures[code]))
     record = {"models": list(logprobs), "languages": figures}
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
@@ -170,10 +173,10 @@ def _answers(
     questions: Sequence[Mapping[str, Any]],
     language: Language,
     answer: AnswerAll,
-) -> list[dict[str, Any]]:
-    """The answers in one language, written or found."""
-    path = directory / language.code / shards.shard_name(0, 1)
-    if not path.exists():
+) -> None:
+    """Writes the answers in one language, unless they are there."""
+
+    def answered() -> pa.Table:
         asked = [
             prompts.answer(question["instruction"], language.name, seed_style=True)
             for question in questions
@@ -194,8 +197,9 @@ def _answers(
             }
             for question, one in zip(questions, given, strict=True)
         ]
-        shards.write_table(path, pa.Table.from_pylist(rows, schema=ANSWER_SCHEMA))
-    return shards.read_rows(path.parent)
+        return pa.Table.from_pylist(rows, schema=ANSWER_SCHEMA)
+
+    _write_once(directory, answered)
 
 
 def _held_out(
@@ -203,16 +207,16 @@ def _held_out(
     pairs: Sequence[Mapping[str, Any]],
     language: Language,
     logprobs: Mapping[str, likelihood.ResponseLogprobs],
-) -> pa.Table:
-    """The losses of every model on one language's held-out pairs, written or found."""
-    path = directory / language.code / shards.shard_name(0, 1)
-    if not path.exists():
+) -> None:
+    """Writes every model's losses on a language's held-out pairs, unless there."""
+
+    def scored() -> pa.Table:
         asked = [
             prompts.answer(pair["instruction"], language.name, seed_style=True)
             for pair in pairs
         ]
         responses = [pair["output"] for pair in pairs]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for model, score in logprobs.items():
             sums, tokens = score(asked, responses) if pairs else ((), ())
             rows += [
@@ -226,8 +230,19 @@ def _held_out(
                 }
                 for pair, logprob, count in zip(pairs, sums, tokens, strict=True)
             ]
-        shards.write_table(path, pa.Table.from_pylist(rows, schema=HELD_OUT_SCHEMA))
-    return shards.read_table(path.parent)
+        return pa.Table.from_pylist(rows, schema=HELD_OUT_SCHEMA)
+
+    _write_once(directory, scored)
+
+
+def _write_once(directory: pathlib.Path, compute: Callable[[], pa.Table]) -> None:
+    """Writes the one shard of a directory, computed by all processes, if missing."""
+    path = directory / shards.shard_name(0, 1)
+    name = f"{directory.parent.name}/{directory.name}"
+    if not distributed.from_primary(name, path.exists):
+        table = compute()
+        if distributed.is_primary():
+            shards.write_table(path, table)
 
 
 def _figures(

@@ -18,7 +18,6 @@ import ml_dtypes
 import numpy as np
 import safetensors
 import safetensors.numpy
-from jax.experimental import multihost_utils
 
 from xinst_jax import distributed
 from xinst_jax.config import PROJECTIONS, LoraConfig, ModelConfig
@@ -101,7 +100,10 @@ def export_adapter(
       UserError: a number is not finite, the disk is full.
     """
     rows = _rows(model, rules, mesh, lora, layout)
-    leaves = {path: _fetch(leaf) for path, leaf in mapping.leaves(adapters).items()}
+    leaves = {
+        path: distributed.to_host(leaf)
+        for path, leaf in mapping.leaves(adapters).items()
+    }
     shapes = {path: leaf.shape for path, leaf in leaves.items()}
     tensors = {
         name: np.ascontiguousarray(row.to_tensor(leaves[row.path][block]))
@@ -334,13 +336,6 @@ def _alpha(record: Mapping[str, Any]) -> float:
 def _part(row: Row, tensor: np.ndarray, sizes: Mapping[str, int]) -> np.ndarray:
     wanted = {letter: slice(0, size) for letter, size in sizes.items()}
     return row.from_tensor(lambda index: tensor[index], wanted, sizes)
-
-
-def _fetch(leaf: jax.Array) -> np.ndarray:
-    """All of a leaf, on every process's host."""
-    if leaf.is_fully_addressable:
-        return np.asarray(leaf)
-    return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -84,7 +84,7 @@ class SpecialIds:
 
 
 def read(folder: pathlib.Path) -> ModelConfig:
-    """The shape of a folder's model; dtypes and rematerialisation are our defaults.
+    """The shape of a folder's model; how it is computed is left at our defaults.
 
     Of a model that also reads images it is the text half's.
 

@@ -13,6 +13,7 @@ import numpy as np
 import tokenizers
 from jax.sharding import NamedSharding
 
+from xinst_jax import distributed
 from xinst_jax.errors import UserError
 from xinst_jax.hf import mapping
 from xinst_jax.hf.mapping import Row
@@ -125,7 +126,7 @@ def embed(
                 count = len(tokens[number])
                 tokens_bt[row, :count], mask_bt[row, :count] = tokens[number], True
             batch = jax.device_put((tokens_bt, mask_bt), sharding)
-            vectors_be = np.asarray(encoder_lib.encode(config, placed, *batch))
+            vectors_be = distributed.to_host(encoder_lib.encode(config, placed, *batch))
             vectors_ne[numbers] = vectors_be[: len(numbers)]
     return vectors_ne
 

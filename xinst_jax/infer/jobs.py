@@ -1,4 +1,8 @@
-"""Long jobs over rows, shard by shard: a shard that is there is not made again."""
+"""Long jobs over rows, shard by shard: a shard that is there is not made again.
+
+Several processes make every shard together, on the devices of all; process 0 says which
+are missing, and writes them.
+"""
 
 import contextlib
 import pathlib
@@ -9,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import rich.progress
 
-from xinst_jax import shards
+from xinst_jax import distributed, shards
 
 _QUIET_SECONDS = 30.0
 """Time between two lines of progress where the output is not a terminal."""
@@ -29,23 +33,34 @@ def run_shards(
     Args:
       directory: where the shards go; made if missing.
       count: shards of the whole job.
-      compute: gives the table of shard `index`; a function of the index alone.
+      compute: gives the table of shard `index`; a function of the index alone, called
+        by all processes.
       label: what the progress is called.
 
     Returns:
       How many shards were computed.
     """
-    missing = [
-        index
-        for index in range(count)
-        if not (directory / shards.shard_name(index, count)).exists()
-    ]
-    with _progress(label, count, len(missing)) as advance:
+
+    def path(index: int) -> pathlib.Path:
+        return directory / shards.shard_name(index, count)
+
+    missing = distributed.from_primary(
+        label, lambda: [index for index in range(count) if not path(index).exists()]
+    )
+    writes = distributed.is_primary()
+    progress = _progress if writes else _no_progress
+    with progress(label, count, len(missing)) as advance:
         for index in missing:
             table = compute(index)
-            shards.write_table(directory / shards.shard_name(index, count), table)
+            if writes:
+                shards.write_table(path(index), table)
             advance(table.num_rows)
     return len(missing)
+
+
+@contextlib.contextmanager
+def _no_progress(*job: object) -> Iterator[Callable[[int], None]]:
+    yield lambda rows: None
 
 
 @contextlib.contextmanager

@@ -2,19 +2,21 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.mesh import ShardingRules
-from xinst_jax.models.attention import Attention, cache_mask, segment_mask
+from xinst_jax.models.attention.choice import packed_rows
+from xinst_jax.models.attention.heads import Attention
+from xinst_jax.models.attention.masks import PackedRows, cache_mask
 from xinst_jax.models.layers import (
+    BLOCK,
     MLP,
-    SAVED,
     RMSNorm,
     leading_spec,
     normal,
@@ -22,6 +24,7 @@ from xinst_jax.models.layers import (
     whole,
 )
 from xinst_jax.models.product import product
+from xinst_jax.models.remat import rematerialised
 from xinst_jax.models.views import View, Views
 
 Params: TypeAlias = dict[str, "jax.Array | Params"]
@@ -45,7 +48,6 @@ class KVCache:
 
 
 _Layer: TypeAlias = tuple[jax.Array | None, nnx.State]
-_Step: TypeAlias = Callable[[jax.Array, _Layer], tuple[jax.Array, None]]
 
 
 class Block(nnx.Module):
@@ -71,7 +73,7 @@ class Block(nnx.Module):
         whole_length = self.rules.spec("batch", "kv_heads", None, "head_dim")
         k_bksh = jax.reshard(k_bkth, whole_length)
         v_bksh = jax.reshard(v_bkth, whole_length)
-        return self._finish(x_btd, q_bnth, k_bksh, v_bksh, view.mask_bts)
+        return self._finish(x_btd, q_bnth, k_bksh, v_bksh, view.seen)
 
     def extend(
         self,
@@ -95,11 +97,12 @@ class Block(nnx.Module):
         at = (layer, 0, 0, column, 0)
         k_lbksh = jax.lax.dynamic_update_slice(cache.k_lbksh, k_bkth[None], at)
         v_lbksh = jax.lax.dynamic_update_slice(cache.v_lbksh, v_bkth[None], at)
-        seen = view.mask_bts.shape[2]
+        assert isinstance(view.seen, jax.Array)
+        columns = view.seen.shape[2]
         k_bksh = jax.lax.dynamic_index_in_dim(k_lbksh, layer, keepdims=False)
         v_bksh = jax.lax.dynamic_index_in_dim(v_lbksh, layer, keepdims=False)
         y_btd = self._finish(
-            x_btd, q_bnth, k_bksh[:, :, :seen], v_bksh[:, :, :seen], view.mask_bts
+            x_btd, q_bnth, k_bksh[:, :, :columns], v_bksh[:, :, :columns], view.seen
         )
         return y_btd, KVCache(k_lbksh, v_lbksh)
 
@@ -109,9 +112,9 @@ class Block(nnx.Module):
         q_bnth: jax.Array,
         k_bksh: jax.Array,
         v_bksh: jax.Array,
-        mask_bts: jax.Array,
+        seen: PackedRows | jax.Array,
     ) -> jax.Array:
-        context_bnth = self.attention.attend(q_bnth, k_bksh, v_bksh, mask_bts)
+        context_bnth = self.attention.attend(q_bnth, k_bksh, v_bksh, seen)
         attended_btd = self.attention.back(context_bnth)
         if self.config.post_norms:
             attended_btd = self.attention_post_norm(attended_btd)
@@ -160,35 +163,36 @@ class Decoder(nnx.Module):
         Returns:
           Final-normed hidden states (B, T, D) in the compute dtype.
         """
-        rows, whole_rows = (
-            self.rules.spec("batch", "length"),
-            self.rules.spec("batch", None),
-        )
+        rows = self.rules.spec("batch", "length")
         tokens_bt = jax.reshard(tokens_bt, rows)
-        segment_ids_bt = jax.reshard(segment_ids_bt, rows)
-        mask = functools.partial(
-            segment_mask, segment_ids_bt, jax.reshard(segment_ids_bt, whole_rows)
-        )
-        views = Views(self.config, jax.reshard(positions_bt, rows), mask)
+        seen = packed_rows(self.config, self.rules, segment_ids_bt)
+        views = Views(self.config, jax.reshard(positions_bt, rows), seen)
         graphdef, stacked = nnx.split(self.layers)
 
         def step(x_btd: jax.Array, block: _Layer) -> tuple[jax.Array, None]:
             windowed, state = block
+            x_btd = checkpoint_name(x_btd, BLOCK)
             return nnx.merge(graphdef, state)(x_btd, views.of(windowed)), None
 
-        saving = _rematerialised(step, self.config.remat)
+        saving = rematerialised(step, self.config.remat)
         blocks = (views.windowed_l, stacked)
         x_btd, _ = jax.lax.scan(saving, self._embed(tokens_bt), blocks)
         return self.final_norm(x_btd)
 
     def logits(self, x_btd: jax.Array) -> jax.Array:
         """Scores of the next token, (B, T, V) float32, for hidden states (B, T, D)."""
-        table = self.embedding if self.config.tie_embeddings else self.head
-        table_vd = whole(table.table_vd, self.rules, x_btd.dtype)
+        table_vd = whole(self._head().table_vd, self.rules, x_btd.dtype)
         spec = jax.P(*leading_spec(x_btd, 2), self.rules.vocab)
         logits_btv = product("btd,vd->btv", x_btd, table_vd, spec, jnp.float32)
         cap = self.config.final_soft_cap
         return cap * jnp.tanh(logits_btv / cap) if cap else logits_btv
+
+    def head_table(self) -> jax.Array:
+        """The output head (V, D) as it is kept; logits are products with its rows."""
+        return self._head().table_vd[...]
+
+    def _head(self) -> nnx.Dict:
+        return self.embedding if self.config.tie_embeddings else self.head
 
     def init_cache(self, batch: int, columns: int) -> KVCache:
         """An empty cache for `batch` rows of at most `columns` tokens."""
@@ -263,16 +267,6 @@ class Decoder(nnx.Module):
         return x_btd
 
 
-def _rematerialised(step: _Step, remat: str) -> _Step:
-    if remat == "none":
-        return step
-    policies = {
-        "minimal": jax.checkpoint_policies.save_only_these_names(SAVED),
-        "full": jax.checkpoint_policies.nothing_saveable,
-    }
-    return jax.checkpoint(step, policy=policies[remat], prevent_cse=False)
-
-
 @functools.cache
 def graph(config: ModelConfig, rules: ShardingRules) -> nnx.GraphDef:
     """The decoder without its weights; called under `jax.set_mesh`."""
@@ -306,9 +300,8 @@ def abstract_params(
       UserError: a weight does not divide over the mesh.
     """
     with jax.set_mesh(mesh):
-        made = jax.eval_shape(
-            functools.partial(_make, config, rules), jax.random.key(0)
-        )
+        # The key is made inside: a mesh of devices that are not attached holds nothing.
+        made = jax.eval_shape(lambda: _make(config, rules, jax.random.key(0)))
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape,

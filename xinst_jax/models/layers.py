@@ -15,8 +15,11 @@ from xinst_jax.config import ModelConfig
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.product import product
 
-SAVED = "product"
-"""Name of what `multiply` gives, by which a rematerialisation policy keeps it."""
+PRODUCTS = ("query", "key", "value", "out", "gate", "up", "down")
+BLOCK, CONTEXT, LOW_RANK = "block", "context", "low_rank"
+"""Names by which a rematerialisation policy knows what a block computes: its products
+with weights, what enters it, what an attention kernel gives, and a low-rank adapter's
+inner activations."""
 
 Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype, jax.P], jax.Array]
 
@@ -67,14 +70,38 @@ def weight(
 
 
 def whole(param: nnx.Param, rules: ShardingRules, dtype: jnp.dtype) -> jax.Array:
-    """A weight as it is multiplied: in `dtype`, gathered along the model's width.
+    """A weight in `dtype`, gathered along the model's width.
 
     The cast comes first, so that devices exchange the narrower numbers.
     """
     value = param[...].astype(dtype)
-    axes = param.get_metadata("axes")[-value.ndim :]
-    names = (None if axis == "embed" else axis for axis in axes)
-    return jax.reshard(value, rules.spec(*names))
+    return jax.reshard(value, _gathered(param, value.ndim, rules))
+
+
+def _times(
+    equation: str,
+    x: jax.Array,
+    param: nnx.Param,
+    rules: ShardingRules,
+    spec: jax.P,
+) -> jax.Array:
+    """The product with a weight that is `whole` while it is multiplied.
+
+    Args:
+      equation: einsum equation of activations and weight.
+      x: activations in the compute dtype.
+      param: the weight, or one block's slice of it.
+      rules: how the weight is divided.
+      spec: how the result is divided.
+    """
+    value = param[...].astype(x.dtype)
+    gathered = _gathered(param, value.ndim, rules)
+    return product(equation, x, value, spec, gathered=gathered)
+
+
+def _gathered(param: nnx.Param, rank: int, rules: ShardingRules) -> jax.P:
+    axes = param.get_metadata("axes")[-rank:]
+    return rules.spec(*(None if axis == "embed" else axis for axis in axes))
 
 
 class Adapted(nnx.Module):
@@ -99,6 +126,7 @@ def multiply(
     param: nnx.Param | Adapted,
     rules: ShardingRules,
     spec: jax.P,
+    name: str,
 ) -> jax.Array:
     """The product of activations with a weight, in the activations' dtype.
 
@@ -108,12 +136,13 @@ def multiply(
       param: one block's slice of a weight, adapted or not.
       rules: how the weight is divided.
       spec: how the result is divided.
+      name: the result's, one of `PRODUCTS`.
     """
     kept = param.weight if isinstance(param, Adapted) else param
-    y = product(equation, x, whole(kept, rules, x.dtype), spec)
+    y = _times(equation, x, kept, rules, spec)
     if isinstance(param, Adapted):
         y = y + _low_rank(equation, x, param, rules, spec)
-    return checkpoint_name(y, SAVED)
+    return checkpoint_name(y, name)
 
 
 def _low_rank(
@@ -130,10 +159,9 @@ def _low_rank(
     rows = "".join(letter for letter in left if letter not in right)
     divided = dict(zip(left, leading_spec(x, x.ndim), strict=True))
     narrow = jax.P(*(divided[letter] for letter in rows), rules.rank)
-    a, b = (whole(part, rules, x.dtype) for part in (param.a, param.b))
-    y = product(f"{left},{into}r->{rows}r", x, a, narrow)
-    y = checkpoint_name(y * jnp.asarray(param.scale, x.dtype), SAVED)
-    return product(f"{rows}r,r{out}->{result}", y, b, spec)
+    y = _times(f"{left},{into}r->{rows}r", x, param.a, rules, narrow)
+    y = checkpoint_name(y * jnp.asarray(param.scale, x.dtype), LOW_RANK)
+    return _times(f"{rows}r,r{out}->{result}", y, param.b, rules, spec)
 
 
 def leading_spec(x: jax.Array, count: int) -> tuple[str | tuple[str, ...] | None, ...]:
@@ -203,10 +231,10 @@ class MLP(nnx.Module):
         """Maps (B, T, D) to (B, T, D); the dtype stays."""
         rules, rows = self.rules, leading_spec(x_btd, 2)
         inner, outer = jax.P(*rows, rules.mlp), jax.P(*rows, rules.act_embed)
-        gate_btf = multiply("btd,df->btf", x_btd, self.gate_ldf, rules, inner)
-        up_btf = multiply("btd,df->btf", x_btd, self.up_ldf, rules, inner)
+        gate_btf = multiply("btd,df->btf", x_btd, self.gate_ldf, rules, inner, "gate")
+        up_btf = multiply("btd,df->btf", x_btd, self.up_ldf, rules, inner, "up")
         if self.config.activation == "gelu_tanh":
             active_btf = jax.nn.gelu(gate_btf, approximate=True) * up_btf
         else:
             active_btf = jax.nn.silu(gate_btf) * up_btf
-        return multiply("btf,fd->btd", active_btf, self.down_lfd, rules, outer)
+        return multiply("btf,fd->btd", active_btf, self.down_lfd, rules, outer, "down")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
+from xinst_jax.models.attention.masks import PackedRows
 from xinst_jax.models.rotary import rotary_angles
 
 
@@ -15,11 +16,12 @@ class View(NamedTuple):
 
     Attributes:
       angles_bth: rotary angles of the tokens, float32 radians.
-      mask_bts: booleans, which keys a query sees.
+      seen: the keys that a query sees, as booleans (B, T, S) or, without that many, as
+        the segments and the window that they follow from.
     """
 
     angles_bth: jax.Array
-    mask_bts: jax.Array
+    seen: PackedRows | jax.Array
 
 
 class Views:
@@ -33,14 +35,14 @@ class Views:
         self,
         config: ModelConfig,
         positions_bt: jax.Array,
-        mask: Callable[[int], jax.Array],
+        seen: Callable[[int], PackedRows | jax.Array],
     ):
         """Prepares them outside of the scan.
 
         Args:
           config: the decoder's shape.
           positions_bt: int32 position of each token in its own sequence.
-          mask: the mask under a window of so many tokens, 0 for none.
+          seen: what is seen under a window of so many tokens, 0 for none.
         """
         flags = config.windowed_layers
         local_base = config.local_rope_theta > 0
@@ -53,7 +55,7 @@ class Views:
                     positions_bt, config, windowed=windowed and local_base
                 )
             window = config.window if windowed else 0
-            self._views[windowed] = View(angles_bth, mask(window))
+            self._views[windowed] = View(angles_bth, seen(window))
         self.windowed_l = jnp.asarray(flags) if len(self._views) == 2 else None
 
     def of(self, windowed: jax.Array | None) -> View:
@@ -62,8 +64,8 @@ class Views:
             (view,) = self._views.values()
             return view
         full, local = self._views[False], self._views[True]
-        if local.angles_bth is full.angles_bth:
-            angles_bth = full.angles_bth
-        else:
-            angles_bth = jnp.where(windowed, local.angles_bth, full.angles_bth)
-        return View(angles_bth, jnp.where(windowed, local.mask_bts, full.mask_bts))
+        return jax.tree.map(
+            lambda one, other: one if one is other else jnp.where(windowed, one, other),
+            local,
+            full,
+        )

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xinst_jax import shards
+from xinst_jax import distributed, shards
 from xinst_jax.config import DiversifyConfig
 from xinst_jax.hf import encoder as encoder_lib
 from xinst_jax.manifest import Counts, StageDirectory
@@ -83,7 +83,8 @@ def run(
     Writes {lang}/ shards (id, cluster, distance, weight, selected) in the order of ids,
     map/{lang}.parquet (id, x, y: where an instruction lies in a picture) and
     clusters/{lang}.parquet (cluster, size, near_duplicates, selected, nearest_id,
-    nearest_instruction, x, y). A language whose clusters are written is not redone.
+    nearest_instruction, x, y). A language whose clusters are written is not redone. Of
+    several processes, process 0 writes and counts.
 
     Args:
       stage: the stage's directory.
@@ -101,7 +102,7 @@ def run(
     counts = {}
     for language in languages:
         summary = stage.path / "clusters" / f"{language}.parquet"
-        if not summary.exists():
+        if not distributed.from_primary(f"clusters of {language}", summary.exists):
             rows = kept.read(candidates, ratings, [language])[language]
             pairs = [rows[name] for name in sorted(rows)]
             vectors_ne = encoder_lib.embed(
@@ -111,8 +112,10 @@ def run(
                 config.batch_rows,
             )
             drawn = draw(pairs, vectors_ne, config, mesh, f"{seed}/{language}")
-            _write(stage.path, language, pairs, vectors_ne, drawn)
-        counts[language] = _counts(pq.read_table(summary))
+            if distributed.is_primary():
+                _write(stage.path, language, pairs, vectors_ne, drawn)
+        if distributed.is_primary():
+            counts[language] = _counts(pq.read_table(summary))
     return counts
 
 

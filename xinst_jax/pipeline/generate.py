@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from xinst_jax import shards
+from xinst_jax import distributed, shards
 from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
@@ -71,7 +71,7 @@ def run(
       shard_rows: documents of an output shard.
 
     Returns:
-      Counts by language.
+      Counts by language; of several processes only process 0 counts.
     """
     counts = {}
     for language in languages:
@@ -86,7 +86,8 @@ def run(
             functools.partial(_shard, parts, kept.get(language, {}), number, writer),
             label=f"generate {language}",
         )
-        counts[language] = _counts(documents, stage.path, language, number)
+        if distributed.is_primary():
+            counts[language] = _counts(documents, stage.path, language, number)
     return counts
 
 

@@ -13,6 +13,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
 _SIMILARITIES = 1 << 22
@@ -66,7 +67,9 @@ def kmeans(
       mesh: its devices, along all axes, divide the points.
     """
     points_ne = np.asarray(points_ne, np.float32)
-    start_ce = _start(points_ne, clusters, key)
+    # One device of each process computes it; of process 0's result all go on, since
+    # compilers may differ from host to host in the order of sums.
+    start_ce = multihost_utils.broadcast_one_to_all(_start(points_ne, clusters, key))
     with jax.set_mesh(mesh):
         centroids_ce, moved = _lloyd(*_placed(points_ne, start_ce, mesh), iterations)
     cluster_n, cosine_n = assign(points_ne, np.asarray(centroids_ce), mesh)

@@ -70,20 +70,23 @@ def trained_base(workspace: Workspace, stage: StageDirectory) -> Made:
 
     key = jax.random.key(workspace.seed("initial parameters"))
     config, pairs = workspace.run.base, stage.path / "pairs"
-    training_rows.write_pair_texts(workspace, pairs)
-    tasks.register_lm(
-        workspace.path("corpus"),
-        pairs,
-        workspace.run.languages,
-        workspace.vocabulary,
-        length=config.length,
-        temperature=config.temperature,
-    )
+
+    def register() -> None:
+        training_rows.write_pair_texts(workspace, pairs)
+        tasks.register_lm(
+            workspace.path("corpus"),
+            pairs,
+            workspace.run.languages,
+            workspace.vocabulary,
+            length=config.length,
+            temperature=config.temperature,
+        )
+
     made = training.run(
         workspace,
         stage,
         config,
-        _examples(workspace, stage, tasks.LM, config.passes),
+        _examples(workspace, stage, tasks.LM, config.passes, register),
         lambda: decoder.init_params(
             workspace.model, workspace.rules, workspace.mesh, key
         ),
@@ -123,15 +126,18 @@ def generator(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
 
     config = workspace.run.generator
     pairs = stage.path / "pairs"
-    training_rows.write_pairs(workspace, pairs, number)
-    tasks.register_reverse(
-        pairs,
-        workspace.run.languages,
-        workspace.vocabulary,
-        length=config.length,
-        temperature=config.temperature,
-    )
-    return _tuned(workspace, stage, tasks.REVERSE, "generator")
+
+    def register() -> None:
+        training_rows.write_pairs(workspace, pairs, number)
+        tasks.register_reverse(
+            pairs,
+            workspace.run.languages,
+            workspace.vocabulary,
+            length=config.length,
+            temperature=config.temperature,
+        )
+
+    return _tuned(workspace, stage, tasks.REVERSE, "generator", register)
 
 
 def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
@@ -161,23 +167,28 @@ def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made
 
 def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     """The three-level rater, on pairs of known level made from seed and kept pairs."""
+    from xinst_jax import distributed
     from xinst_jax.data import tasks
 
     config, rows = workspace.run.rater, stage.path / "levels"
-    if not shards.complete(rows):
+    if not distributed.from_primary("levels", lambda: shards.complete(rows)):
         training_rows.write_levels(workspace, rows, number)
-    tasks.register_rate(
-        rows,
-        workspace.run.language_table,
-        workspace.vocabulary,
-        length=config.length,
-        temperature=config.temperature,
-    )
-    return _tuned(workspace, stage, tasks.RATE, "rater")
+
+    def register() -> None:
+        tasks.register_rate(
+            rows,
+            workspace.run.language_table,
+            workspace.vocabulary,
+            length=config.length,
+            temperature=config.temperature,
+        )
+
+    return _tuned(workspace, stage, tasks.RATE, "rater", register)
 
 
 def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     """Scores of the candidates, which of them are kept, and how good the rater is."""
+    from xinst_jax import distributed
     from xinst_jax.pipeline import rate, text_models
 
     this, run = f"round-{number}", workspace.run
@@ -190,7 +201,8 @@ def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
         text_models.rater(workspace, f"rater/{this}"),
         [row for row in levels if row["split"] == "held_out"],
     )
-    rich.console.Console().print(rate.quality_table(stage.path, number))
+    if distributed.is_primary():
+        rich.console.Console().print(rate.quality_table(stage.path, number))
     return Made(counts)
 
 
@@ -236,16 +248,19 @@ def model(workspace: Workspace, stage: StageDirectory) -> Made:
     from xinst_jax.data import tasks
 
     config = workspace.run.sft
-    tasks.register_sft(
-        workspace.path("dataset"),
-        workspace.path("seed"),
-        workspace.run.language_table,
-        workspace.vocabulary,
-        length=config.length,
-        temperature=config.temperature,
-        min_score=workspace.run.rate.min_score,
-    )
-    return _tuned(workspace, stage, tasks.SFT, "sft")
+
+    def register() -> None:
+        tasks.register_sft(
+            workspace.path("dataset"),
+            workspace.path("seed"),
+            workspace.run.language_table,
+            workspace.vocabulary,
+            length=config.length,
+            temperature=config.temperature,
+            min_score=workspace.run.rate.min_score,
+        )
+
+    return _tuned(workspace, stage, tasks.SFT, "sft", register)
 
 
 def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
@@ -303,6 +318,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
 
 def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
     """The tuned model's answers, and how likely it finds held-out responses."""
+    from xinst_jax import distributed
     from xinst_jax.eval import evaluate
     from xinst_jax.pipeline import text_models
 
@@ -333,6 +349,8 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
             "tuned": text_models.response_scorer(workspace, "model"),
         },
     )
+    if not distributed.is_primary():
+        return Made(counts)
     for code, (_, left_out) in held_out.items():
         if left_out:
             counts[code].notes["held_out_too_long"] = left_out
@@ -366,9 +384,13 @@ def _size(params: "Params") -> int:
 
 
 def _tuned(
-    workspace: Workspace, stage: StageDirectory, mixture: str, name: str
+    workspace: Workspace,
+    stage: StageDirectory,
+    mixture: str,
+    name: str,
+    register: Callable[[], None],
 ) -> Made:
-    """Trains from the base model on a registered mixture."""
+    """Trains from the base model on the mixture that `register` makes known."""
     from xinst_jax.pipeline import training
 
     config = getattr(workspace.run, name)
@@ -376,15 +398,26 @@ def _tuned(
         workspace,
         stage,
         config,
-        _examples(workspace, stage, mixture, config.passes),
+        _examples(workspace, stage, mixture, config.passes, register),
     )
 
 
 def _examples(
-    workspace: Workspace, stage: StageDirectory, mixture: str, passes: float
+    workspace: Workspace,
+    stage: StageDirectory,
+    mixture: str,
+    passes: float,
+    register: Callable[[], None],
 ) -> Callable[[str], Any]:
+    """Gives a split's examples; the mixture is registered when first asked for one."""
     from xinst_jax.data import tasks
 
-    return lambda split: tasks.examples(
-        mixture, split, passes=passes, seed=workspace.seed(stage.stage)
-    )
+    registered = functools.cache(register)
+
+    def examples(split: str) -> Any:
+        registered()
+        return tasks.examples(
+            mixture, split, passes=passes, seed=workspace.seed(stage.stage)
+        )
+
+    return examples

@@ -7,7 +7,7 @@ from typing import Any
 import rich.console
 from rich.markup import escape
 
-from xinst_jax import __version__, manifest, run_file, shards
+from xinst_jax import __version__, distributed, manifest, run_file, shards
 from xinst_jax.config import RunConfig
 from xinst_jax.errors import UserError
 from xinst_jax.hf import cards, hub, licences
@@ -66,7 +66,8 @@ def model_card(workspace: Workspace, prompt: str, adapter: bool = False) -> str:
       prompt: the prompt of the chat template, with its slots.
       adapter: whether an adapter is exported and no whole model.
     """
-    run, console = workspace.run, rich.console.Console()
+    run = workspace.run
+    console = rich.console.Console(quiet=not distributed.is_primary())
     record, licence = lineage(workspace), _licence(workspace)
     if licence is None:
         console.print(

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import rich.table
 
-from xinst_jax import shards
+from xinst_jax import distributed, shards
 from xinst_jax.config import RateConfig
 from xinst_jax.data.prompts import LABELS
 from xinst_jax.errors import UserError
@@ -80,23 +80,30 @@ def run(
 
     Returns:
       Counts by language: rows out are those kept, the others count under their first
-      reason.
+      reason. Of several processes only process 0 counts.
 
     Raises:
       UserError: a language has no candidates directory, or the rater gives no numbers.
     """
-    measured = _measure(stage.path / QUALITY, score, held_out or ())
-    counts = {}
+    _measure(stage.path / QUALITY, score, held_out or ())
+    finished = distributed.from_primary(
+        "rated", lambda: [one for one in languages if shards.complete(stage.path / one)]
+    )
     for language in languages:
-        directory = stage.path / language
-        if not shards.complete(directory):
+        if language not in finished:
             scored = stage.path / _SCORES / language
             _score(scored, config, candidates / language, score, f"rate {language}")
-            _write(directory, config, candidates / language, scored)
-        figures = measured["languages"].get(language)
-        counts[language] = _counts(directory, figures)
+            if distributed.is_primary():
+                directory = stage.path / language
+                _write(directory, config, candidates / language, scored)
+    if not distributed.is_primary():
+        return {}
     shutil.rmtree(stage.path / _SCORES, ignore_errors=True)
-    return counts
+    measured = json.loads((stage.path / QUALITY).read_bytes())["languages"]
+    return {
+        language: _counts(stage.path / language, measured.get(language))
+        for language in languages
+    }
 
 
 def quality_table(directory: pathlib.Path, number: int) -> rich.table.Table:
@@ -184,15 +191,16 @@ def why_not_kept(
 
 def _measure(
     path: pathlib.Path, score: Score, held_out: Sequence[Mapping[str, str]]
-) -> dict:
-    """The rater's quality, written beside the ratings; read if it is there."""
-    if not path.exists():
-        pairs = [(row["instruction"], row["output"], row["lang"]) for row in held_out]
-        probabilities_nk = _probabilities(score, pairs, "the held-out pairs")
+) -> None:
+    """Writes the rater's quality beside the ratings, unless it is there."""
+    if distributed.from_primary("measured", path.exists):
+        return
+    pairs = [(row["instruction"], row["output"], row["lang"]) for row in held_out]
+    probabilities_nk = _probabilities(score, pairs, "the held-out pairs")
+    if distributed.is_primary():
         measured = quality.measure(probabilities_nk.astype(np.float64), held_out)
         text = json.dumps(measured, indent=1, ensure_ascii=False)
         shards.write_bytes(path, f"{text}\n".encode())
-    return json.loads(path.read_bytes())
 
 
 def _score(

@@ -1,9 +1,10 @@
 """Carrying out stages: which are up to date, which are made, in what order."""
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import rich.console
 from rich.markup import escape
@@ -40,6 +41,8 @@ class Stage:
         raises UserError where one is missing.
       make: writes the stage's directory.
       partial: whether it can be made from whatever part of its inputs there is.
+      devices: whether all processes of a run make it together, on the devices of all;
+        what only reads and writes text is made by process 0 alone.
     """
 
     name: str
@@ -49,15 +52,29 @@ class Stage:
     make: Callable[[Workspace, manifest.StageDirectory], Made]
     files: Callable[[], Mapping[str, str]] = dict
     partial: bool = False
+    devices: bool = False
+
+
+Together: TypeAlias = Callable[[str], contextlib.AbstractContextManager]
+"""Gives the block in which all processes make the stage of this name."""
 
 
 def run_all(
-    workspace: Workspace, stages: Sequence[Stage], console: rich.console.Console
+    workspace: Workspace,
+    stages: Sequence[Stage],
+    console: rich.console.Console,
+    together: Together = contextlib.nullcontext,
 ) -> None:
     """Brings every stage up to date, in order; what is up to date is left alone.
 
     A stage is made again when its own directory is missing or was made from another
     configuration, and when a stage that it reads was made again in this call.
+
+    Args:
+      workspace: the run.
+      stages: its stages, each after all that it reads.
+      console: where progress is said.
+      together: around what all processes make, where there are several.
 
     Raises:
       UserError: as the stages do; stages finished before stay as they are.
@@ -77,7 +94,7 @@ def run_all(
         if not made:
             workspace.check_devices()
         console.print(f"[bold]{label}[/bold]: {escape(reason)}", highlight=False)
-        make(workspace, stage, directory, redo, console)
+        make(workspace, stage, directory, redo, console, together)
         made.add(stage.name)
 
 
@@ -110,12 +127,16 @@ def run_verb(
     stages: Sequence[Stage],
     wanted: Sequence[Stage],
     console: rich.console.Console,
+    together: Together = contextlib.nullcontext,
 ) -> None:
     """Makes the first of the wanted stages that is not up to date.
 
     Args:
+      workspace: the run.
       stages: the whole graph.
       wanted: the stages that the verb stands for, in order (one a round).
+      console: where progress is said.
+      together: as for `run_all`.
 
     Raises:
       UserError: what that stage is made from is not up to date; the message names the
@@ -137,7 +158,7 @@ def run_verb(
             f"[bold]{stage.name}[/bold]: {escape(directory.why_stale())}",
             highlight=False,
         )
-        make(workspace, stage, directory, False, console)
+        make(workspace, stage, directory, False, console, together)
         return
 
 
@@ -147,15 +168,29 @@ def make(
     directory: manifest.StageDirectory,
     redo: bool,
     console: rich.console.Console,
+    together: Together,
 ) -> None:
     """Makes one stage, or goes on with it where a stopped process left off."""
     resumed = directory.begin(redo)
     if resumed:
         console.print(f"  going on with the half-done {stage.name}", style="dim")
     with workspace.timed(stage.name, resumed):
-        made = stage.make(workspace, directory)
+        with together(stage.name) if stage.devices else contextlib.nullcontext():
+            made = stage.make(workspace, directory)
         directory.finish(made.counts, made.digest)
     console.print(f"  {_summary(made.counts)}", style="dim", highlight=False)
+
+
+def follow(workspace: Workspace, stages: Sequence[Stage], names: Iterable[str]) -> None:
+    """Makes this process's part of the stages named, as process 0 names them."""
+    by_name = {stage.name: stage for stage in stages}
+    for name in names:
+        stage = by_name[name]
+        # Digests of inputs and manifests are process 0's affair.
+        directory = manifest.StageDirectory(
+            workspace.path(name), name, stage.config, inputs={}
+        )
+        stage.make(workspace, directory)
 
 
 def _all_before(stages: Sequence[Stage], stage: Stage) -> list[Stage]:

@@ -58,6 +58,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             config=_depends(run, seed=run.seed, diversify=run.diversify),
             inputs=(f"candidates/{last}", f"ratings/{last}"),
             make=functools.partial(make.diverse, last=last),
+            devices=True,
             files=functools.partial(raw_files.encoder_digests, run),
         ),
         Stage(
@@ -81,6 +82,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             ),
             inputs=("seed", "tokenizer", "base", "dataset"),
             make=make.model,
+            devices=True,
         ),
         Stage(
             name="hf_model",
@@ -88,6 +90,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             config=_depends(run, export=run.export, name=run.name),
             inputs=("tokenizer", "dataset", "model", *_under(run.sft)),
             make=make.hf_model,
+            devices=True,
         ),
         Stage(
             name="evaluation",
@@ -101,6 +104,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             ),
             inputs=("seed", "tokenizer", "base", "model"),
             make=make.evaluation,
+            devices=True,
             files=functools.partial(raw_files.question_digests, run),
         ),
         _report(run),
@@ -136,6 +140,7 @@ def _base(run: config_lib.RunConfig) -> Stage:
             ),
             inputs=("tokenizer",),
             make=make.imported_base,
+            devices=True,
             files=functools.partial(raw_files.base_model_digests, run),
         )
     return Stage(
@@ -144,6 +149,7 @@ def _base(run: config_lib.RunConfig) -> Stage:
         config=_depends(run, seed=run.seed, model=run.model, train=run.base),
         inputs=_PREPARED,
         make=make.trained_base,
+        devices=True,
         files=functools.partial(raw_files.base_model_digests, run),
     )
 
@@ -160,6 +166,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             config={**model, "train": config_lib.as_record(run.generator)},
             inputs=("seed", "tokenizer", "base", *kept),
             make=functools.partial(make.generator, number=number),
+            devices=True,
         ),
         Stage(
             name=f"candidates/{this}",
@@ -170,6 +177,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 *(*_under(run.generator), *kept),
             ),
             make=functools.partial(make.candidates, number=number),
+            devices=True,
         ),
         Stage(
             name=f"rater/{this}",
@@ -183,6 +191,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             },
             inputs=("corpus", "seed", "tokenizer", "base", *kept),
             make=functools.partial(make.rater, number=number),
+            devices=True,
             files=functools.partial(raw_files.encoder_digests, run),
         ),
         Stage(
@@ -198,6 +207,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 *_under(run.rater),
             ),
             make=functools.partial(make.ratings, number=number),
+            devices=True,
         ),
     ]
 

@@ -2,21 +2,23 @@
 
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import jax
 
+from xinst_jax import distributed
 from xinst_jax.config import LoraConfig, RunConfig, TrainConfig
 from xinst_jax.data import loader, packing
+from xinst_jax.data.examples import Pair
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.models import decoder
 from xinst_jax.models.decoder import Params
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
-from xinst_jax.train import checkpoint, loop, lora
+from xinst_jax.train import checkpoint, evaluation, loop, lora
 
-Pairs = Iterator[tuple[Sequence[int], Sequence[int]]]
+Pairs = Iterator[Pair]
 
 TRAIN, HELD_OUT = "train", "validation"
 """The splits of a task, named as seqio names them."""
@@ -37,29 +39,30 @@ def run(
       workspace: the run.
       stage: the directory that the training owns.
       config: the training.
-      examples: the (prompt ids, response ids) of a split, in the order to pack them.
+      examples: the pairs of a split, in the order to pack them; the held-out ones
+        language by language; asked for by process 0 alone.
       initial_params: the parameters to start from, called only at step 0; the base
         model's if not given, or adapters on it as `config.lora` says.
 
     Raises:
       UserError: as `packing.pack` and `loop.train` do.
     """
-    for split in (TRAIN, HELD_OUT):
-        _pack(workspace, stage.path / "data" / split, split, config, examples)
+
+    def packed() -> bool:
+        """Packs both splits; says whether there is anything held out."""
+        for split in (TRAIN, HELD_OUT):
+            _pack(workspace, stage.path / "data" / split, split, config, examples)
+        return (stage.path / "data" / HELD_OUT / packing.SUMMARY).exists()
+
+    holds_out = distributed.from_primary(f"packed for {stage.stage}", packed)
     train_rows = loader.Rows(stage.path / "data" / TRAIN)
-    held_out = stage.path / "data" / HELD_OUT
-    held_out_rows = (
-        loader.Rows(held_out) if (held_out / packing.SUMMARY).exists() else None
-    )
+    held_out_rows = loader.Rows(stage.path / "data" / HELD_OUT) if holds_out else None
     mesh, rules = workspace.mesh, workspace.rules
     seed = workspace.seed(stage.stage)
 
-    def eval_batches() -> Iterator[dict]:
-        if held_out_rows is None:
-            return iter(())
-        return held_out_rows.in_order(
-            config.global_batch, mesh, rules, config.eval_rows
-        )
+    def origin(step: int, place: int) -> tuple[int, list[str]]:
+        row = int(train_rows.row_numbers(step, config.global_batch, seed)[place])
+        return row, train_rows.names(row)
 
     frozen_params = None
     if initial_params is None:
@@ -73,11 +76,12 @@ def run(
         train_batch=lambda step: train_rows.batch(
             step, config.global_batch, mesh, rules, seed
         ),
-        eval_batches=eval_batches,
+        held_out=_held_out(workspace, held_out_rows, config),
         directory=stage.path,
         label=stage.stage,
         targets_per_row=_most_targets(train_rows, held_out_rows),
         frozen_params=frozen_params,
+        origin=origin,
     )
     counts = _counts(train_rows.summary, result)
     return Made({"all": counts}, checkpoint.params_digest(result.params))
@@ -87,8 +91,9 @@ def trained_params(workspace: Workspace, stage: str) -> Params:
     """The parameters that a finished training stage left: base and adapters merged."""
     mesh, rules, model = workspace.mesh, workspace.rules, workspace.model
     config = adapters_of(workspace.run, stage)
-    params = checkpoint.restore_params(
-        _checkpoints(workspace, "base" if config else stage),
+    params = _restored(
+        workspace,
+        "base" if config else stage,
         decoder.abstract_params(model, rules, mesh),
     )
     if not config:
@@ -104,7 +109,7 @@ def trained_adapters(workspace: Workspace, stage: str) -> Params:
     abstract = lora.abstract_adapters(
         workspace.model, workspace.rules, workspace.mesh, config
     )
-    return checkpoint.restore_params(_checkpoints(workspace, stage), abstract)
+    return _restored(workspace, stage, abstract)
 
 
 def adapters_of(run: RunConfig, stage: str) -> LoraConfig | None:
@@ -114,11 +119,26 @@ def adapters_of(run: RunConfig, stage: str) -> LoraConfig | None:
       run: the run.
       stage: 'base', 'generator/round-k', 'rater/round-k' or 'model'.
     """
-    name = stage.split("/")[0]
-    if name == "base":
+    if stage == "base":
         return None
-    config: TrainConfig = getattr(run, "sft" if name == "model" else name)
+    config = _config_of(run, stage)
     return config.lora if config.lora.rank else None
+
+
+def _config_of(run: RunConfig, stage: str) -> TrainConfig:
+    name = stage.split("/")[0]
+    return getattr(run, "sft" if name == "model" else name)
+
+
+def _restored(workspace: Workspace, stage: str, abstract: Params) -> Params:
+    """What a stage left, trained or imported, as its configuration chooses it."""
+    run, best_metric = workspace.run, None
+    config = _config_of(run, stage)
+    if config.final == "best" and not (stage == "base" and run.base_model):
+        best_metric = config.best_metric
+    return checkpoint.restore_params(
+        workspace.path(stage) / "checkpoints", abstract, best_metric
+    )
 
 
 def _on_base(
@@ -135,17 +155,29 @@ def _on_base(
     key = jax.random.key(workspace.seed(f"adapters of {stage}"))
 
     def frozen() -> Params:
-        return checkpoint.restore_params(
-            _checkpoints(workspace, "base"),
-            decoder.abstract_compute_params(model, rules, mesh),
+        return _restored(
+            workspace, "base", decoder.abstract_compute_params(model, rules, mesh)
         )
 
     adapters = functools.partial(lora.init_adapters, model, rules, mesh, config, key)
     return adapters, frozen
 
 
-def _checkpoints(workspace: Workspace, stage: str) -> pathlib.Path:
-    return workspace.path(stage) / "checkpoints"
+def _held_out(
+    workspace: Workspace, rows: loader.Rows | None, config: TrainConfig
+) -> evaluation.HeldOut | None:
+    if rows is None:
+        return None
+    return evaluation.HeldOut(
+        functools.partial(
+            rows.in_order,
+            config.global_batch,
+            workspace.mesh,
+            workspace.rules,
+            config.eval_rows,
+        ),
+        tuple(rows.summary.languages) or ("",),
+    )
 
 
 def _most_targets(*directories: loader.Rows | None) -> int:
@@ -181,19 +213,29 @@ def _pack(
         length=config.length,
         bos=vocabulary.bos_id,
         eos=vocabulary.eos_id,
+        # The loss of a language is then a sum over rows.
+        by_language=split == HELD_OUT,
     )
 
 
 def _counts(summary: packing.Packed, result: loop.TrainResult) -> Counts:
     refused = sum(summary.refused.values())
     losses = [line["loss"] for line in result.history if "loss" in line]
-    held_out = [line["eval_loss"] for line in result.history if "eval_loss" in line]
+    held_out = [
+        line["eval_loss"]
+        for line in result.history
+        if "eval_loss" in line and line["step"] <= result.final_step
+    ]
     notes: dict[str, float | int | str] = {
         "packed_rows": summary.rows,
         "fill": summary.fill,
         "cut": summary.cut,
         "steps": result.steps,
     }
+    if result.bad_steps:
+        notes["skipped_steps"] = result.bad_steps
+    if result.final_step != result.steps:
+        notes["final_step"] = result.final_step
     if losses:
         notes["loss"] = losses[-1]
     if held_out:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from xinst_jax import shards
+from xinst_jax import distributed, shards
 from xinst_jax.pipeline import kept
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -60,7 +60,10 @@ def write_pairs(workspace: Workspace, directory: pathlib.Path, number: int) -> N
 
 
 def write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
-    """The rater's examples: pairs taken for good, and the same pairs spoilt."""
+    """The rater's examples: pairs taken for good, and the same pairs spoilt.
+
+    All processes call it, and process 0 writes.
+    """
     from xinst_jax.hf import encoder
     from xinst_jax.pipeline import levels
 
@@ -79,6 +82,8 @@ def write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> 
         workspace.mesh,
         run.diversify.batch_rows,
     )
+    if not distributed.is_primary():
+        return
     rows = levels.make_levels(
         pairs,
         seed=workspace.seed(f"levels/round-{number}"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _RUN = "run.json"
 _TIMINGS = "timings.jsonl"
+_PROGRAMS = ".programs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,14 +168,20 @@ class Workspace:
                 ) from error
             yield
 
+    def name_programs(self) -> None:
+        """Has JAX, if not imported yet, keep compiled programs in the workdir."""
+        programs = self.workdir / _PROGRAMS
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs.absolute()))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+
     @contextlib.contextmanager
     def kept_programs(self) -> Iterator[None]:
-        """Lets JAX keep compiled programs in the workdir, for the next start.
+        """Keeps the compiled programs of the block whole, for the next start.
 
         JAX does not write them atomically: where a process was killed, the program
         written last may be torn, and is removed.
         """
-        programs = self.workdir / ".programs"
+        programs = self.workdir / _PROGRAMS
         programs.mkdir(exist_ok=True)
         in_use = programs / "in-use"
         if in_use.exists():
@@ -182,8 +189,6 @@ class Workspace:
             for path in written[-1:]:
                 path.unlink()
         in_use.touch()
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs.absolute()))
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
         try:
             yield
         except Exception:
@@ -215,5 +220,6 @@ def model_shape(run: config_lib.RunConfig) -> config_lib.ModelConfig:
         hf_config.read(run_file.project_path(run.base_model)),
         compute_dtype=run.model.compute_dtype,
         param_dtype=run.model.param_dtype,
+        attention=run.model.attention,
         remat=run.model.remat,
     )

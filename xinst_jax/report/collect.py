@@ -56,6 +56,7 @@ class Curve:
       steps_n, losses_n: training steps and the loss at each.
       eval_steps_m, eval_losses_m: steps of evaluation and the held-out loss at each.
       tokens_per_second: median over the run; None where it was not measured.
+      language_losses: by language, the held-out loss at the first and last evaluation.
     """
 
     name: str
@@ -64,6 +65,9 @@ class Curve:
     eval_steps_m: np.ndarray
     eval_losses_m: np.ndarray
     tokens_per_second: float | None
+    language_losses: dict[str, tuple[float, float]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,8 +249,21 @@ def curve(workdir: pathlib.Path, stage: str, points: int = 400) -> Curve | None:
         losses_n=losses_n,
         eval_steps_m=eval_steps_m,
         eval_losses_m=eval_losses_m,
+        language_losses=_language_losses(lines),
         tokens_per_second=float(np.median(speed)) if speed else None,
     )
+
+
+def _language_losses(
+    lines: Sequence[Mapping[str, float]],
+) -> dict[str, tuple[float, float]]:
+    found: dict[str, list[float]] = {}
+    for line in lines:
+        for name, loss in line.items():
+            kind, _, code = name.partition("/")
+            if kind == "eval_loss" and code:
+                found.setdefault(code, []).append(loss)
+    return {code: (losses[0], losses[-1]) for code, losses in found.items()}
 
 
 def _thinned(train: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:

@@ -127,6 +127,12 @@ def _loss_words(curve: collect.Curve) -> str:
     if len(curve.eval_losses_m):
         first, last = curve.eval_losses_m[[0, -1]]
         words += f"held out {first:.3f} → {last:.3f}"
+        if curve.language_losses:
+            each = ", ".join(
+                f"{code} {first:.2f} → {last:.2f}"
+                for code, (first, last) in curve.language_losses.items()
+            )
+            words += f" ({each})"
     elif len(curve.losses_n):
         first, last = curve.losses_n[[0, -1]]
         words += f"training {first:.3f} → {last:.3f}"

@@ -1,16 +1,18 @@
 """Checkpoints: Orbax, written behind the training's back, whole or absent.
 
-A directory of checkpoints holds one directory a step, with the parameters apart from
-the optimizer's state, so that another stage can start from the parameters alone. Orbax
-writes under a temporary name and renames when a checkpoint is whole.
+A directory of checkpoints holds one directory a step, with the parameters, and their
+moving average if there is one, apart from the optimizer's state, so that another stage
+can start from the parameters alone. Orbax writes under a temporary name and renames
+when a checkpoint is whole.
 """
 
 import contextlib
 import hashlib
 import logging
+import math
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,27 +25,52 @@ from xinst_jax.errors import UserError
 from xinst_jax.models.decoder import Params
 from xinst_jax.train.state import TrainState
 
-_PARAMS, _OPTIMIZER = "params", "optimizer"
+_PARAMS, _EMA, _OPTIMIZER = "params", "ema", "optimizer"
 
 
 class Checkpoints:
     """The checkpoints of one training run; close it, or use it in a `with` block."""
 
-    def __init__(self, directory: pathlib.Path, keep: int = 2):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        keep_last: int = 2,
+        keep_best: int = 0,
+        keep_every: int = 0,
+        best_metric: str = "",
+    ):
         """Opens a directory, made if missing; what a killed save left is removed.
 
         Args:
           directory: where the checkpoints are.
-          keep: how many of the newest are kept.
+          keep_last: how many of the newest are kept.
+          keep_best: how many of those with the lowest `best_metric` are kept too.
+          keep_every: a checkpoint of a step that this divides is kept too; 0 for none.
+          best_metric: a name among the metrics that `save` is given; of a state
+            without it, or where it is no number, none is kept.
         """
         self.directory = directory
         _remove_unfinished(directory)
+        self._best_metric = best_metric
+        self._saving: Any = None
         self._open = contextlib.ExitStack()
         self._open.enter_context(_orbax_is_silent())
         policies = ocp.training.preservation_policies
+        kept: list[Any] = [policies.LatestN(keep_last)]
+        if keep_best:
+            kept.append(
+                policies.BestN(
+                    get_metric_fn=lambda metrics: metrics[best_metric],
+                    reverse=True,
+                    n=keep_best,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        if keep_every:
+            kept.append(policies.EveryNSteps(keep_every))
         self._checkpointer = ocp.training.Checkpointer(
             directory.absolute(),
-            preservation_policy=policies.LatestN(keep),
+            preservation_policy=policies.AnyPreservationPolicy(kept),
         )
 
     def latest(self) -> int | None:
@@ -51,19 +78,57 @@ class Checkpoints:
         newest = self._checkpointer.latest
         return None if newest is None else newest.step
 
-    def save(self, step: int, state: TrainState, wait: bool = False) -> None:
+    def best(self, metric: str) -> int | None:
+        """The step with the lowest `metric`, the later of equals; None if none has it.
+
+        Of those on the disk, so wait for what is being written.
+        """
+        return _best(self._checkpointer.checkpoints, metric)
+
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        metrics: Mapping[str, float] | None = None,
+        wait: bool = False,
+    ) -> None:
         """Saves a state; returns once it is copied, unless `wait`, and writes on.
+
+        Args:
+          step: its step.
+          state: what to save.
+          metrics: what the best checkpoint is told by; none for a step that is not to
+            be compared.
+          wait: returns once it is written.
 
         Raises:
           UserError: the disk was full, now or while the one before was written.
         """
-        items = {_PARAMS: state.params, _OPTIMIZER: _optimizer_item(state)}
         with _errors(self.directory):
             saving = self._checkpointer.save_checkpointables_async(
-                step, items, force=True
+                step,
+                _items(state),
+                force=True,
+                metrics=self._comparable(metrics or {}),
             )
             if wait and saving is not None:
                 saving.result()
+            self._saving = saving
+
+    def _comparable(self, metrics: Mapping[str, float]) -> dict[str, float] | None:
+        """The metrics, if they tell how good the state is: Orbax sorts by them."""
+        known = math.isfinite(metrics.get(self._best_metric, math.nan))
+        return dict(metrics) if known else None
+
+    def wait(self) -> None:
+        """Waits for what is being written.
+
+        Raises:
+          UserError: the disk was full.
+        """
+        with _errors(self.directory):
+            if self._saving is not None:
+                self._saving.result()
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state saved at a step, divided as `abstract` is, on any mesh.
@@ -71,10 +136,10 @@ class Checkpoints:
         Raises:
           UserError: the checkpoint is of another model.
         """
-        items = {_PARAMS: abstract.params, _OPTIMIZER: _optimizer_item(abstract)}
-        loaded = _load(self.directory / str(step), items)
-        optimizer = loaded[_OPTIMIZER]
-        return TrainState(optimizer["step"], loaded[_PARAMS], optimizer["opt_state"])
+        loaded = _load(self.directory / str(step), _items(abstract))
+        return TrainState(
+            params=loaded[_PARAMS], ema=loaded.get(_EMA), **loaded[_OPTIMIZER]
+        )
 
     def close(self) -> None:
         """Waits for what is being written.
@@ -108,23 +173,35 @@ def save_params(directory: pathlib.Path, params: Params) -> None:
         ocp.save_checkpointables(path, {_PARAMS: params}, overwrite=True)
 
 
-def restore_params(directory: pathlib.Path, abstract: Params) -> Params:
-    """The parameters of a directory's newest checkpoint, whoever saved them.
+def restore_params(
+    directory: pathlib.Path, abstract: Params, best_metric: str | None = None
+) -> Params:
+    """The parameters of a directory's newest or best checkpoint, whoever saved them.
+
+    Where the training kept a moving average of its parameters, that is what is given.
 
     Args:
       directory: of a training run's checkpoints, or written by `save_params`.
       abstract: `jax.ShapeDtypeStruct`s with the dtypes and shardings wanted.
+      best_metric: gives the checkpoint where this is lowest, not the newest.
 
     Raises:
-      UserError: there is no checkpoint, or it is of another model.
+      UserError: there is no such checkpoint, or it is of another model.
     """
     with contextlib.closing(ocp.training.Checkpointer(directory.absolute())) as found:
-        newest = found.latest
-    if newest is None:
+        if best_metric is not None:
+            step = _best(found.checkpoints, best_metric)
+        else:
+            step = found.latest.step if found.latest else None
+    if step is None:
+        which = f" with a {best_metric}" if best_metric else ""
         raise UserError(
-            f"No checkpoint in {directory}. Run the stage that trains this model."
+            f"No checkpoint{which} in {directory}. Run the stage that trains this "
+            "model."
         )
-    return _load(directory / str(newest.step), {_PARAMS: abstract})[_PARAMS]
+    path = directory / str(step)
+    item = _EMA if _EMA in _saved_items(path) else _PARAMS
+    return _load(path, {item: abstract})[item]
 
 
 def check_space(directory: pathlib.Path, state: TrainState, copies: int) -> None:
@@ -174,13 +251,32 @@ def _remove_unfinished(directory: pathlib.Path) -> None:
             shutil.rmtree(path)
 
 
-def _optimizer_item(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "opt_state": state.opt_state}
+def _items(state: TrainState) -> dict[str, Any]:
+    """What a state's checkpoint holds, by name."""
+    names = ("step", "opt_state", "health")
+    items = {
+        _PARAMS: state.params,
+        _OPTIMIZER: {name: getattr(state, name) for name in names},
+    }
+    return items if state.ema is None else items | {_EMA: state.ema}
+
+
+def _best(checkpoints: Sequence[Any], metric: str) -> int | None:
+    found = [
+        (one.metrics[metric], -one.step)
+        for one in checkpoints
+        if one.metrics and metric in one.metrics
+    ]
+    return -min(found)[1] if found else None
+
+
+def _saved_items(path: pathlib.Path) -> dict[str, Any]:
+    return ocp.checkpointables_metadata(path.absolute()).metadata
 
 
 def _load(path: pathlib.Path, items: dict[str, Any]) -> dict[str, Any]:
     """Loads named trees, once their leaves are known to be the checkpoint's."""
-    saved = ocp.checkpointables_metadata(path.absolute()).metadata
+    saved = _saved_items(path)
     for item, tree in items.items():
         if item not in saved:
             raise UserError(f"{path} holds no {item}, only {', '.join(saved)}.")

@@ -6,11 +6,10 @@ given without the stop: batches are a function of the step, and the state is all
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
-import functools
-import math
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 
@@ -20,7 +19,19 @@ from xinst_jax.errors import Preempted, UserError
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder
 from xinst_jax.models.decoder import Params
-from xinst_jax.train import checkpoint, lora, monitor, optim, state, step
+from xinst_jax.train import (
+    bad_steps,
+    checkpoint,
+    clock,
+    evaluation,
+    lora,
+    monitor,
+    optim,
+    running,
+    state,
+    step,
+)
+from xinst_jax.train.profiler import Profiler
 from xinst_jax.train.progress import Progress
 
 
@@ -29,8 +40,11 @@ class TrainResult:
     """What a training run gives.
 
     Attributes:
-      params: the final parameters, or adapters where those were trained.
+      params: the final parameters, or adapters where those were trained: of the last
+        step or the best, and their moving average, as the configuration says.
       steps: updates made, over all starts of the run.
+      final_step: the step that the parameters are of.
+      bad_steps: steps that were skipped, over all starts of the run.
       history: the lines of metrics.jsonl, over all starts of the run.
       compiles: how often the update was compiled in this start: once, or not at all if
         nothing was left to do or this process had it compiled before.
@@ -38,6 +52,8 @@ class TrainResult:
 
     params: Params
     steps: int
+    final_step: int
+    bad_steps: int
     history: list[dict[str, float]]
     compiles: int
 
@@ -50,12 +66,12 @@ def train(
     config: TrainConfig,
     initial_params: Callable[[], Params],
     train_batch: Callable[[int], step.Batch],
-    eval_batches: Callable[[], Iterable[step.Batch]],
+    held_out: evaluation.HeldOut | None,
     directory: pathlib.Path,
     label: str,
     targets_per_row: int | None = None,
-    keep: int = 2,
     frozen_params: Callable[[], Params] | None = None,
+    origin: bad_steps.Origin | None = None,
 ) -> TrainResult:
     """Trains until `config.steps` updates are made, from wherever the run stands.
 
@@ -69,20 +85,22 @@ def train(
         use up, so the caller keeps none.
       train_batch: the batch of a step, steps counting from 0; called in a thread, one
         step ahead.
-      eval_batches: the held-out batches, the same at every call; there may be none.
+      held_out: the held-out batches, if there are any.
       directory: what the run owns.
       label: the run's name for someone who watches it.
       targets_per_row: most targets with a loss weight in any row of these batches, if
         that is known: logits of the others are not computed.
-      keep: how many of the newest checkpoints are kept.
       frozen_params: gives the weights under the adapters, at every start; given if and
         only if adapters are trained. Checkpoints do not hold them.
+      origin: which rows a batch is made of, to name those of a bad step.
 
     Raises:
       UserError: the disk cannot hold the checkpoints, the newest checkpoint is of
-        another model or run, the batch does not divide, or the loss is not a number.
+        another model or run, the batch does not divide, the best checkpoint is asked
+        for and nothing tells it, or there was one bad step more than may be skipped.
       Preempted: SIGTERM came; the state is saved.
     """
+    times = clock.Clock()
     optimizer = optim.make_optimizer(config)
     adapters = 0
     if config.lora.rank:
@@ -90,79 +108,125 @@ def train(
         adapters = sum(leaf.size for leaf in jax.tree.leaves(trained))
     else:
         trained = decoder.abstract_params(model, rules, mesh)
-    abstract = state.abstract_state(trained, optimizer, mesh)
+    averages = config.ema_decay > 0
+    abstract = state.abstract_state(trained, optimizer, mesh, averages)
     microbatch = (config.global_batch // config.microbatches, config.length)
     rules.divide(mesh.shape, microbatch, ("batch", "length"))
+    _check_best_metric(config, held_out)
     saved = directory / "checkpoints"
-    checkpoint.check_space(saved, abstract, copies=_most_checkpoints(config, keep))
-    update = step.make_train_step(model, rules, optimizer, config, targets_per_row)
-    evaluate = step.make_eval_step(model, rules, config, targets_per_row)
-    compiled_before = update._cache_size()
-    with (
-        jax.set_mesh(mesh),
-        distributed.Preemption() as preemption,
-        checkpoint.Checkpoints(saved, keep) as checkpoints,
-    ):
+    checkpoint.check_space(saved, abstract, copies=_most_checkpoints(config))
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(jax.set_mesh(mesh))
+        preemption = opened.enter_context(distributed.Preemption())
+        checkpoints = opened.enter_context(_checkpoints(saved, config))
         start = checkpoints.latest() or 0
         _check_start(start, config, directory)
         if start:
             current = checkpoints.restore(start, abstract)
         else:
-            current = state.init_state(initial_params(), optimizer, mesh)
-        frozen = frozen_params() if frozen_params else None
-        with (
-            monitor.Monitor(directory, start, model, config, mesh, adapters) as log,
-            Progress(label, start, config.steps) as progress,
-        ):
-
-            def report(number: int, metrics: step.Metrics) -> None:
-                values = _fetch(number, metrics, directory)
-                log.train(number, values)
-                progress.update(number, values["loss"], log.tokens_per_second)
-
-            def held_out(number: int) -> None:
-                loss = _held_out_loss(
-                    functools.partial(evaluate, current.params, frozen=frozen),
-                    eval_batches(),
+            current = state.init_state(initial_params(), optimizer, mesh, averages)
+        skipped = int(jax.device_get(current.health.bad_steps))
+        run = running.Run(
+            programs=running.programs(
+                model, rules, optimizer, config, held_out, targets_per_row
+            ),
+            label=label,
+            held_out=held_out,
+            current=current,
+            frozen=frozen_params() if frozen_params else None,
+            checkpoints=checkpoints,
+            log=opened.enter_context(
+                monitor.Monitor(directory, start, model, config, mesh, times, adapters)
+            ),
+            progress=opened.enter_context(Progress(label, start, config.steps)),
+            profiler=opened.enter_context(
+                Profiler(
+                    directory / "profile", config.profile_from, config.profile_steps
                 )
-                if loss is not None:
-                    log.evaluation(number, loss)
+            ),
+            bad=bad_steps.BadSteps(
+                directory,
+                skipped,
+                config.skip_bad_steps,
+                config.max_loss_ratio,
+                origin,
+            ),
+            clock=times,
+        )
+        del current
+        if start == 0:
+            run.evaluate(0)
+        times.change(clock.OTHER)
+        for number, batch in _ahead(train_batch, start, config.steps, times):
+            run.step(number, batch)
+            last, stop = number == config.steps, preemption.noticed(number)
+            evaluates = last or number % config.eval_every == 0
+            saves = last or stop or number % config.checkpoint_every == 0
+            if evaluates or saves:
+                run.catch_up()
+                losses = run.evaluate(number) if evaluates else {}
+                if saves:
+                    run.save(number, losses)
+            if last or stop:
+                run.end(number)
+            if stop and not last:
+                raise Preempted(
+                    f"{label} was stopped at step {number} of {config.steps}, "
+                    "which is saved. Run the same command again to go on."
+                )
+        final_step, final_params = config.steps, run.current.final_params
+        if config.final == "best":
+            final_step = checkpoints.best(config.best_metric) or final_step
+        if final_step != config.steps:
+            # The state makes room for what is read.
+            del final_params, run.current
+            final_params = checkpoint.restore_params(
+                saved, abstract.final_params, config.best_metric
+            )
+        return TrainResult(
+            params=final_params,
+            steps=config.steps,
+            final_step=final_step,
+            bad_steps=run.bad.count,
+            history=run.log.lines,
+            compiles=run.programs.compiles(),
+        )
 
-            if start == 0:
-                held_out(0)
-            unread: tuple[int, step.Metrics] | None = None
-            for number, batch in _ahead(train_batch, start, config.steps):
-                with jax.transfer_guard("disallow"):
-                    current, metrics = update(current, batch, frozen)
-                # Read while this step runs, so that the device never waits for us.
-                if unread:
-                    report(*unread)
-                unread = number, metrics
-                last = number == config.steps
-                stop = preemption.noticed(number)
-                evaluates = last or number % config.eval_every == 0
-                saves = last or stop or number % config.checkpoint_every == 0
-                if not (evaluates or saves):
-                    continue
-                report(*unread)
-                unread = None
-                with log.aside():
-                    if evaluates:
-                        held_out(number)
-                    if saves:
-                        checkpoints.save(number, current, wait=stop)
-                if stop and not last:
-                    raise Preempted(
-                        f"{label} was stopped at step {number} of {config.steps}, "
-                        "which is saved. Run the same command again to go on."
-                    )
-        compiles = update._cache_size() - compiled_before
-        return TrainResult(current.params, config.steps, log.lines, compiles)
+
+def _checkpoints(
+    directory: pathlib.Path, config: TrainConfig
+) -> checkpoint.Checkpoints:
+    return checkpoint.Checkpoints(
+        directory,
+        config.keep_last,
+        _kept_best(config),
+        config.keep_every,
+        config.best_metric,
+    )
 
 
-def _most_checkpoints(config: TrainConfig, keep: int) -> int:
+def _kept_best(config: TrainConfig) -> int:
+    return max(config.keep_best, int(config.final == "best"))
+
+
+def _most_checkpoints(config: TrainConfig) -> int:
     """How many checkpoints are on the disk at once: one more while it is written."""
-    return min(keep + 1, -(-config.steps // config.checkpoint_every))
+    kept = config.keep_last + _kept_best(config) + 1
+    if config.keep_every:
+        kept += config.steps // config.keep_every
+    return min(kept, -(-config.steps // config.checkpoint_every))
+
+
+def _check_best_metric(
+    config: TrainConfig, held_out: evaluation.HeldOut | None
+) -> None:
+    names = held_out.names() if held_out else ()
+    if config.compares_checkpoints and config.best_metric not in names:
+        raise UserError(
+            f"TrainConfig.best_metric = {config.best_metric!r} is not measured: "
+            f"expected one of {', '.join(names) or 'none, for no row is held out'}. "
+            "Name one of these, or set keep_best = 0 and final = 'last'."
+        )
 
 
 def _check_start(start: int, config: TrainConfig, directory: pathlib.Path) -> None:
@@ -174,37 +238,14 @@ def _check_start(start: int, config: TrainConfig, directory: pathlib.Path) -> No
 
 
 def _ahead(
-    train_batch: Callable[[int], step.Batch], start: int, steps: int
+    train_batch: Callable[[int], step.Batch], start: int, steps: int, times: clock.Clock
 ) -> Iterator[tuple[int, step.Batch]]:
     """Each update's number, from 1, and its batch, made while the one before runs."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = (pool.submit(train_batch, at) for at in range(start, steps))
         upcoming, number = next(asked, None), start
         while upcoming is not None:
-            batch = upcoming.result()
+            with times.spend(clock.INPUT):
+                batch = upcoming.result()
             upcoming, number = next(asked, None), number + 1
             yield number, batch
-
-
-def _fetch(
-    number: int, metrics: step.Metrics, directory: pathlib.Path
-) -> dict[str, float]:
-    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(values[name]):
-            raise UserError(
-                f"{name} is {values[name]} at step {number} of {directory}. Nothing of "
-                "that step is saved. Lower TrainConfig.learning_rate or lengthen "
-                "warmup_steps, remove the directory and train anew."
-            )
-    return values
-
-
-def _held_out_loss(
-    evaluate: Callable[[step.Batch], tuple[jax.Array, jax.Array]],
-    batches: Iterable[step.Batch],
-) -> float | None:
-    """Loss per unit of weight over all batches; None if they weigh nothing."""
-    sums = [jax.device_get(evaluate(batch)) for batch in batches]
-    weight = sum(float(weight) for _, weight in sums)
-    return sum(float(loss) for loss, _ in sums) / weight if weight else None

@@ -133,6 +133,22 @@ def _init(
     return adapters
 
 
+def count(model: ModelConfig, lora: LoraConfig) -> int:
+    """Numbers in the adapters of a model, whatever the mesh."""
+    width, head = model.embed_dim, model.head_dim
+    heads, groups = model.num_heads * head, model.num_kv_heads * head
+    sides = {
+        "query": width + heads,
+        "key": width + groups,
+        "value": width + groups,
+        "out": heads + width,
+        "gate": width + model.mlp_dim,
+        "up": width + model.mlp_dim,
+        "down": model.mlp_dim + width,
+    }
+    return model.num_layers * lora.rank * sum(sides[name] for name in lora.targets)
+
+
 def abstract_adapters(
     model: ModelConfig, rules: ShardingRules, mesh: Mesh, lora: LoraConfig
 ) -> Params:
@@ -142,9 +158,7 @@ def abstract_adapters(
       UserError: an adapter does not divide over the mesh.
     """
     with jax.set_mesh(mesh):
-        made = jax.eval_shape(
-            functools.partial(_init, model, rules, lora), jax.random.key(0)
-        )
+        made = jax.eval_shape(lambda: _init(model, rules, lora, jax.random.key(0)))
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, leaf.sharding.spec)

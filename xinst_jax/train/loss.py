@@ -1,17 +1,25 @@
 """The token-weighted loss of next-token prediction."""
 
-import math
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
+from xinst_jax.config import ModelConfig
+from xinst_jax.train import fused_head
+
 
 class Head(Protocol):
-    """What the loss asks of a model: scores of the next token."""
+    """What the loss asks of a model: how it scores the next token.
 
-    def logits(self, x_btd: jax.Array) -> jax.Array:
-        """Float32 scores (B, T, V) for hidden states (B, T, D)."""
+    Attributes:
+      config: its `final_soft_cap` bends the logits.
+    """
+
+    config: ModelConfig
+
+    def head_table(self) -> jax.Array:
+        """The output head (V, D) as it is kept: logits are x_btd times its rows."""
 
 
 def token_loss(
@@ -21,12 +29,14 @@ def token_loss(
     weights_bt: jax.Array,
     chunk: int,
     targets_per_row: int | None = None,
+    z_loss: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """Summed negative log-likelihood of the targets, and the sum of their weights.
 
-    Logits of at most `chunk` tokens a device exist at once, forward and backward: the
-    length is cut into chunks, and a chunk's logits are computed again for its gradient.
-    A chunk takes every n-th position, so that a length divided over devices stays so.
+    Logits of at most `chunk` tokens a device exist at once. Where a gradient is asked
+    for, a chunk's part of it is computed while its logits are there, so that they are
+    never computed twice; the head's gradient is summed in float32. Without one, as in
+    evaluation, nothing but the loss is computed.
 
     Where rows are known to have few targets with a weight, as the rater's one or two,
     logits are computed for these alone; but not where the length is divided over
@@ -36,17 +46,19 @@ def token_loss(
     the global weight follows.
 
     Args:
-      decoder: gives logits; its vocabulary may be divided over devices.
-      x_btd: final hidden states.
+      decoder: gives the head; its vocabulary may be divided over devices.
+      x_btd: final hidden states, in the dtype that logits' factors are rounded to.
       targets_bt: int32 ids of the tokens to predict.
       weights_bt: float32, what each prediction counts.
-      chunk: tokens whose logits a device holds at once; never less than one position
-        of each of its rows.
+      chunk: tokens whose logits a device holds at once.
       targets_per_row: most targets of a row that have a weight; further ones would be
         left out of the loss. None for any number.
+      z_loss: z, where weight * z * log(Z)^2 is added to a token's loss, Z being the sum
+        of its exponentiated logits (Chowdhery et al., arXiv 2204.02311, section 5).
 
     Returns:
-      float32 scalars (sum of weight * -log p(target), sum of weights).
+      float32 scalars (sum of weight * -log p(target), with z_loss, and the sum of
+      weights).
     """
     batch_axes, length_axes = tuple(jax.typeof(x_btd).sharding.spec)[:2]
     weights_bt = jax.reshard(weights_bt, jax.P(batch_axes, length_axes))
@@ -55,25 +67,13 @@ def token_loss(
         x_btd, targets_bt, weights_bt = _weighted(
             x_btd, targets_bt, weights_bt, targets_per_row
         )
-    chunks = _chunks(x_btd, chunk)
-    batch, length = targets_bt.shape
-
-    def split(a: jax.Array) -> jax.Array:
-        rest = tuple(jax.typeof(a).sharding.spec)[2:]
-        parts = jnp.reshape(
-            a,
-            (batch, length // chunks, chunks, *a.shape[2:]),
-            out_sharding=jax.P(batch_axes, length_axes, None, *rest),
-        )
-        return jnp.moveaxis(parts, 2, 0)
-
-    def nll(part: tuple[jax.Array, jax.Array]) -> jax.Array:
-        x_btd, targets_bt = part
-        return _nll(decoder.logits(x_btd), targets_bt)
-
-    parts = split(x_btd), split(jax.reshard(targets_bt, jax.P(batch_axes, length_axes)))
-    nll_cbt = jax.lax.map(jax.checkpoint(nll, prevent_cse=False), parts)
-    return jnp.sum(nll_cbt * split(weights_bt)), weight
+    targets_bt = jax.reshard(targets_bt, jax.P(batch_axes, length_axes))
+    x_btd = jax.reshard(x_btd, jax.P(batch_axes, length_axes, None))
+    settings = fused_head.Settings(chunk, decoder.config.final_soft_cap, z_loss)
+    total = fused_head.loss(
+        settings, decoder.head_table(), x_btd, targets_bt, weights_bt
+    )
+    return total, weight
 
 
 def _length_on_device(x_btd: jax.Array) -> int:
@@ -103,21 +103,3 @@ def _weighted(
         return jax.reshard(taken, jax.P(*spec[: a.ndim]))
 
     return chosen(x_btd), chosen(targets_bt), chosen(weights_bt)
-
-
-def _nll(logits_btv: jax.Array, targets_bt: jax.Array) -> jax.Array:
-    """Negative log-likelihood (B, T); a comparison in place of a gather, which a
-    vocabulary divided over devices does not allow."""
-    ids_btv = jax.lax.broadcasted_iota(jnp.int32, (1, 1, logits_btv.shape[2]), 2)
-    chosen_btv = jnp.where(ids_btv == targets_bt[..., None], logits_btv, 0)
-    return jax.nn.logsumexp(logits_btv, axis=-1) - jnp.sum(chosen_btv, axis=-1)
-
-
-def _chunks(x_btd: jax.Array, chunk: int) -> int:
-    """Into how many equal parts each device's share of the length is cut."""
-    batch, length, _ = jax.typeof(x_btd).sharding.shard_shape(x_btd.shape)
-    wanted = math.ceil(batch * length / chunk)
-    return next(
-        (n for n in range(wanted, length) if length % n == 0),
-        length,
-    )

@@ -1,6 +1,7 @@
-"""AdamW, its learning rate, and what it decays."""
+"""Optimizers: their learning rate, what they decay, an average of what they give."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -35,16 +36,85 @@ def learning_rate(config: TrainConfig) -> Callable[[jax.Array | int], jax.Array]
 
 @functools.cache
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """AdamW after clipping by the global norm (Loshchilov and Hutter, 1711.05101)."""
+    """What `config.optimizer` names, after clipping by the global norm.
+
+    AdamW: Loshchilov and Hutter, arXiv 1711.05101.
+
+    Adafactor: Shazeer and Stern, arXiv 1804.04235, with the changes of Zhai et al.,
+    arXiv 2106.04560, section 3.4: no scale by the parameter, so that `learning_rate` is
+    a step's size as it is AdamW's, and decay multiplied by it. No momentum. A matrix of
+    128 by 128 and more has its second moment as a row and a column; each block's, where
+    blocks are stacked.
+    """
+    if config.optimizer == "adafactor":
+        scaled = [
+            _of_each_block(
+                optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
+            )
+        ]
+    else:
+        scaled = [optax.scale_by_adam(config.b1, config.b2, mu_dtype=config.mu_dtype)]
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(
-            learning_rate(config),
-            b1=config.b1,
-            b2=config.b2,
-            weight_decay=config.weight_decay,
-            mask=decayed,
+        optax.chain(
+            *scaled,
+            optax.add_decayed_weights(config.weight_decay, mask=decayed),
+            optax.scale_by_learning_rate(learning_rate(config)),
         ),
+    )
+
+
+def _of_each_block(
+    transformation: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """Treats each block's part of a stacked parameter as a parameter by itself."""
+
+    def stacked(params: Params) -> optax.GradientTransformation:
+        def label(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.Array) -> str:
+            return "stacked" if _axes(path, leaf).startswith("l") else "single"
+
+        return optax.partition(
+            {"stacked": _over_blocks(transformation), "single": transformation},
+            jax.tree_util.tree_map_with_path(label, params),
+        )
+
+    def init(params: Params) -> optax.OptState:
+        return stacked(params).init(params)
+
+    def update(
+        updates: Params, state: optax.OptState, params: Params | None = None
+    ) -> tuple[Params, optax.OptState]:
+        return stacked(updates).update(updates, state, params)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _over_blocks(
+    transformation: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    return optax.GradientTransformation(
+        jax.vmap(transformation.init), jax.vmap(transformation.update)
+    )
+
+
+def moving_average(
+    average: Params, params: Params, decay: float, updates: jax.Array
+) -> Params:
+    """The exponential moving average of the parameters after each of `updates` updates.
+
+    Parameters after update k have the weight `decay ** (updates - k)`, and the weights
+    are divided by their sum: where the run began has none, as with Adam's bias
+    correction (Kingma and Ba, arXiv 1412.6980, section 3).
+
+    Args:
+      average: float32, that after the update before; of no account at the first.
+      params: after this update.
+      decay: between 0 and 1.
+      updates: int32 scalar, from 1.
+    """
+    rate = (1 - decay) / -jnp.expm1(updates * math.log(decay))
+    return jax.tree.map(
+        lambda old, new: old + rate * (new.astype(jnp.float32) - old), average, params
     )
 
 
@@ -63,10 +133,16 @@ def decayed(params: Params) -> Params:
     """
 
     def decays(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.Array) -> bool:
-        name = str(path[-1].key)
-        axes = name.rpartition("_")[2]
-        if len(axes) != leaf.ndim:
-            raise ValueError(f"the parameter {name} of rank {leaf.ndim} misnames it")
-        return "bias" not in name and len(axes.replace("l", "")) >= 2
+        matrix = len(_axes(path, leaf).replace("l", "")) >= 2
+        return "bias" not in str(path[-1].key) and matrix
 
     return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def _axes(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.Array) -> str:
+    """The letters of a parameter's axes, from its name."""
+    name = str(path[-1].key)
+    axes = name.rpartition("_")[2]
+    if len(axes) != leaf.ndim:
+        raise ValueError(f"the parameter {name} of rank {leaf.ndim} misnames it")
+    return axes

@@ -52,6 +52,13 @@ class Progress:
             line = f"{self._label}: step {step}/{self._steps}  {said}{time_left}"
             print(line, file=sys.stderr, flush=True)
 
+    def say(self, words: str) -> None:
+        """Prints a line, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(words, markup=False, highlight=False)
+        elif self._prints:
+            print(words, file=sys.stderr, flush=True)
+
 
 def _bar() -> rich.progress.Progress:
     return rich.progress.Progress(

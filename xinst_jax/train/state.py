@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from xinst_jax.mesh import replicated
 from xinst_jax.models.decoder import Params
+from xinst_jax.train import health as health_lib
+from xinst_jax.train.health import Health
 
 
 @jax.tree_util.register_dataclass
@@ -16,31 +17,58 @@ class TrainState:
     """The whole state: with it and the data, the rest of a run is determined.
 
     Attributes:
-      step: int32 scalar, updates made.
+      step: int32 scalar, steps made, bad ones too.
       params: what is trained: the model's parameters, or its adapters.
       opt_state: the optimizer's state; what belongs to a parameter is divided over the
         mesh like it.
+      health: what tells a bad step.
+      ema: float32, the exponential moving average of the parameters; None without.
     """
 
     step: jax.Array
     params: Params
     opt_state: optax.OptState
+    health: Health
+    ema: Params | None = None
+
+    @property
+    def final_params(self) -> Params:
+        """What is evaluated and handed on: the average, if there is one."""
+        return self.params if self.ema is None else self.ema
 
 
 def init_state(
-    params: Params, optimizer: optax.GradientTransformation, mesh: jax.sharding.Mesh
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    mesh: jax.sharding.Mesh,
+    ema: bool = False,
 ) -> TrainState:
-    """The state before the first step; `params` are used, not copied."""
-    abstract = abstract_state(params, optimizer, mesh)
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract.opt_state)
+    """The state before the first step; `params` are used, not copied.
+
+    Args:
+      params: what is trained.
+      optimizer: whose state it is.
+      mesh: where it lives.
+      ema: whether a moving average of the parameters is kept.
+    """
+    abstract = abstract_state(params, optimizer, mesh, ema)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     with jax.set_mesh(mesh):
-        opt_state = jax.jit(optimizer.init, out_shardings=shardings)(params)
-    step = jax.device_put(jnp.int32(0), replicated(mesh))
-    return TrainState(step, params, opt_state)
+        opt_state = jax.jit(optimizer.init, out_shardings=shardings.opt_state)(params)
+        average = (
+            jax.jit(_average, out_shardings=shardings.ema)(params) if ema else None
+        )
+    step, health = jax.device_put(
+        (jnp.int32(0), health_lib.begin()), (shardings.step, shardings.health)
+    )
+    return TrainState(step, params, opt_state, health, average)
 
 
 def abstract_state(
-    params: Params, optimizer: optax.GradientTransformation, mesh: jax.sharding.Mesh
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    mesh: jax.sharding.Mesh,
+    ema: bool = False,
 ) -> TrainState:
     """Shapes, dtypes and shardings of a state, every leaf with a NamedSharding.
 
@@ -48,6 +76,7 @@ def abstract_state(
       params: the parameters, or their `jax.ShapeDtypeStruct`s with shardings.
       optimizer: whose state it is.
       mesh: where it lives.
+      ema: whether a moving average of the parameters is kept.
     """
 
     def placed(leaf: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -56,7 +85,18 @@ def abstract_state(
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     def state(params: Params) -> TrainState:
-        return TrainState(jnp.int32(0), params, optimizer.init(params))
+        return TrainState(
+            step=jnp.int32(0),
+            params=params,
+            opt_state=optimizer.init(params),
+            health=health_lib.begin(),
+            ema=_average(params) if ema else None,
+        )
 
     with jax.set_mesh(mesh):
         return jax.tree.map(placed, jax.eval_shape(state, params))
+
+
+def _average(params: Params) -> Params:
+    """An average of one: copies, so that it shares no memory with the parameters."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, jnp.float32, copy=True), params)

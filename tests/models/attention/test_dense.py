@@ -7,7 +7,8 @@ import pytest
 
 from xinst_jax.config import MeshConfig
 from xinst_jax.mesh import ShardingRules, make_mesh
-from xinst_jax.models.attention import cache_mask, dense_attention, segment_mask
+from xinst_jax.models.attention.dense import dense_attention
+from xinst_jax.models.attention.masks import cache_mask, segment_mask
 
 
 @pytest.fixture(scope="module", autouse=True)

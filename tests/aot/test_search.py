@@ -1,0 +1,81 @@
+"""The search compiles what may fit and orders what does."""
+
+import dataclasses
+
+import pytest
+
+from xinst_jax.aot import build, search, topology
+from xinst_jax.aot.report import Memory, Report
+from xinst_jax.aot.roofline import Roofline
+from xinst_jax.config import MeshConfig, TrainConfig
+from xinst_jax.errors import UserError
+from xinst_jax.models import presets
+
+MODEL = presets.published("llama_3_8b")
+TRAIN = TrainConfig(length=2048, global_batch=128)
+
+
+def layout(name="v5e-64", **train):
+    return build.Layout(
+        MODEL,
+        dataclasses.replace(TRAIN, **train),
+        MeshConfig(),
+        topology.parse(name),
+    )
+
+
+def test_candidates_divide_over_the_chips():
+    found = list(search.candidates(layout()))
+    for candidate in found:
+        mesh, train = candidate.mesh, candidate.train
+        assert mesh.fsdp * mesh.tensor * mesh.sequence == 64
+        assert train.global_batch % (train.microbatches * mesh.fsdp) == 0
+        assert MODEL.num_kv_heads % mesh.tensor == 0
+    meshes = {dataclasses.astuple(candidate.mesh) for candidate in found}
+    assert {(1, 64, 1, 1), (1, 32, 1, 2), (1, 16, 4, 1)} <= meshes
+
+
+def test_estimates_tell_what_cannot_fit():
+    whole = build.Layout(
+        dataclasses.replace(MODEL, remat="none"),
+        TRAIN,
+        MeshConfig(1, 4, 1, 1),
+        topology.parse("v5e-4"),
+    )
+    # Parameters, moments and gradients of 8 billion weights alone are 128 GB.
+    assert search.estimate(whole).memory > 2 * 16e9
+    full = dataclasses.replace(layout(), model=dataclasses.replace(MODEL, remat="full"))
+    assert search.estimate(full).memory < 16e9
+
+
+def test_what_fits_comes_back_best_first(monkeypatch):
+    seconds = iter((3.0, None, 1.0, 2.0))
+
+    def compiled(chosen):
+        least = next(seconds)
+        return Report(
+            topology=chosen.topology,
+            mesh={"slice": 1, "fsdp": 64, "sequence": 1, "tensor": 1},
+            remat=chosen.model.remat,
+            train=chosen.train,
+            memory=None if least is None else Memory(1, 1, 1),
+            needed=20 * 2**30,
+            model_flops=(1.0, 1.0),
+            executed=1.0,
+            moved=1.0,
+            exchanges=(),
+            roofline=None if least is None else Roofline(least, 0.0, 0.0, 0.0),
+        )
+
+    monkeypatch.setattr(search, "report", compiled)
+    said = []
+    found = search.search(layout(), 4, said.append)
+    assert [made.roofline.seconds for _, made in found] == [1.0, 2.0, 3.0]
+    assert "does not fit, by 4.25 GiB" in "\n".join(said)
+
+
+def test_a_batch_that_no_layout_divides_is_an_error():
+    with pytest.raises(UserError, match="global_batch"):
+        search.search(layout(global_batch=3), 1, print)
+    with pytest.raises(UserError, match="fake devices"):
+        search.search(layout("cpu:8"), 1, print)

@@ -1,0 +1,76 @@
+"""Steps compile for TPU slices that are not there; needs libtpu, not a TPU."""
+
+import importlib.util
+import warnings
+
+import pytest
+
+from xinst_jax.aot import build, report, topology
+from xinst_jax.config import MeshConfig, TrainConfig
+from xinst_jax.models import presets
+
+
+@pytest.fixture(autouse=True)
+def _compiler():
+    if importlib.util.find_spec("libtpu") is None:
+        told = (
+            "NOT TESTED: compiling for a TPU topology. libtpu is not installed: "
+            "pip install --no-deps -r requirements-tpu.txt"
+        )
+        warnings.warn(pytest.PytestWarning(told), stacklevel=1)
+        pytest.skip(told)
+
+
+def test_a_small_step_compiles_and_gathers_what_it_reduces():
+    model = presets.tiny(
+        vocab_size=1024,
+        embed_dim=512,
+        mlp_dim=1024,
+        head_dim=128,
+        compute_dtype="bfloat16",
+        remat="full",
+    )
+    train = TrainConfig(length=256, global_batch=8)
+    found = report.report(
+        build.Layout(model, train, MeshConfig(), topology.parse("v5e:2x2"))
+    )
+    assert found.fits and found.memory.peak < 2**30
+    assert found.mesh["fsdp"] == 4
+    kinds = {exchange.kind for exchange in found.exchanges}
+    assert "all-gather" in kinds and kinds & {"reduce-scatter", "all-reduce"}
+    assert 0 < found.mfu(causal=True) < found.mfu(causal=False) <= 1
+
+
+def test_a_step_that_is_too_large_is_told_by_how_much():
+    model = presets.tiny(
+        num_layers=1, embed_dim=16384, mlp_dim=65536, remat="full", vocab_size=1024
+    )
+    found = report.report(
+        build.Layout(
+            model,
+            TrainConfig(length=256, global_batch=4),
+            MeshConfig(),
+            topology.parse("v5e:2x2"),
+        )
+    )
+    assert not found.fits
+    # Parameters and moments alone, float32, over four chips.
+    weights = 3 * 16384 * 65536
+    assert found.needed > 12 * weights / 4
+    assert "too much" in "\n".join(report.lines(found, []))
+
+
+@pytest.mark.slow
+def test_llama_3_8b_fits_64_chips_of_v5e():
+    model = presets.published("llama_3_8b")
+    found = report.report(
+        build.Layout(
+            model,
+            TrainConfig(length=2048, global_batch=64),
+            MeshConfig(),
+            topology.parse("v5e-64"),
+        )
+    )
+    assert found.fits
+    # 8.03 billion parameters and two moments in float32, over 64 chips.
+    assert found.memory.arguments / 2**30 == pytest.approx(1.41, abs=0.01)

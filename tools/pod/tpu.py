@@ -1,0 +1,214 @@
+"""Cloud TPU: one queued resource of one or several slices, whose hosts start the run.
+
+A startup script on every host mounts the bucket, sets up the environment and runs the
+command; it leaves its log and its exit status in the bucket. From here the resource is
+asked for, watched, asked for again when it was preempted, and given back at the end.
+"""
+
+import dataclasses
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable
+
+from tools.pod import job as job_lib
+from tools.pod.accelerators import Slice
+from tools.pod.job import Bucket, Job, Run
+from xinst_jax.errors import PREEMPTED
+
+_GONE = ("SUSPENDED", "FAILED")
+_LOOK_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """A run on Cloud TPU.
+
+    Attributes:
+      job: what runs.
+      workdir: where.
+      slice: on what.
+      slices: how many of them.
+      project: the Google Cloud project.
+      zone: where the TPUs are.
+      capacity: 'spot', 'reserved' or 'on-demand'.
+      options: further options of `queued-resources create`, as they are.
+    """
+
+    job: Job
+    workdir: Bucket
+    slice: Slice
+    slices: int
+    project: str
+    zone: str
+    capacity: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def hosts(self) -> int:
+        """How many hosts run the command."""
+        return self.slices * self.slice.hosts
+
+    @property
+    def left(self) -> str:
+        """The directory in the bucket for what the hosts leave."""
+        return f"{self.workdir.path}.launch/{self.job.name}"
+
+    def script(self) -> str:
+        """The hosts' startup script."""
+        values = {
+            "BUCKET": self.workdir.name,
+            "ARCHIVE": job_lib.archived(self.job, self.workdir),
+            "LAUNCH": self.left,
+            "RESTARTS": self.job.restarts,
+        }
+        workdir = f"/mnt/xinst/{self.workdir.path}"
+        command = (*self.job.command, f"--workdir={workdir}")
+        return job_lib.script("tpu_vm.sh", values, command)
+
+    def create(self, script: str) -> list[str]:
+        """The command that asks for the slices.
+
+        Args:
+          script: file of the startup script.
+        """
+        nodes = [f"--node-id={self.job.name}"]
+        if self.slices > 1:
+            nodes = [f"--node-count={self.slices}", f"--node-prefix={self.job.name}"]
+        kind = [] if self.capacity == "on-demand" else [f"--{self.capacity}"]
+        return [
+            *self._resource("create"),
+            *nodes,
+            f"--accelerator-type={self.slice.type}",
+            f"--runtime-version={self.slice.runtime}",
+            *kind,
+            f"--metadata-from-file=startup-script={script}",
+            *self.options,
+        ]
+
+    def state(self) -> list[str]:
+        """The command that prints the resource's state."""
+        return [*self._resource("describe"), "--format=value(state.state)"]
+
+    def delete(self) -> list[str]:
+        """The command that gives the slices back."""
+        return [*self._resource("delete"), "--force", "--quiet"]
+
+    def forget(self) -> list[str]:
+        """The command that removes exit statuses of hosts before."""
+        place = self.workdir.url(self.left, "status")
+        return ["gcloud", "storage", "rm", "--recursive", place]
+
+    def statuses(self) -> list[str]:
+        """The command that prints the exit statuses of the hosts that have ended."""
+        return ["gcloud", "storage", "cat", self.workdir.url(self.left, "status", "*")]
+
+    def logs(self) -> list[str]:
+        """The command that gathers the hosts' logs."""
+        source = self.workdir.url(self.left, "logs")
+        return ["gcloud", "storage", "cp", "--recursive", source, self.gathered]
+
+    @property
+    def gathered(self) -> str:
+        """Where the logs go, here."""
+        return f"runs/{self.job.name}"
+
+    def _resource(self, verb: str) -> list[str]:
+        return [
+            *("gcloud", "compute", "tpus", "queued-resources", verb, self.job.name),
+            *(f"--project={self.project}", f"--zone={self.zone}"),
+        ]
+
+
+def plan(launch: Launch) -> str:
+    """What `start` runs, in words and commands."""
+    upload = job_lib.upload(launch.job, launch.workdir, "FILE.tar.gz")
+    uploads = "\n".join(map(job_lib.shown, upload))
+    return f"""\
+# 1. Is it running already, since somebody stopped watching it? Then go on with 4.
+{job_lib.shown(launch.state())}
+
+# 2. The code goes into the bucket.
+{uploads}
+
+# 3. {launch.slices} x {launch.slice.type}: {launch.hosts} hosts are asked for.
+{job_lib.shown(launch.forget())}
+{job_lib.shown(launch.create("STARTUP.sh"))}
+
+# 4. Every {_LOOK_SECONDS:.0f} seconds: is it still there, and which hosts have ended?
+{job_lib.shown(launch.state())}
+{job_lib.shown(launch.statuses())}
+
+# 5. If it is {" or ".join(_GONE)}: it is given back, and asked for again (3), at most
+#    {launch.job.restarts} times.
+{job_lib.shown(launch.delete())}
+
+# 6. If all hosts have ended, or one with another status than 0: logs are gathered, and
+#    it is given back.
+{job_lib.shown(launch.logs())}
+{job_lib.shown(launch.delete())}
+
+# STARTUP.sh
+{launch.script()}"""
+
+
+def start(
+    launch: Launch,
+    run: Run = job_lib.run,
+    wait: Callable[[float], None] = time.sleep,
+) -> int:
+    """Carries the plan out; gives the run's exit status.
+
+    Args:
+      launch: the run.
+      run: runs a command.
+      wait: waits for so many seconds.
+
+    Raises:
+      UserError: a command failed that must not.
+    """
+    found = run(launch.state(), "").returncode == 0
+    for _ in range(launch.job.restarts + 1):
+        if not found:
+            _ask(launch, run)
+        status = _watched(launch, run, wait)
+        if status is not None:
+            (job_lib.ROOT / launch.gathered).mkdir(parents=True, exist_ok=True)
+            run(launch.logs(), "")
+            job_lib.say(f"status {status}; logs are in {launch.gathered}/logs")
+        job_lib.checked(run, launch.delete())
+        if status is not None:
+            return status
+        found = False
+    job_lib.say(f"{launch.job.name}: given up after {launch.job.restarts} restarts")
+    return PREEMPTED
+
+
+def _ask(launch: Launch, run: Run) -> None:
+    """Puts the code into the bucket, and asks for the slices."""
+    with tempfile.TemporaryDirectory() as temporary:
+        code, script = (pathlib.Path(temporary) / name for name in ("code.tar.gz", "s"))
+        for command in job_lib.upload(launch.job, launch.workdir, str(code)):
+            job_lib.checked(run, command)
+        run(launch.forget(), "")  # where there are any
+        script.write_text(launch.script())
+        job_lib.checked(run, launch.create(str(script)))
+
+
+def _watched(launch: Launch, run: Run, wait: Callable[[float], None]) -> int | None:
+    """How it ended: with a status, or None where its hosts were taken away."""
+    told = ""
+    while True:
+        wait(_LOOK_SECONDS)
+        # A look that fails, for the network's sake, is made again.
+        state = run(launch.state(), "").stdout.strip()
+        if state and state != told:
+            job_lib.say(f"{launch.job.name}: {state}")
+            told = state
+        if state in _GONE:
+            return None
+        ended = [int(word) for word in run(launch.statuses(), "").stdout.split()]
+        if any(ended):
+            return max(ended)
+        if len(ended) == launch.hosts:
+            return 0

@@ -1,0 +1,157 @@
+"""The real training step, traced and compiled for devices that need not be there."""
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+
+from xinst_jax.aot import topology as topology_lib
+from xinst_jax.aot.executed import executed_flops
+from xinst_jax.aot.topology import Topology
+from xinst_jax.config import MeshConfig, ModelConfig, TrainConfig
+from xinst_jax.mesh import ShardingRules, make_mesh
+from xinst_jax.models import decoder
+from xinst_jax.train import lora, optim, state, step
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a training is laid out on a topology: all that its program depends on.
+
+    Attributes:
+      model: the decoder's shape, `remat` among it.
+      train: the training.
+      mesh: devices along each mesh axis.
+      topology: the devices.
+    """
+
+    model: ModelConfig
+    train: TrainConfig
+    mesh: MeshConfig
+    topology: Topology
+
+    def devices_mesh(self) -> Mesh:
+        """The mesh of the topology's devices.
+
+        Raises:
+          UserError: the sizes do not give the number of devices.
+        """
+        return make_mesh(self.mesh, topology_lib.devices(self.topology))
+
+
+class TooLargeError(Exception):
+    """The compiler found that the step does not fit a chip's memory.
+
+    Attributes:
+      needed: bytes that it would take.
+    """
+
+    def __init__(self, needed: float):
+        super().__init__(f"needs {needed / 2**30:.2f} GiB")
+        self.needed = needed
+
+
+@dataclasses.dataclass(frozen=True)
+class Traced:
+    """A step that was traced.
+
+    Attributes:
+      mesh: the devices it is for.
+      step: the function as traced.
+      flops: that a device executes in it, rematerialisation included.
+    """
+
+    mesh: Mesh
+    step: jax.stages.Traced
+    flops: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A step that was compiled.
+
+    Attributes:
+      mesh: the devices it was compiled for.
+      compiled: the program.
+      flops: that a device executes in it, rematerialisation included.
+    """
+
+    mesh: Mesh
+    compiled: jax.stages.Compiled
+    flops: float
+
+
+def trace(layout: Layout) -> Traced:
+    """Traces the step that training runs.
+
+    Raises:
+      UserError: the layout does not divide over the devices.
+    """
+    mesh, rules = layout.devices_mesh(), ShardingRules()
+    model, train = layout.model, layout.train
+    with jax.set_mesh(mesh):
+        arguments = _arguments(layout, mesh, rules)
+        update: Any = step.make_train_step(
+            model, rules, optim.make_optimizer(train), train
+        )
+        traced = update.trace(*arguments)
+    return Traced(mesh, traced, executed_flops(traced.jaxpr.jaxpr))
+
+
+def build(layout: Layout) -> Built:
+    """Compiles the step that training runs; nothing is run.
+
+    Raises:
+      UserError: the layout does not divide over the devices.
+      TooLargeError: the step does not fit.
+    """
+    traced = trace(layout)
+    with jax.set_mesh(traced.mesh):
+        return Built(traced.mesh, _compiled(traced.step.lower()), traced.flops)
+
+
+def _compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        needed = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", str(error))
+        if "RESOURCE_EXHAUSTED" not in str(error) or not needed:
+            raise
+        raise TooLargeError(float(needed[1]) * _UNITS[needed[2]]) from error
+
+
+def _arguments(
+    layout: Layout, mesh: Mesh, rules: ShardingRules
+) -> tuple[state.TrainState, step.Batch, decoder.Params | None]:
+    """State, batch and frozen weights: shapes, dtypes and shardings."""
+    model, train = layout.model, layout.train
+    microbatch = (train.global_batch // train.microbatches, train.length)
+    rules.divide(mesh.shape, microbatch, ("batch", "length"))
+    frozen: Any = None
+    if train.lora.rank:
+        params = lora.abstract_adapters(model, rules, mesh, train.lora)
+        frozen = decoder.abstract_compute_params(model, rules, mesh)
+    else:
+        params = decoder.abstract_params(model, rules, mesh)
+    current = state.abstract_state(
+        params, optim.make_optimizer(train), mesh, ema=train.ema_decay > 0
+    )
+    rows = NamedSharding(mesh, rules.spec("batch", "length"))
+    shape = (train.global_batch, train.length)
+    dtypes = {
+        "tokens": jnp.int32,
+        "targets": jnp.int32,
+        "segment_ids": jnp.int32,
+        "positions": jnp.int32,
+        "loss_weights": jnp.float32,
+    }
+    batch: Any = {
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
+        for name, dtype in dtypes.items()
+    }
+    return current, batch, frozen

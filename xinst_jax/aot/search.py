@@ -1,0 +1,236 @@
+"""Layouts that fit a topology, best first: the cheap estimate chooses what is compiled.
+
+Compiling takes minutes and there are hundreds of layouts. An estimate of memory and
+time from shapes alone leaves out what cannot fit and orders the rest; the compiler has
+the last word on those that are promising.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+from xinst_jax.aot.build import Layout
+from xinst_jax.aot.report import Report, report
+from xinst_jax.config import MeshConfig, ModelConfig, TrainConfig
+from xinst_jax.errors import UserError
+from xinst_jax.models import flops as flops_lib
+from xinst_jax.train import lora
+
+_ROOM = 1.15
+"""Share of the memory that an estimate may take: it errs by some tenths either way."""
+
+_RECOMPUTED = {"none": 0.0, "minimal": 0.0, "full": 1.0}
+"""Forward passes of the blocks' weights that the backward pass makes again, by policy;
+one that is not named is taken for 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a layout may take, from shapes alone.
+
+    Attributes:
+      layout: the layout.
+      memory: bytes a chip.
+      seconds: of a step, at the roofline.
+    """
+
+    layout: Layout
+    memory: float
+    seconds: float
+
+    @property
+    def promising(self) -> bool:
+        """Whether it may fit."""
+        chip = self.layout.topology.chip
+        return chip is not None and self.memory <= _ROOM * chip.hbm_bytes
+
+
+def candidates(layout: Layout) -> Iterator[Layout]:
+    """Layouts of the same step on the same topology that divide evenly.
+
+    FSDP alone, and with up to eight devices along `tensor` or `sequence` in their
+    place; every rematerialisation policy; as many microbatches as the rows allow.
+    """
+    slices = layout.topology.slices
+    inner = layout.topology.chips // slices
+    for tensor in (1, 2, 4, 8):
+        for sequence in (1, 2, 4, 8):
+            if inner % (tensor * sequence) or (tensor > 1 and sequence > 1):
+                continue
+            fsdp = inner // (tensor * sequence)
+            mesh = MeshConfig(slices, fsdp, sequence, tensor)
+            if not _divides(layout.model, layout.train, mesh):
+                continue
+            for microbatches in _microbatches(layout.train, slices * fsdp):
+                train = dataclasses.replace(layout.train, microbatches=microbatches)
+                for remat in remat_policies():
+                    model = dataclasses.replace(layout.model, remat=remat)
+                    yield dataclasses.replace(
+                        layout, model=model, train=train, mesh=mesh
+                    )
+
+
+def remat_policies() -> tuple[str, ...]:
+    """The rematerialisation policies that `ModelConfig.remat` takes."""
+    found = []
+    for name in ("none", "minimal", "full", "offload"):
+        try:
+            ModelConfig(remat=name)
+        except UserError:
+            continue
+        found.append(name)
+    return tuple(found)
+
+
+def _divides(model: ModelConfig, train: TrainConfig, mesh: MeshConfig) -> bool:
+    by_tensor = (model.num_heads, model.num_kv_heads, model.mlp_dim, model.vocab_size)
+    return (
+        all(size % mesh.tensor == 0 for size in by_tensor)
+        and model.embed_dim % mesh.fsdp == 0
+        and train.length % mesh.sequence == 0
+        and train.global_batch % (mesh.slice * mesh.fsdp) == 0
+    )
+
+
+def _microbatches(train: TrainConfig, parts: int) -> Iterator[int]:
+    """1, 2, 4, ... while every part of the batch has rows for all devices."""
+    count = 1
+    while train.global_batch % (count * parts) == 0:
+        yield count
+        count *= 2
+
+
+def estimate(layout: Layout) -> Estimate:
+    """Memory and time of a layout, to choose what to compile; neither is reported.
+
+    Memory: parameters, two moments and gradients, one block gathered twice, what the
+    policy keeps of the activations, one chunk of logits. Time: the dearest of products
+    with what is computed again, memory, links.
+    """
+    model, train, mesh = layout.model, layout.train, layout.mesh
+    chip = layout.topology.chip
+    assert chip is not None
+    weights = flops_lib.matmul_weights(model)
+    if not model.tie_embeddings:
+        weights += model.vocab_size * model.embed_dim
+    shards = mesh.fsdp * mesh.tensor
+    rows = train.global_batch // train.microbatches / (mesh.slice * mesh.fsdp)
+    tokens = rows * train.length / mesh.sequence
+    trained = lora.count(model, train.lora) if train.lora.rank else weights
+    memory = 16.0 * trained / shards + (
+        2.0 * weights / shards if train.lora.rank else 0
+    )
+    memory += 2 * _gathered(model) / mesh.tensor
+    memory += model.num_layers * tokens * _kept(model, mesh.tensor)
+    memory += tokens * _kept(dataclasses.replace(model, remat="none"), mesh.tensor)
+    chunk = min(tokens, train.logit_chunk)
+    memory += 3 * 4.0 * chunk * model.vocab_size / mesh.tensor
+    return Estimate(layout, memory, _seconds(layout, weights, tokens))
+
+
+def _gathered(model: ModelConfig) -> float:
+    """Bytes of the largest weights as they are multiplied: a block, and the table."""
+    block = flops_lib.block_weights(model) / model.num_layers
+    return 2.0 * (block + model.vocab_size * model.embed_dim)
+
+
+def _kept(model: ModelConfig, tensor: int) -> float:
+    """Bytes a token and block that the backward pass reads, in bfloat16."""
+    width, head = model.embed_dim, model.head_dim
+    if model.remat not in ("none", "minimal"):
+        return 2.0 * width
+    projected = (model.num_heads + 2 * model.num_kv_heads) * head
+    kept = 2 * width + (projected + 2 * model.mlp_dim) / tensor
+    if model.remat == "none":
+        kept += 2 * width + (2 * model.num_heads * head + model.mlp_dim) / tensor
+    return 2.0 * kept
+
+
+def _seconds(layout: Layout, weights: float, tokens: float) -> float:
+    model, train, mesh = layout.model, layout.train, layout.mesh
+    chip, count = layout.topology.chip, layout.topology.chips
+    assert chip is not None
+    full = flops_lib.flops_per_token(model, train.length)
+    again = 2.0 * _RECOMPUTED.get(model.remat, 0.0) * flops_lib.block_weights(model)
+    all_tokens = train.global_batch * train.length
+    compute = (full + again) * all_tokens / count / chip.peak_flops
+    links = chip.link_bandwidth * sum(
+        2 if wraps else 1
+        for size, wraps in zip(
+            layout.topology.shape, chip.wraps(layout.topology.shape), strict=True
+        )
+        if size > 1
+    )
+    # Forward, backward and the gradient, each in bfloat16, in every microbatch.
+    by_fsdp = 3 * 2.0 * weights / mesh.tensor * (1 - 1 / mesh.fsdp)
+    # Two all-reduces of a block's activations forward, two backward.
+    by_tensor = 8 * 2.0 * tokens * model.embed_dim * model.num_layers
+    by_tensor *= 1 - 1 / mesh.tensor
+    keys = 2 * model.num_kv_heads * model.head_dim / mesh.tensor
+    by_sequence = 4 * 2.0 * tokens * keys * model.num_layers * (mesh.sequence - 1)
+    exchanged = train.microbatches * (by_fsdp + by_tensor + by_sequence) / links
+    network = 0.0
+    if mesh.slice > 1:
+        share = 2 * 2.0 * weights / mesh.fsdp / mesh.tensor * (1 - 1 / mesh.slice)
+        network = train.microbatches * share / chip.network_bandwidth
+    return max(compute, exchanged, network)
+
+
+def search(
+    layout: Layout, compiles: int, say: Callable[[str], None]
+) -> list[tuple[Layout, Report]]:
+    """Compiles the most promising layouts; those that fit come back, best first.
+
+    Args:
+      layout: the step and the topology; its own mesh, policy and microbatches count as
+        one candidate among the others.
+      compiles: most layouts to compile.
+      say: takes a line on what is being done.
+
+    Raises:
+      UserError: the topology is of fake devices, or no layout divides over it.
+    """
+    chip = layout.topology.chip
+    if chip is None:
+        raise UserError(
+            "--search needs a TPU topology: fake devices have no memory and no speed "
+            "to choose by."
+        )
+    everything = [estimate(candidate) for candidate in candidates(layout)]
+    if not everything:
+        raise UserError(
+            f"No layout of {layout.train.global_batch} rows of {layout.train.length} "
+            f"tokens divides over {layout.topology.chips} chips. Make "
+            "TrainConfig.global_batch a multiple of their number, or use fewer chips."
+        )
+    promising = sorted(
+        (e for e in everything if e.promising),
+        key=lambda e: (e.seconds, e.memory),
+    )
+    say(f"{len(everything)} layouts divide, {len(promising)} may fit")
+    found = []
+    for number, candidate in enumerate(promising[:compiles], 1):
+        of = min(compiles, len(promising))
+        say(f"compiling {number} of {of}: {_words(candidate)}")
+        made = report(candidate.layout)
+        if made.roofline is None:
+            over = (made.needed - chip.hbm_bytes) / 2**30
+            say(f"  does not fit, by {over:.2f} GiB")
+            continue
+        say(f"  fits; at least {made.roofline.seconds:.3f} s a step")
+        found.append((candidate.layout, made))
+    return sorted(found, key=_least_seconds)
+
+
+def _least_seconds(found: tuple[Layout, Report]) -> float:
+    least = found[1].roofline
+    return least.seconds if least else math.inf
+
+
+def _words(candidate: Estimate) -> str:
+    mesh, train = candidate.layout.mesh, candidate.layout.train
+    return (
+        f"slice {mesh.slice}, fsdp {mesh.fsdp}, sequence {mesh.sequence}, tensor "
+        f"{mesh.tensor}, {train.microbatches} microbatches, remat "
+        f"{candidate.layout.model.remat}"
+    )

@@ -1,0 +1,112 @@
+"""Which attention computes packed rows: by what is asked for, and by the devices."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+
+from xinst_jax.config import ModelConfig
+from xinst_jax.errors import UserError
+from xinst_jax.mesh import ShardingRules, devices
+from xinst_jax.models.attention.blockwise import blockwise_attention
+from xinst_jax.models.attention.dense import dense_attention
+from xinst_jax.models.attention.masks import PackedRows, segment_mask
+from xinst_jax.models.attention.splash import splash_attention
+from xinst_jax.models.attention.triton import triton_attention
+
+_PLATFORMS = {"splash": "tpu", "triton": "gpu"}
+"""Where a kernel runs; dense and blockwise attention run everywhere."""
+
+_SHORT = 64
+"""Positions of a row up to which 'auto' holds all scores at once off a TPU."""
+
+_GPU_BLOCK = 512
+"""Places of blockwise attention's blocks on a GPU, which a small block leaves idle."""
+
+
+def packed_rows(
+    config: ModelConfig, rules: ShardingRules, segment_ids_bt: jax.Array
+) -> Callable[[int], PackedRows | jax.Array]:
+    """What the queries of packed rows see under a window of so many tokens, 0 for none.
+
+    Args:
+      config: says which attention is taken.
+      rules: how rows are divided.
+      segment_ids_bt: int32; 0 is padding.
+
+    Returns:
+      A function to a mask of booleans (B, T, T) for dense attention, and for any other
+      to the `PackedRows` themselves.
+
+    Raises:
+      UserError: the attention that is asked for cannot compute this model here.
+    """
+    segments = (
+        jax.reshard(segment_ids_bt, rules.spec("batch", "length")),
+        jax.reshard(segment_ids_bt, rules.spec("batch", None)),
+    )
+    dense = kernel(config, rules, segment_ids_bt.shape[1]) == "dense"
+    return functools.partial(segment_mask if dense else PackedRows, *segments)
+
+
+def attention_over(
+    config: ModelConfig, rules: ShardingRules, seen: PackedRows | jax.Array
+) -> Callable[..., jax.Array]:
+    """The attention for what queries see: `dense_attention` if that is a mask."""
+    if not isinstance(seen, PackedRows):
+        return dense_attention
+    name = kernel(config, rules, seen.key_segments_bs.shape[1])
+    if name == "splash":
+        return functools.partial(splash_attention, window=config.window)
+    if name == "triton":
+        return triton_attention
+    if _platform() == "gpu":
+        return functools.partial(blockwise_attention, block=_GPU_BLOCK)
+    return blockwise_attention
+
+
+def kernel(config: ModelConfig, rules: ShardingRules, length: int) -> str:
+    """The name of the attention over packed rows, on the mesh that is set.
+
+    Args:
+      config: says 'auto', or the name.
+      rules: how rows are divided.
+      length: positions of a whole row.
+
+    Raises:
+      UserError: the attention that is asked for cannot compute this model here.
+    """
+    if config.attention == "auto":
+        if _platform() == "tpu":
+            return "splash"
+        return "dense" if length <= _SHORT else "blockwise"
+    _check(config, rules)
+    return config.attention
+
+
+def _check(config: ModelConfig, rules: ShardingRules) -> None:
+    """Raises UserError if the attention asked for by name cannot be taken."""
+    name, platform = config.attention, _platform()
+    if _PLATFORMS.get(name, platform) != platform:
+        raise UserError(
+            f"ModelConfig.attention = {name!r} runs on a {_PLATFORMS[name].upper()}, "
+            f"and the mesh's devices are of the kind {platform!r}. Set it to 'auto'."
+        )
+    if name != "triton":
+        return
+    for what, found in (
+        ("ModelConfig.window", config.window),
+        ("ModelConfig.attention_soft_cap", config.attention_soft_cap),
+        ("division of the length", devices(rules.length) - 1),
+    ):
+        if found:
+            raise UserError(
+                f"ModelConfig.attention = 'triton' knows no {what}, found {found}; "
+                "set it to 'auto' or 'blockwise'."
+            )
+
+
+def _platform() -> str:
+    """The kind of device that the mesh is made of: 'cpu', 'gpu' or 'tpu'."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device else jax.default_backend()

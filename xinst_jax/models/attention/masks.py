@@ -1,0 +1,71 @@
+"""What a query sees: of a packed row, or of a cache."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class PackedRows(NamedTuple):
+    """What queries of packed rows see: earlier keys of their own segment, in a window.
+
+    Attributes:
+      query_segments_bt: int32 segment of each query; 0 is padding, which sees nothing.
+      key_segments_bs: int32 segment of each key of the same rows, each row whole.
+      window: tokens that a query sees at most, its own included; 0 sets no limit. An
+        int32 scalar where the scan over blocks picks it.
+    """
+
+    query_segments_bt: jax.Array
+    key_segments_bs: jax.Array
+    window: jax.Array | int
+
+
+def segment_mask(
+    query_segments_bt: jax.Array, key_segments_bs: jax.Array, window: int = 0
+) -> jax.Array:
+    """Which keys a query of a packed row sees: earlier ones of its own segment.
+
+    Args:
+      query_segments_bt: int32 segment of each query; 0 is padding.
+      key_segments_bs: int32 segment of each key of the same rows.
+      window: tokens that a query sees at most, its own included; 0 sets no limit.
+
+    Returns:
+      Booleans (B, T, S); a padding query sees nothing.
+    """
+    lengths = query_segments_bt.shape[1], key_segments_bs.shape[1]
+    queries_t1, keys_1s = jnp.arange(lengths[0])[:, None], jnp.arange(lengths[1])[None]
+    causal_ts = queries_t1 >= keys_1s
+    if window:
+        causal_ts &= queries_t1 - keys_1s < window
+    same_bts = query_segments_bt[:, :, None] == key_segments_bs[:, None]
+    return causal_ts & same_bts & (key_segments_bs != 0)[:, None]
+
+
+def cache_mask(
+    valid_bs: jax.Array, column: jax.Array | int, length: int, window: int = 0
+) -> jax.Array:
+    """Which cache columns the `length` queries written from `column` on see.
+
+    Args:
+      valid_bs: booleans (B, S), false where a column holds no token of the row.
+      column: cache column of the first query.
+      length: queries T.
+      window: tokens that a query sees at most, its own included; 0 sets no limit. A
+        row's tokens are counted, not its columns: one without a token takes no place.
+
+    Returns:
+      Booleans (B, T, S): column s for query t if it is valid and s <= column + t.
+    """
+    causal_ts = (
+        jnp.arange(valid_bs.shape[1])[None] <= column + jnp.arange(length)[:, None]
+    )
+    seen_bts = causal_ts & valid_bs[:, None]
+    if not window:
+        return seen_bts
+    # A key is as far away as the row has tokens after it, up to the query's own: the
+    # columns of a shorter prompt's gap count for nothing.
+    tokens_bs = jnp.cumsum(valid_bs, axis=1, dtype=jnp.int32)
+    upto_bt = jnp.sum(seen_bts, axis=2, dtype=jnp.int32)
+    return seen_bts & (upto_bt[:, :, None] - tokens_bs[:, None] < window)
