@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xinst_jax.data import packing
+from xinst_jax.data import best_fit, packed_files, packing
 from xinst_jax.data.examples import Pair
 from xinst_jax.data.loader import Rows
 from xinst_jax.errors import UserError
@@ -37,7 +37,7 @@ def random_pairs(count, seed=0, vocabulary=50):
 
 def test_rows_of_real_lengths_are_at_least_99_percent_full():
     lengths_e = real_lengths(100_000, 2048)
-    rows_e = packing.assign(lengths_e, 2048)
+    rows_e = best_fit.assign(lengths_e, 2048)
     used_r = np.bincount(rows_e, weights=lengths_e)
     assert used_r.max() <= 2048
     assert used_r.min() > 0
@@ -47,7 +47,7 @@ def test_rows_of_real_lengths_are_at_least_99_percent_full():
 def test_a_million_examples_are_assigned_in_seconds():
     lengths_e = real_lengths(1_000_000, 2048)
     before = time.process_time()
-    packing.assign(lengths_e, 2048)
+    best_fit.assign(lengths_e, 2048)
     assert time.process_time() - before < 5
 
 
@@ -64,7 +64,7 @@ def best_fit_decreasing_rows(lengths, length):
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=120))
 def test_groups_pack_as_best_fit_decreasing_one_by_one(lengths):
-    rows_e = packing.assign(np.array(lengths), 30)
+    rows_e = best_fit.assign(np.array(lengths), 30)
     used_r = np.bincount(rows_e, weights=lengths)
     assert 0 < used_r.min() <= used_r.max() <= 30
     assert used_r.size == best_fit_decreasing_rows(lengths, 30)
@@ -72,7 +72,7 @@ def test_groups_pack_as_best_fit_decreasing_one_by_one(lengths):
 
 def test_a_length_beyond_the_row_is_an_error():
     with pytest.raises(ValueError, match="1 to 8"):
-        packing.assign(np.array([3, 9]), 8)
+        best_fit.assign(np.array([3, 9]), 8)
 
 
 def segments(rows):
@@ -154,7 +154,7 @@ def test_rows_by_language_mix_none_and_lie_language_by_language(tmp_path):
 def test_the_summary_counts_what_is_in_the_rows(tmp_path):
     pairs = [*random_pairs(50), ([5], []), ([5] * 40, [6]), ([5], [6] * 40)]
     packed = packing.pack(pairs, tmp_path, length=24, bos=1, eos=2)
-    assert packed == packing.read_summary(tmp_path)
+    assert packed == packed_files.read_summary(tmp_path)
     assert packed.refused == {"empty response": 1, "prompt too long": 1}
     assert packed.cut == 1
     found = list(segments(Rows(tmp_path)))
@@ -217,7 +217,7 @@ def test_a_full_disk_is_an_error_that_says_so(tmp_path):
 
 def test_an_unfinished_or_damaged_directory_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no finished packed rows"):
-        packing.read_summary(tmp_path)
+        packed_files.read_summary(tmp_path)
     (tmp_path / "packed.json").write_text(json.dumps({"rows": 3}))
     with pytest.raises(UserError, match="not a summary"):
-        packing.read_summary(tmp_path)
+        packed_files.read_summary(tmp_path)

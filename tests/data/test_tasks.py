@@ -13,7 +13,15 @@ import seqio
 
 from xinst_jax import shards
 from xinst_jax.config import TokenizerConfig
-from xinst_jax.data import prompts, tasks, train_tokenizer, vocab
+from xinst_jax.data import (
+    exchanges,
+    preprocessors,
+    prompts,
+    stream,
+    tasks,
+    train_tokenizer,
+    vocab,
+)
 from xinst_jax.data.examples import example
 from xinst_jax.data.row_source import Part, RowSource
 from xinst_jax.errors import UserError
@@ -116,7 +124,7 @@ def test_reverse_asks_for_the_instruction_of_a_response(home, vocabulary):
     tasks.register_reverse(
         home / "pairs", list(SIZES), vocabulary, length=512, temperature=1.0
     )
-    pairs = list(tasks.examples(tasks.REVERSE, "validation", passes=1.0, seed=0))
+    pairs = list(stream.examples(tasks.REVERSE, "validation", passes=1.0, seed=0))
     held_out = [
         row for code in SIZES for row in pair_rows(code) if row["split"] == "held_out"
     ]
@@ -132,7 +140,9 @@ def test_rate_reads_a_directory_without_languages_and_answers_labels(home, vocab
     tasks.register_rate(
         home / "levels", languages_of(SIZES), vocabulary, length=512, temperature=1.0
     )
-    found = decoded(vocabulary, tasks.examples(tasks.RATE, "train", passes=1.0, seed=0))
+    found = decoded(
+        vocabulary, stream.examples(tasks.RATE, "train", passes=1.0, seed=0)
+    )
     rows = [row for code in SIZES for row in pair_rows(code, labels=True)]
     expected = {
         (
@@ -157,7 +167,7 @@ def test_sft_asks_for_the_language_and_for_the_style_of_seed_pairs(home, vocabul
         length=512,
         temperature=1.0,
     )
-    drawn = decoded(vocabulary, tasks.examples(tasks.SFT, "train", passes=3.0, seed=0))
+    drawn = decoded(vocabulary, stream.examples(tasks.SFT, "train", passes=3.0, seed=0))
     styles = collections.Counter()
     for prompt, response in drawn:
         code = "fi" if "Finnish" in prompt else "sw"
@@ -170,7 +180,7 @@ def test_sft_asks_for_the_language_and_for_the_style_of_seed_pairs(home, vocabul
         styles[seed_style] += 1
     assert min(styles.values()) > 50
     held_out = decoded(
-        vocabulary, tasks.examples(tasks.SFT, "validation", passes=1.0, seed=0)
+        vocabulary, stream.examples(tasks.SFT, "validation", passes=1.0, seed=0)
     )
     assert len(held_out) == 6 and all("style of an AI" in p for p, _ in held_out)
 
@@ -194,7 +204,9 @@ def test_rows_below_the_score_are_left_out(home, vocabulary):
 def test_rows_are_drawn_in_proportion_to_their_weight(home):
     source = RowSource("fi", [Part(home / "dataset", weighted=True)], ["id"])
     with seqio.utils.map_seed_manager(7):
-        dataset = tasks._drawn_by_rate(source.get_dataset(shuffle=False).repeat(300))
+        dataset = preprocessors.drawn_by_rate(
+            source.get_dataset(shuffle=False).repeat(300)
+        )
     drawn = collections.Counter(
         int(row["id"].decode().split("-")[-1]) % 4
         for row in dataset.as_numpy_iterator()
@@ -216,7 +228,7 @@ def test_languages_are_drawn_by_the_temperature(home, vocabulary):
             temperature=temperature,
         )
         drawn = decoded(
-            vocabulary, tasks.examples(tasks.REVERSE, "train", passes=20.0, seed=1)
+            vocabulary, stream.examples(tasks.REVERSE, "train", passes=20.0, seed=1)
         )
         assert len(drawn) == 20 * (35 + 7)
         finnish = sum("Ask fi" in instruction for _, instruction in drawn)
@@ -230,7 +242,7 @@ def test_every_row_comes_once_before_any_comes_again(home, vocabulary, settings)
     tasks.register_reverse(home / "pairs", ["fi"], vocabulary, **settings)
     drawn = [
         vocabulary.decode(pair.response_ids)
-        for pair in tasks.examples(tasks.REVERSE, "train", passes=3.0, seed=5)
+        for pair in stream.examples(tasks.REVERSE, "train", passes=3.0, seed=5)
     ]
     epochs = [drawn[start : start + 35] for start in (0, 35, 70)]
     assert all(len(set(epoch)) == 35 for epoch in epochs)
@@ -239,15 +251,15 @@ def test_every_row_comes_once_before_any_comes_again(home, vocabulary, settings)
 
 def test_examples_repeat_in_another_process(home, vocabulary, settings):
     tasks.register_reverse(home / "pairs", list(SIZES), vocabulary, **settings)
-    here = list(tasks.examples(tasks.REVERSE, "train", passes=2.0, seed=11))
-    other = list(tasks.examples(tasks.REVERSE, "train", passes=2.0, seed=12))
+    here = list(stream.examples(tasks.REVERSE, "train", passes=2.0, seed=11))
+    other = list(stream.examples(tasks.REVERSE, "train", passes=2.0, seed=12))
     script = f"""
 import pathlib
-from xinst_jax.data import tasks, vocab
+from xinst_jax.data import stream, tasks, vocab
 tasks.register_reverse(
     pathlib.Path({str(home / "pairs")!r}), {list(SIZES)!r},
     vocab.load_vocabulary({str(vocabulary.path)!r}), length={LENGTH}, temperature=1.0)
-print(list(tasks.examples(tasks.REVERSE, "train", passes=2.0, seed=11)))
+print(list(stream.examples(tasks.REVERSE, "train", passes=2.0, seed=11)))
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -265,7 +277,7 @@ def test_pieces_of_a_text_predict_each_token_once(home, vocabulary, settings):
     held_out, drawn = (
         [
             pair.response_ids
-            for pair in tasks.examples(tasks.LM, split, passes=1, seed=0)
+            for pair in stream.examples(tasks.LM, split, passes=1, seed=0)
         ]
         for split in ("validation", "train")
     )
@@ -314,8 +326,8 @@ def test_pieces_of_one_document_are_on_one_side(home, vocabulary, settings):
 def test_a_long_prompt_is_cut_inside_and_leaves_room(home, vocabulary):
     long = text("fi", 1, 400)
     for answer in ("Say it.", text("sw", 2, 10), text("sw", 2, 300)):
-        exchange = tasks.Exchange(long, prompts.reverse, answer)
-        prompt, response = tasks.encode_exchange(exchange, vocabulary, 256)
+        exchange = exchanges.Exchange(long, prompts.reverse, answer)
+        prompt, response = exchanges.encode(exchange, vocabulary, 256)
         shown = vocabulary.decode(prompt)
         inside = shown.split("### Text:\n")[1].split("\n\n### English")[0]
         assert long.startswith(inside) and shown == prompts.reverse(inside)
@@ -341,7 +353,7 @@ def test_where_a_prompt_is_cut_does_not_tell_its_label(home, vocabulary):
     tasks.register_rate(
         home / "long", languages_of(["fi"]), vocabulary, length=256, temperature=1.0
     )
-    found = list(tasks.examples(tasks.RATE, "train", passes=1.0, seed=0))
+    found = list(stream.examples(tasks.RATE, "train", passes=1.0, seed=0))
     assert len(found) == 3 and len({tuple(pair.prompt_ids) for pair in found}) == 1
 
 

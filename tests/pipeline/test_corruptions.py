@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xinst_jax.config import RateConfig
-from xinst_jax.pipeline import corruptions, rules
-from xinst_jax.pipeline.corruptions import Pair, Pool
+from xinst_jax.pipeline import corruption_texts, corruptions, pair_pool, rules
+from xinst_jax.pipeline.pair_pool import Pair, Pool
 
 _FINNISH = (
     "Järvet syntyivät jääkauden jälkeen, kun mannerjää suli. Vesi jäi kallion koloihin "
@@ -34,14 +34,14 @@ _PAIRS = [
 
 
 def _pool(pairs=_PAIRS, held_out=False, boilerplate=None) -> Pool:
-    features_pe = corruptions.ngram_features([pair.instruction for pair in pairs])
-    nearness = corruptions.NGRAM_NEARNESS
+    features_pe = pair_pool.ngram_features([pair.instruction for pair in pairs])
+    nearness = pair_pool.NGRAM_NEARNESS
     return Pool(pairs, features_pe, nearness, boilerplate or {}, held_out)
 
 
 def _apply(name: str, index: int, pool: Pool | None = None, draw: int = 0):
     registry = corruptions.BAD | corruptions.FAIR
-    rng = corruptions.generator(0, name, str(draw))
+    rng = pair_pool.generator(0, name, str(draw))
     return registry[name](index, pool or _pool(), rng)
 
 
@@ -83,7 +83,7 @@ def test_wrong_language_is_a_response_of_another_language():
 
 def test_wrong_language_needs_no_second_language():
     pool = _pool([pair for pair in _PAIRS if pair.lang == "fi"])
-    known = {s for group in corruptions.FOREIGN_SENTENCES.values() for s in group}
+    known = {s for group in corruption_texts.FOREIGN_SENTENCES.values() for s in group}
     for draw in range(10):
         _, output = _apply("wrong_language", 0, pool, draw)
         assert any(sentence in output for sentence in known)
@@ -153,22 +153,22 @@ def test_generic_and_missing_input_keep_the_response():
 
 def test_the_rules_catch_every_missing_input_and_no_generic_instruction():
     config = RateConfig()
-    for text in corruptions.MISSING_INPUT_INSTRUCTIONS:
+    for text in corruption_texts.MISSING_INPUT_INSTRUCTIONS:
         assert rules.check(text, _FINNISH, config) == ("refers_to_missing_text",)
-    for text in corruptions.GENERIC_INSTRUCTIONS:
+    for text in corruption_texts.GENERIC_INSTRUCTIONS:
         assert rules.check(text, _FINNISH, config) == ()
 
 
 def test_registries_are_divided_between_the_splits():
     registries = (
-        corruptions.GENERIC_INSTRUCTIONS,
-        corruptions.MISSING_INPUT_INSTRUCTIONS,
-        corruptions.STYLE_WISHES,
-        *corruptions.FOREIGN_SENTENCES.values(),
+        corruption_texts.GENERIC_INSTRUCTIONS,
+        corruption_texts.MISSING_INPUT_INSTRUCTIONS,
+        corruption_texts.STYLE_WISHES,
+        *corruption_texts.FOREIGN_SENTENCES.values(),
     )
     for registry in registries:
-        train = corruptions.part(registry, held_out=False)
-        held_out = corruptions.part(registry, held_out=True)
+        train = pair_pool.part(registry, held_out=False)
+        held_out = pair_pool.part(registry, held_out=True)
         assert train and held_out
         assert sorted(train + held_out) == sorted(registry)
         assert len(set(registry)) == len(registry)
@@ -187,15 +187,15 @@ def test_what_is_put_in_has_the_length_of_what_it_replaces():
 
 
 def test_generator_depends_on_its_names_alone():
-    first = corruptions.generator(1, "a", "b").integers(1 << 60, size=4)
-    again = corruptions.generator(1, "a", "b").integers(1 << 60, size=4)
+    first = pair_pool.generator(1, "a", "b").integers(1 << 60, size=4)
+    again = pair_pool.generator(1, "a", "b").integers(1 << 60, size=4)
     np.testing.assert_array_equal(first, again)
     for other in (("ab",), ("a", "c"), ("b", "a")):
         assert not np.array_equal(
-            first, corruptions.generator(1, *other).integers(1 << 60, size=4)
+            first, pair_pool.generator(1, *other).integers(1 << 60, size=4)
         )
     assert not np.array_equal(
-        first, corruptions.generator(2, "a", "b").integers(1 << 60, size=4)
+        first, pair_pool.generator(2, "a", "b").integers(1 << 60, size=4)
     )
 
 
@@ -207,9 +207,9 @@ def test_features_are_unit_rows_and_tell_same_from_other():
         "",
         "???",
     ]
-    features_te = corruptions.ngram_features(texts)
+    features_te = pair_pool.ngram_features(texts)
     assert features_te.dtype == np.float32
     lengths = np.linalg.norm(features_te, axis=1)
     assert np.all(np.isclose(lengths, 1, atol=1e-5) | (lengths == 0))
-    assert features_te[0] @ features_te[1] > corruptions.NGRAM_NEARNESS.same
-    assert features_te[0] @ features_te[2] < corruptions.NGRAM_NEARNESS.unrelated
+    assert features_te[0] @ features_te[1] > pair_pool.NGRAM_NEARNESS.same
+    assert features_te[0] @ features_te[2] < pair_pool.NGRAM_NEARNESS.unrelated

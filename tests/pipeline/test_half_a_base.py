@@ -16,7 +16,8 @@ from xinst_jax.hf import adapter, mapping, text_half
 from xinst_jax.hf import config as hf_config
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.models import presets
-from xinst_jax.pipeline import make, publish
+from xinst_jax.pipeline import publish
+from xinst_jax.pipeline.make import models
 from xinst_jax.pipeline.workspace import Workspace
 
 _GIN = "gin/runs/small_cpu.gin"
@@ -110,7 +111,7 @@ def finished(imported, base) -> Workspace:
 
 def test_what_is_exported_is_a_text_model_with_the_bases_text_tensors(finished, base):
     stage = StageDirectory(finished.path("hf_model"), "hf_model", {}, {})
-    make.hf_model(finished, stage)
+    models.hf_model(finished, stage)
     record = json.loads((stage.path / "config.json").read_bytes())
     assert record["architectures"] == ["Gemma3ForCausalLM"]
     assert not {"text_config", "vision_config", "image_token_index"} & record.keys()

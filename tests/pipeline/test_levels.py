@@ -14,13 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from xinst_jax.data.prompts import LABELS
-from xinst_jax.pipeline import corruptions, levels
+from xinst_jax.pipeline import corruptions, levels, pair_pool
 
 _SEED = pathlib.Path(__file__).parents[2] / "data" / "sample" / "seed"
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[corruptions.Pair]:
+def pairs() -> list[pair_pool.Pair]:
     rows = []
     for path in sorted(_SEED.glob("*.jsonl")):
         for number, line in enumerate(path.read_text("utf-8").splitlines()):
@@ -155,7 +155,7 @@ def test_embeddings_decide_what_a_neighbour_is(pairs):
 
 
 def test_a_single_pair_gets_all_three_levels():
-    pair = corruptions.Pair("s1", "fi", "Why is the sky blue?", "Koska ilma.", "train")
+    pair = pair_pool.Pair("s1", "fi", "Why is the sky blue?", "Koska ilma.", "train")
     made = levels.make_levels([pair], seed=0)
     assert [row["label"] for row in made] == ["good", "bad", "fair"]
 

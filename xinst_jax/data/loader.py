@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from array_record.python import array_record_module
 
-from xinst_jax.data import packing, permutation
+from xinst_jax.data import packed_files, permutation
 from xinst_jax.errors import UserError
 from xinst_jax.mesh import ShardingRules
 
@@ -35,10 +35,10 @@ class Rows:
         Raises:
           UserError: it is not finished, or a file of it is missing or damaged.
         """
-        self.summary = packing.read_summary(directory)
-        self._dtype = packing.row_dtype(self.summary.length)
+        self.summary = packed_files.read_summary(directory)
+        self._dtype = packed_files.row_dtype(self.summary.length)
         shards = -(-self.summary.rows // self.summary.shard_rows)
-        self._paths = [packing.shard_path(directory, i) for i in range(shards)]
+        self._paths = [packed_files.shard_path(directory, i) for i in range(shards)]
         self._readers = [self._open(index) for index in range(shards)]
 
     def __len__(self) -> int:
@@ -139,7 +139,7 @@ class Rows:
           UserError: the file with the names is missing or damaged.
         """
         shard, offset = divmod(row, self.summary.shard_rows)
-        path = packing.names_path(self._paths[shard].parent, shard)
+        path = packed_files.names_path(self._paths[shard].parent, shard)
         try:
             reader = array_record_module.ArrayRecordReader(str(path), _OPTIONS)
             return json.loads(reader.read([offset])[0])
@@ -223,7 +223,7 @@ def _on_mesh(
         first, end, _ = index[0].indices(rows_b.size)
         return block(first, end)[name][:, index[1]]
 
-    names = (*(packing.row_dtype(length).names or ()), "positions")
+    names = (*(packed_files.row_dtype(length).names or ()), "positions")
     return {
         name: jax.make_array_from_callback(
             shape, sharding, functools.partial(part, name)

@@ -61,6 +61,15 @@ def answer(instruction: str, language_name: str, seed_style: bool) -> str:
     return _ANSWER.format(instruction=instruction, request=request)
 
 
+def chat() -> str:
+    """The answer prompt with its slots, for a chat template: instruction, output_lang.
+
+    >>> chat().splitlines()[3]
+    '{instruction} Answer in {output_lang} and the style of an AI assistant. '
+    """
+    return answer("{instruction}", "{output_lang}", seed_style=True)
+
+
 def rate(instruction: str, response: str, language_name: str) -> str:
     """The prompt after which the rater writes one of `LABELS`.
 

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from xinst_jax.data.prompts import LABELS
-from xinst_jax.pipeline import corruptions
-from xinst_jax.pipeline.corruptions import Nearness, Pair, Pool
+from xinst_jax.pipeline import corruptions, pair_pool
+from xinst_jax.pipeline.pair_pool import Nearness, Pair, Pool
 
 NONE = "none"
 """The corruption's name of a pair that has none."""
@@ -107,9 +107,9 @@ def make_levels(
       Rows with the fields of `SCHEMA`, pair by pair.
     """
     if embeddings_pe is None:
-        embeddings_pe = corruptions.ngram_features([p.instruction for p in pairs])
-        nearness = nearness or corruptions.NGRAM_NEARNESS
-    nearness = nearness or corruptions.ENCODER_NEARNESS
+        embeddings_pe = pair_pool.ngram_features([p.instruction for p in pairs])
+        nearness = nearness or pair_pool.NGRAM_NEARNESS
+    nearness = nearness or pair_pool.ENCODER_NEARNESS
     order = sorted(range(len(pairs)), key=lambda i: (pairs[i].lang, pairs[i].id))
     rows: dict[int, list[dict[str, str]]] = {}
     for split in ("train", "held_out"):
@@ -174,7 +174,7 @@ def _train_levels(
 def _choices(pair: Pair, names: list[str], turn: int, seed: int) -> list[str]:
     """The name whose turn it is, then the others in an order drawn for the pair."""
     name = names[turn % len(names)]
-    rng = corruptions.generator(seed, pair.lang, pair.id, "instead of", name)
+    rng = pair_pool.generator(seed, pair.lang, pair.id, "instead of", name)
     others = [other for other in names if other != name]
     return [name, *(others[place] for place in rng.permutation(len(others)))]
 
@@ -198,7 +198,7 @@ def _spoilt(
 ) -> dict[str, str] | None:
     """The pair's row by one corruption; None where it cannot be carried out."""
     pair = pool.pairs[index]
-    rng = corruptions.generator(seed, pair.lang, pair.id, name, str(number))
+    rng = pair_pool.generator(seed, pair.lang, pair.id, name, str(number))
     spoilt = registry[name](index, pool, rng)
     if spoilt is None or spoilt == (pair.instruction, pair.output):
         return None

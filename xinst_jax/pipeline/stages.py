@@ -14,7 +14,8 @@ from typing import Any
 from xinst_jax import __version__
 from xinst_jax import config as config_lib
 from xinst_jax.errors import UserError
-from xinst_jax.pipeline import make, raw_files
+from xinst_jax.pipeline import raw_files
+from xinst_jax.pipeline.make import answers, models, texts
 from xinst_jax.pipeline.runner import Stage
 
 _PREPARED = ("corpus", "seed", "tokenizer")
@@ -31,7 +32,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             verb="prepare",
             config=_depends(run, corpus=run.corpus),
             inputs=(),
-            make=make.corpus,
+            make=texts.corpus,
             files=functools.partial(raw_files.corpus_digests, run),
         ),
         Stage(
@@ -39,7 +40,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             verb="seed",
             config=_depends(run, seed_pairs=run.seed_pairs),
             inputs=(),
-            make=make.seed,
+            make=texts.seed,
             files=functools.partial(raw_files.seed_digests, run),
         ),
         Stage(
@@ -47,7 +48,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             verb="tokenizer",
             config=_depends(run, tokenizer=run.tokenizer, base_model=run.base_model),
             inputs=() if given_tokenizer else ("corpus", "seed"),
-            make=make.tokenizer,
+            make=texts.tokenizer,
             files=functools.partial(raw_files.tokenizer_digests, run),
         ),
         _base(run),
@@ -57,7 +58,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             verb="diversify",
             config=_depends(run, seed=run.seed, diversify=run.diversify),
             inputs=(f"candidates/{last}", f"ratings/{last}"),
-            make=functools.partial(make.diverse, last=last),
+            make=functools.partial(texts.diverse, last=last),
             devices=True,
             files=functools.partial(raw_files.encoder_digests, run),
         ),
@@ -68,7 +69,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 run, seed=run.seed, license=run.export.dataset_license, name=run.name
             ),
             inputs=("corpus", f"candidates/{last}", f"ratings/{last}", "diverse"),
-            make=functools.partial(make.dataset, last=last),
+            make=functools.partial(texts.dataset, last=last),
         ),
         Stage(
             name="model",
@@ -81,7 +82,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 min_score=run.rate.min_score,
             ),
             inputs=("seed", "tokenizer", "base", "dataset"),
-            make=make.model,
+            make=models.model,
             devices=True,
         ),
         Stage(
@@ -89,7 +90,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             verb="export-hf",
             config=_depends(run, export=run.export, name=run.name),
             inputs=("tokenizer", "dataset", "model", *_under(run.sft)),
-            make=make.hf_model,
+            make=models.hf_model,
             devices=True,
         ),
         Stage(
@@ -103,7 +104,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 model=run.model,
             ),
             inputs=("seed", "tokenizer", "base", "model"),
-            make=make.evaluation,
+            make=answers.evaluation,
             devices=True,
             files=functools.partial(raw_files.question_digests, run),
         ),
@@ -139,7 +140,7 @@ def _base(run: config_lib.RunConfig) -> Stage:
                 model=run.model,
             ),
             inputs=("tokenizer",),
-            make=make.imported_base,
+            make=models.imported_base,
             devices=True,
             files=functools.partial(raw_files.base_model_digests, run),
         )
@@ -148,7 +149,7 @@ def _base(run: config_lib.RunConfig) -> Stage:
         verb="train --task lm",
         config=_depends(run, seed=run.seed, model=run.model, train=run.base),
         inputs=_PREPARED,
-        make=make.trained_base,
+        make=models.trained_base,
         devices=True,
         files=functools.partial(raw_files.base_model_digests, run),
     )
@@ -165,7 +166,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             verb="train --task reverse",
             config={**model, "train": config_lib.as_record(run.generator)},
             inputs=("seed", "tokenizer", "base", *kept),
-            make=functools.partial(make.generator, number=number),
+            make=functools.partial(models.generator, number=number),
             devices=True,
         ),
         Stage(
@@ -176,7 +177,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 *("corpus", "tokenizer", f"generator/{this}"),
                 *(*_under(run.generator), *kept),
             ),
-            make=functools.partial(make.candidates, number=number),
+            make=functools.partial(answers.candidates, number=number),
             devices=True,
         ),
         Stage(
@@ -190,7 +191,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "batch_rows": run.diversify.batch_rows,
             },
             inputs=("corpus", "seed", "tokenizer", "base", *kept),
-            make=functools.partial(make.rater, number=number),
+            make=functools.partial(models.rater, number=number),
             devices=True,
             files=functools.partial(raw_files.encoder_digests, run),
         ),
@@ -206,7 +207,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 *("tokenizer", f"candidates/{this}", f"rater/{this}"),
                 *_under(run.rater),
             ),
-            make=functools.partial(make.ratings, number=number),
+            make=functools.partial(answers.ratings, number=number),
             devices=True,
         ),
     ]
@@ -237,7 +238,7 @@ def _report(run: config_lib.RunConfig) -> Stage:
             "hf_model",
             "evaluation",
         ),
-        make=make.report,
+        make=texts.report,
         partial=True,
     )
 

@@ -8,7 +8,7 @@ import jax
 
 from xinst_jax import distributed
 from xinst_jax.config import LoraConfig, RunConfig, TrainConfig
-from xinst_jax.data import loader, packing
+from xinst_jax.data import loader, packed_files, packing
 from xinst_jax.data.examples import Pair
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import Counts, StageDirectory
@@ -52,7 +52,7 @@ def run(
         """Packs both splits; says whether there is anything held out."""
         for split in (TRAIN, HELD_OUT):
             _pack(workspace, stage.path / "data" / split, split, config, examples)
-        return (stage.path / "data" / HELD_OUT / packing.SUMMARY).exists()
+        return (stage.path / "data" / HELD_OUT / packed_files.SUMMARY).exists()
 
     holds_out = distributed.from_primary(f"packed for {stage.stage}", packed)
     train_rows = loader.Rows(stage.path / "data" / TRAIN)
@@ -193,7 +193,7 @@ def _pack(
     config: TrainConfig,
     examples: Callable[[str], Pairs],
 ) -> None:
-    if (directory / packing.SUMMARY).exists():
+    if (directory / packed_files.SUMMARY).exists():
         return
     vocabulary = workspace.vocabulary
     pairs = examples(split)
@@ -218,7 +218,7 @@ def _pack(
     )
 
 
-def _counts(summary: packing.Packed, result: loop.TrainResult) -> Counts:
+def _counts(summary: packed_files.Packed, result: loop.TrainResult) -> Counts:
     refused = sum(summary.refused.values())
     losses = [line["loss"] for line in result.history if "loss" in line]
     held_out = [

@@ -1,0 +1,94 @@
+"""Stages that are work on text: what is read, drawn and written for people."""
+
+import dataclasses
+
+from xinst_jax import run_file
+from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline import raw_files, training_rows
+from xinst_jax.pipeline.runner import Made
+from xinst_jax.pipeline.workspace import Workspace, model_shape
+
+
+def corpus(workspace: Workspace, stage: StageDirectory) -> Made:
+    """Raw text to clean, response-sized documents."""
+    from xinst_jax.pipeline import corpus as corpus_lib
+
+    config = workspace.run.corpus
+    config = dataclasses.replace(config, path=raw_files.located(config.path))
+    return Made(corpus_lib.run(stage, config, workspace.run.language_table))
+
+
+def seed(workspace: Workspace, stage: StageDirectory) -> Made:
+    """Instruction pairs, checked and split."""
+    from xinst_jax.pipeline import seed as seed_lib
+
+    config = workspace.run.seed_pairs
+    config = dataclasses.replace(config, path=raw_files.located(config.path))
+    return Made(seed_lib.run(stage, config, workspace.run.language_table))
+
+
+def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
+    """A SentencePiece model trained on corpus and seed, or the tokenizer given."""
+    from xinst_jax.data import prompts, train_tokenizer, vocab
+    from xinst_jax.hf import tokenizer as hf_tokenizer
+
+    run = workspace.run
+    given = run.base_model or run.tokenizer.path
+    texts: list[str] = []
+    if given:
+        vocab.copy_tokenizer(run_file.project_path(given), stage.path)
+    else:
+        texts = training_rows.tokenizer_texts(workspace)
+        file = stage.path / hf_tokenizer.SENTENCEPIECE
+        train_tokenizer.train_sentencepiece(texts, file, run.tokenizer)
+    # What export-hf could not write is found now, not after all the training.
+    hf_tokenizer.from_folder(stage.path, prompts.chat(), model_shape(run).max_length)
+    pieces = vocab.load_vocabulary(stage.path).vocab_size
+    return Made({"all": Counts(rows_in=len(texts), rows_out=pieces)})
+
+
+def diverse(workspace: Workspace, stage: StageDirectory, last: str) -> Made:
+    """The kept pairs clustered by their instructions, and drawn evenly."""
+    from xinst_jax.pipeline import diversify
+
+    return Made(
+        diversify.run(
+            stage,
+            workspace.run.diversify,
+            workspace.run.languages,
+            workspace.path(f"ratings/{last}"),
+            workspace.path(f"candidates/{last}"),
+            workspace.mesh,
+            workspace.seed(stage.stage),
+        )
+    )
+
+
+def dataset(workspace: Workspace, stage: StageDirectory, last: str) -> Made:
+    """The X-Instruction dataset: Parquet, JSON, card, statistics."""
+    from xinst_jax.pipeline import assemble
+
+    run = workspace.run
+    return Made(
+        assemble.run(
+            stage,
+            run.language_table,
+            name=run.name,
+            license=run.export.dataset_license,
+            diverse=workspace.path("diverse"),
+            ratings=workspace.path(f"ratings/{last}"),
+            candidates=workspace.path(f"candidates/{last}"),
+            corpus=workspace.path("corpus"),
+            seed=workspace.seed(stage.stage),
+        )
+    )
+
+
+def report(workspace: Workspace, stage: StageDirectory) -> Made:
+    """The page that shows what the run made."""
+    from xinst_jax.report import page
+
+    run = workspace.run
+    path = stage.path / "report.html"
+    page.write(workspace.workdir, path, run.name, run.language_table)
+    return Made({"all": Counts(rows_in=len(run.languages), rows_out=1)})
