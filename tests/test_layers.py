@@ -10,7 +10,17 @@ import pytest
 
 _PACKAGE = pathlib.Path(__file__).parent.parent / "xinst_jax"
 _LAYERS = [
-    {"", "errors", "languages", "config", "run_file", "shards", "manifest", "cluster"},
+    {
+        "",
+        "errors",
+        "languages",
+        "config",
+        "run_file",
+        "shards",
+        "manifest",
+        "cluster",
+        "slices",
+    },
     {"mesh", "distributed", "fate"},
     {"models"},
     {"train", "infer"},

@@ -3,13 +3,12 @@
 import dataclasses
 
 import jax
-import numpy as np
 import pytest
 from jax.sharding import AxisType
 
 from xinst_jax.config import MeshConfig
 from xinst_jax.errors import UserError
-from xinst_jax.mesh import AXES, ShardingRules, make_mesh, replicated
+from xinst_jax.mesh import AXES, ShardingRules, make_mesh
 
 
 @pytest.mark.parametrize(
@@ -81,11 +80,3 @@ def test_a_dimension_that_does_not_divide_is_refused_by_name():
     )
     with pytest.raises(UserError, match=r"2 along the logical axis 'kv_heads'.*4"):
         rules.divide(mesh.shape, (6, 2), ("embed", "kv_heads"))
-
-
-def test_replicated_gives_every_device_the_whole():
-    rows = np.random.default_rng(0).normal(size=(3, 5))
-    placed = jax.device_put(rows, replicated(make_mesh(MeshConfig())))
-    assert len(placed.addressable_shards) == 8
-    for shard in placed.addressable_shards:
-        assert shard.data.shape == (3, 5)

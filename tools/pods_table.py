@@ -66,12 +66,8 @@ def compiled(model: str, pod: str) -> dict[str, Any]:
         leave_open=True,
     )
     layout = proof.layout(run, "sft", name)
-    tried = sorted(
-        map(search.estimate, search.candidates(layout)),
-        key=lambda e: (not e.promising, e.seconds, e.memory),
-    )
     record: dict[str, Any] = {**_identity(model), "failed": []}
-    for candidate in tried[:_TRIES]:
+    for candidate in search.ranked(layout)[:_TRIES]:
         begun = time.monotonic()
         found = report_lib.report(candidate.layout)
         for line in report_lib.lines(found, proof.schedule(run)):
@@ -157,29 +153,24 @@ def _run_file(model: str) -> pathlib.Path:
     return ROOT / "gin" / "runs" / f"x_instruction_{model}.gin"
 
 
-_STEP = (
-    "models/**/*.py",
-    "mesh.py",
-    "train/step.py",
-    "train/loss.py",
-    "train/optim.py",
-)
+_STEP = ("models/**/*.py", "train/*.py", "aot/*.py", "config/*.py", "mesh.py")
 
 
 def _identity(model: str) -> dict[str, str]:
-    """What a result is of: the run file's settings, the step's code, the compiler."""
+    """What a result is of: the run's settings, the code of step and report, libtpu."""
+    from xinst_jax import config, run_file
+
     code = hashlib.sha256()
     for pattern in _STEP:
         for path in sorted((ROOT / "xinst_jax").glob(pattern)):
             code.update(path.read_bytes())
-    lines = _run_file(model).read_text().splitlines()
-    settings = [line for line in lines if line and not line.startswith("#")]
+    run = run_file.load(str(_run_file(model)), [], leave_open=True)
     try:
         compiler = importlib.metadata.version("libtpu")
     except importlib.metadata.PackageNotFoundError:
         compiler = ""
     return {
-        "settings": "\n".join(settings),
+        "settings": config.digest(config.as_record(run)),
         "code": code.hexdigest(),
         "libtpu": compiler,
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh
 
 from xinst_jax.config import MeshConfig
 from xinst_jax.errors import UserError
@@ -108,7 +108,7 @@ class ShardingRules:
           UserError: a mesh axis would divide two dimensions.
         """
         axes = [getattr(self, name) if name else None for name in names]
-        used = [axis for entry in axes for axis in _as_tuple(entry)]
+        used = [axis for entry in axes for axis in axis_names(entry)]
         twice = sorted({axis for axis in used if used.count(axis) > 1})
         if twice:
             raise UserError(
@@ -131,7 +131,7 @@ class ShardingRules:
           UserError: a dimension is not a multiple of the devices it is divided over.
         """
         for size, name in zip(shape, names, strict=True):
-            axes = _as_tuple(getattr(self, name)) if name else ()
+            axes = axis_names(getattr(self, name)) if name else ()
             parts = math.prod(mesh[axis] for axis in axes)
             if size % parts:
                 raise UserError(
@@ -142,7 +142,12 @@ class ShardingRules:
         return self.spec(*names)
 
 
-def _as_tuple(entry: _Axis) -> tuple[str, ...]:
+def axis_names(entry: _Axis) -> tuple[str, ...]:
+    """The mesh axes that an entry of a `PartitionSpec` names.
+
+    >>> axis_names(("slice", "fsdp")), axis_names("tensor"), axis_names(None)
+    (('slice', 'fsdp'), ('tensor',), ())
+    """
     if entry is None:
         return ()
     return (entry,) if isinstance(entry, str) else entry
@@ -151,9 +156,10 @@ def _as_tuple(entry: _Axis) -> tuple[str, ...]:
 def devices(axes: _Axis) -> int:
     """Over how many devices of the mesh that is set these mesh axes divide."""
     sizes = jax.sharding.get_abstract_mesh().shape
-    return math.prod(sizes[axis] for axis in _as_tuple(axes))
+    return math.prod(sizes[axis] for axis in axis_names(axes))
 
 
-def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:
-    """The sharding of an array that every device holds whole."""
-    return NamedSharding(mesh, jax.P())
+def platform() -> str:
+    """The kind of device that the mesh that is set is made of: 'cpu', 'gpu', 'tpu'."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device else jax.default_backend()

@@ -50,6 +50,19 @@ def test_turns_of_a_loop_are_counted_from_its_counter():
     assert parameter.shapes[0].bytes == 64
 
 
+def test_of_a_conditional_the_dearest_branch_runs():
+    def step(x, chosen):
+        return jax.lax.cond(chosen, lambda x: jnp.sin(x @ x) @ x, lambda x: x + 1, x)
+
+    shapes = jax.ShapeDtypeStruct((64, 64), jnp.float32), jax.ShapeDtypeStruct((), bool)
+    program = Program(jax.jit(step).lower(*shapes).compile().as_text())
+    (taken,) = set(program.times()) - {program.entry}
+    assert any(
+        "dot_general" in instruction.rest
+        for instruction in program.computations[taken].values()
+    )
+
+
 def test_a_loop_whose_turns_cannot_be_read_is_an_error():
     text = _LOOP.replace("START_LIMIT", "10").replace("add(", "multiply(")
     with pytest.raises(ValueError, match="turns of the loop loop"):

@@ -35,6 +35,13 @@ def test_candidates_divide_over_the_chips():
     assert {(1, 64, 1, 1), (1, 32, 1, 2), (1, 16, 4, 1)} <= meshes
 
 
+def test_a_single_chip_has_layouts_too():
+    alone = dataclasses.replace(layout("v5e:1x1"), model=presets.tiny())
+    found = search.ranked(alone)
+    assert found[0].promising and found[0].seconds > 0
+    assert {dataclasses.astuple(one.layout.mesh) for one in found} == {(1, 1, 1, 1)}
+
+
 def test_estimates_tell_what_cannot_fit():
     whole = build.Layout(
         dataclasses.replace(MODEL, remat="none"),

@@ -230,6 +230,20 @@ def test_a_launch_that_is_preempted_too_often_gives_up(tmp_path, monkeypatch):
     assert cloud.verbs.count("create") == 3 and cloud.verbs[-1] == "delete"
 
 
+def test_a_launch_that_is_not_there_any_more_is_not_watched_for_ever(
+    tmp_path, monkeypatch
+):
+    cloud = _Cloud([("ACTIVE", "")])
+    cloud_ends = lambda command, text: (  # noqa: E731
+        cloud(command, text)
+        if cloud.verbs.count("create") == 0 or "describe" not in command
+        else subprocess.CompletedProcess(command, 1, "", "not found")
+    )
+    launch = _launch(tmp_path, monkeypatch)
+    with pytest.raises(UserError, match="could not be looked at 30 times in a row"):
+        tpu.start(launch, cloud_ends, wait=lambda seconds: None)
+
+
 def test_an_unknown_commit_is_an_error(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UserError, match="--commit 'no-such-branch'"):

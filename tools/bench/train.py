@@ -41,6 +41,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from tools.bench.train_sides import SHAPES, Ours, Run, Theirs, batch_of
+from xinst_jax.models import flops as flops_lib
 
 
 def serve(connection: Connection, side: type, run: Run) -> None:
@@ -83,17 +84,18 @@ def most_resident() -> int:
 def flops(run: Run, batch: dict[str, np.ndarray]) -> dict[str, float]:
     """FLOPs of a step, forward and backward, by how attention is counted."""
     model, (rows, length) = run.model, batch["tokens"].shape
-    heads = model.head_dim * (2 * model.num_heads + 2 * model.num_kv_heads)
-    block = model.embed_dim * (heads + 3 * model.mlp_dim)
-    weights = model.num_layers * block + model.embed_dim * model.vocab_size
-    ids = batch["segment_ids"]
-    seen = sum(
-        (size * (size + 1)) // 2 for row in ids for size in np.unique_counts(row).counts
-    )
-    pairs = {"full": rows * length**2, "causal": rows * length**2 / 2, "segments": seen}
-    of_pair = 12 * model.num_layers * model.num_heads * model.head_dim
+    sizes = [
+        size
+        for row in batch["segment_ids"]
+        for size in np.unique_counts(row).counts.tolist()
+    ]
+    pairs = {
+        "full": flops_lib.attended_pairs(model, [length] * rows, causal=False),
+        "causal": flops_lib.attended_pairs(model, [length] * rows),
+        "segments": flops_lib.attended_pairs(model, sizes),
+    }
     return {
-        name: 6.0 * weights * rows * length + of_pair * float(count)
+        name: flops_lib.training_flops(model, rows * length, count).total
         for name, count in pairs.items()
     }
 

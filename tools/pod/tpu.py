@@ -14,10 +14,11 @@ from collections.abc import Callable
 from tools.pod import job as job_lib
 from tools.pod.accelerators import Slice
 from tools.pod.job import Bucket, Job, Run
-from xinst_jax.errors import PREEMPTED
+from xinst_jax.errors import PREEMPTED, UserError
 
 _GONE = ("SUSPENDED", "FAILED")
 _LOOK_SECONDS = 60.0
+_FAILED_LOOKS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,12 +197,23 @@ def _ask(launch: Launch, run: Run) -> None:
 
 
 def _watched(launch: Launch, run: Run, wait: Callable[[float], None]) -> int | None:
-    """How it ended: with a status, or None where its hosts were taken away."""
-    told = ""
+    """How it ended: with a status, or None where its hosts were taken away.
+
+    Raises:
+      UserError: it cannot be looked at any more.
+    """
+    told, failed = "", 0
     while True:
         wait(_LOOK_SECONDS)
-        # A look that fails, for the network's sake, is made again.
-        state = run(launch.state(), "").stdout.strip()
+        # A look that fails, for the network's sake, is made again; not for ever.
+        look = run(launch.state(), "")
+        failed = failed + 1 if look.returncode else 0
+        if failed == _FAILED_LOOKS:
+            raise UserError(
+                f"{launch.job.name} could not be looked at {failed} times in a row. "
+                "Was it deleted? Look at it in the console: if it is there, it costs."
+            )
+        state = look.stdout.strip()
         if state and state != told:
             job_lib.say(f"{launch.job.name}: {state}")
             told = state

@@ -14,7 +14,7 @@ from xinst_jax.aot.topology import Topology
 from xinst_jax.config import MeshConfig, ModelConfig, TrainConfig
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder
-from xinst_jax.train import lora, optim, state, step
+from xinst_jax.train import optim, state, step
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -130,17 +130,10 @@ def _arguments(
 ) -> tuple[state.TrainState, step.Batch, decoder.Params | None]:
     """State, batch and frozen weights: shapes, dtypes and shardings."""
     model, train = layout.model, layout.train
-    microbatch = (train.global_batch // train.microbatches, train.length)
-    rules.divide(mesh.shape, microbatch, ("batch", "length"))
+    current = state.abstract_training(model, rules, mesh, train)
     frozen: Any = None
     if train.lora.rank:
-        params = lora.abstract_adapters(model, rules, mesh, train.lora)
         frozen = decoder.abstract_compute_params(model, rules, mesh)
-    else:
-        params = decoder.abstract_params(model, rules, mesh)
-    current = state.abstract_state(
-        params, optim.make_optimizer(train), mesh, ema=train.ema_decay > 0
-    )
     rows = NamedSharding(mesh, rules.spec("batch", "length"))
     shape = (train.global_batch, train.length)
     dtypes = {

@@ -11,6 +11,8 @@ from typing import Any
 from jax.extend import core
 from jax.interpreters import partial_eval
 
+from xinst_jax.mesh import axis_names
+
 
 def executed_flops(jaxpr: core.Jaxpr) -> float:
     """FLOPs of the matrix products, on one device, of one call.
@@ -63,13 +65,9 @@ def _on_device(aval: Any) -> tuple[int, ...]:
     sizes = aval.sharding.mesh.shape
     parts = (*aval.sharding.spec.partitions, *[None] * aval.ndim)
     return tuple(
-        size // math.prod(sizes[axis] for axis in _axes(part))
+        size // math.prod(sizes[axis] for axis in axis_names(part))
         for size, part in zip(aval.shape, parts, strict=False)
     )
-
-
-def _axes(part: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return (part,) if isinstance(part, str) else part or ()
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:

@@ -119,6 +119,8 @@ class Program:
     def times(self) -> Mapping[str, int]:
         """How often each computation runs when the program does, fusions apart.
 
+        Of a conditional's branches the dearest runs, the others do not.
+
         Raises:
           ValueError: a loop whose number of turns cannot be read.
         """
@@ -139,10 +141,15 @@ class Program:
                 assert callee is not None
                 self._count(callee, times, counts)
             elif instruction.opcode == "conditional":
-                for callee in re.findall(
+                branches = re.findall(
                     r"%([\w.\-]+)", _braces(instruction.rest, "branch_computations=")
-                ):
-                    self._count(callee, times, counts)
+                )
+                self._count(max(branches, key=self._written), times, counts)
+
+    def _written(self, name: str) -> float:
+        """Bytes that a computation's instructions give: how dear a branch is."""
+        given = (i.shapes for i in self.computations[name].values())
+        return sum(shape.bytes for shapes in given for shape in shapes)
 
     def _turns(self, loop: Instruction, caller: Computation) -> int:
         """How often a loop's body runs: as XLA notes it, or from its counter."""

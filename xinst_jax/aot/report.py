@@ -180,7 +180,7 @@ def memory_of(built: Built) -> Memory:
 def model_flops(layout: Layout) -> tuple[float, float]:
     """FLOPs of the whole step by the model's shape, (causal, full)."""
     train, model = layout.train, layout.model
-    adapters = lora.count(model, train.lora) if train.lora.rank else 0
+    adapters = lora.count(model, train.lora)
     tokens = train.global_batch * train.length
     causal, full = (
         flops_lib.flops_per_token(model, train.length, adapters, causal=kind)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from xinst_jax.aot.build import Layout
 from xinst_jax.aot.report import Report, report
 from xinst_jax.config import MeshConfig, ModelConfig, TrainConfig
+from xinst_jax.config.model import REMAT
 from xinst_jax.errors import UserError
 from xinst_jax.models import flops as flops_lib
 from xinst_jax.train import lora
@@ -63,23 +64,19 @@ def candidates(layout: Layout) -> Iterator[Layout]:
                 continue
             for microbatches in _microbatches(layout.train, slices * fsdp):
                 train = dataclasses.replace(layout.train, microbatches=microbatches)
-                for remat in remat_policies():
+                for remat in REMAT:
                     model = dataclasses.replace(layout.model, remat=remat)
                     yield dataclasses.replace(
                         layout, model=model, train=train, mesh=mesh
                     )
 
 
-def remat_policies() -> tuple[str, ...]:
-    """The rematerialisation policies that `ModelConfig.remat` takes."""
-    found = []
-    for name in ("none", "minimal", "full", "offload"):
-        try:
-            ModelConfig(remat=name)
-        except UserError:
-            continue
-        found.append(name)
-    return tuple(found)
+def ranked(layout: Layout) -> list[Estimate]:
+    """The candidates, those that may fit first, the fastest first among these."""
+    return sorted(
+        map(estimate, candidates(layout)),
+        key=lambda one: (not one.promising, one.seconds, one.memory),
+    )
 
 
 def _divides(model: ModelConfig, train: TrainConfig, mesh: MeshConfig) -> bool:
@@ -154,13 +151,14 @@ def _seconds(layout: Layout, weights: float, tokens: float) -> float:
     again = 2.0 * _RECOMPUTED.get(model.remat, 0.0) * flops_lib.block_weights(model)
     all_tokens = train.global_batch * train.length
     compute = (full + again) * all_tokens / count / chip.peak_flops
-    links = chip.link_bandwidth * sum(
+    shape = layout.topology.shape
+    wires = sum(
         2 if wraps else 1
-        for size, wraps in zip(
-            layout.topology.shape, chip.wraps(layout.topology.shape), strict=True
-        )
+        for size, wraps in zip(shape, chip.wraps(shape), strict=True)
         if size > 1
     )
+    # A single chip has no link, and nothing to send.
+    links = chip.link_bandwidth * max(wires, 1)
     # Forward, backward and the gradient, each in bfloat16, in every microbatch.
     by_fsdp = 3 * 2.0 * weights / mesh.tensor * (1 - 1 / mesh.fsdp)
     # Two all-reduces of a block's activations forward, two backward.
@@ -182,8 +180,8 @@ def search(
     """Compiles the most promising layouts; those that fit come back, best first.
 
     Args:
-      layout: the step and the topology; its own mesh, policy and microbatches count as
-        one candidate among the others.
+      layout: the step and the topology; its own mesh, policy and microbatches are
+        looked at only if they are among `candidates`.
       compiles: most layouts to compile.
       say: takes a line on what is being done.
 
@@ -196,17 +194,14 @@ def search(
             "--search needs a TPU topology: fake devices have no memory and no speed "
             "to choose by."
         )
-    everything = [estimate(candidate) for candidate in candidates(layout)]
+    everything = ranked(layout)
     if not everything:
         raise UserError(
             f"No layout of {layout.train.global_batch} rows of {layout.train.length} "
             f"tokens divides over {layout.topology.chips} chips. Make "
             "TrainConfig.global_batch a multiple of their number, or use fewer chips."
         )
-    promising = sorted(
-        (e for e in everything if e.promising),
-        key=lambda e: (e.seconds, e.memory),
-    )
+    promising = [one for one in everything if one.promising]
     say(f"{len(everything)} layouts divide, {len(promising)} may fit")
     found = []
     for number, candidate in enumerate(promising[:compiles], 1):

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import jax
 
+from xinst_jax import slices as slices_lib
 from xinst_jax.errors import UserError
 from xinst_jax.train.monitor import PEAK_FLOPS
 
@@ -34,7 +35,6 @@ class Chip:
       network_bandwidth: bytes/s of a chip's share in the network between slices, in one
         direction.
       torus_axes: dimensions of the interconnect.
-      cores: TensorCores, by which Google Cloud names slices of v4 and v5p.
     """
 
     name: str
@@ -44,7 +44,6 @@ class Chip:
     link_bandwidth: float
     network_bandwidth: float
     torus_axes: int
-    cores: int
 
     def wraps(self, shape: Sequence[int]) -> tuple[bool, ...]:
         """Whether the interconnect closes to a ring along each axis of a slice.
@@ -68,7 +67,6 @@ _CHIPS = {
             link_bandwidth=45e9,
             network_bandwidth=6.25e9,
             torus_axes=3,
-            cores=2,
         ),
         Chip(
             name="v5e",
@@ -78,7 +76,6 @@ _CHIPS = {
             link_bandwidth=45e9,
             network_bandwidth=3.125e9,
             torus_axes=2,
-            cores=1,
         ),
         Chip(
             name="v5p",
@@ -88,7 +85,6 @@ _CHIPS = {
             link_bandwidth=90e9,
             network_bandwidth=6.25e9,
             torus_axes=3,
-            cores=2,
         ),
         Chip(
             name="v6e",
@@ -98,7 +94,6 @@ _CHIPS = {
             link_bandwidth=90e9,
             network_bandwidth=12.5e9,
             torus_axes=2,
-            cores=1,
         ),
     )
 }
@@ -106,29 +101,6 @@ _CHIPS = {
 network: *How to Scale Your Model* (jax-ml.github.io/scaling-book), chapter 2, "TPU
 specs". HBM in bytes: the capacity that libtpu's compiler names when a program exceeds
 it."""
-
-_SHAPES: dict[int, dict[int, tuple[int, ...]]] = {
-    2: {
-        4: (2, 2),
-        8: (2, 4),
-        16: (4, 4),
-        32: (4, 8),
-        64: (8, 8),
-        128: (8, 16),
-        256: (16, 16),
-    },
-    3: {
-        4: (2, 2, 1),
-        8: (2, 2, 2),
-        16: (2, 2, 4),
-        32: (2, 4, 4),
-        64: (4, 4, 4),
-        128: (4, 4, 8),
-        256: (4, 8, 8),
-        512: (8, 8, 8),
-    },
-}
-"""Shape of a slice by its number of chips, as Google Cloud hands them out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,15 +162,14 @@ def parse(name: str, slices: int = 1) -> Topology:
                 f"axes, found {len(shape)}."
             )
         return Topology(name, chip, shape, slices)
-    shapes = _SHAPES[chip.torus_axes]
-    count, rest = divmod(int(given[2]), chip.cores)
-    if rest or count not in shapes:
-        known = ", ".join(f"{chip.name}-{n * chip.cores}" for n in shapes)
+    shapes = slices_lib.shapes(chip.name)
+    if int(given[2]) not in shapes:
+        known = ", ".join(f"{chip.name}-{number}" for number in shapes)
         raise UserError(
             f"--topology {name}: no such slice. Known: {known}; or give its shape, as "
-            f"in {chip.name}:{'x'.join(map(str, shapes[16]))}."
+            f"in {chip.name}:{'x'.join(map(str, shapes[32]))}."
         )
-    return Topology(name, chip, shapes[count], slices)
+    return Topology(name, chip, shapes[int(given[2])], slices)
 
 
 def _unknown(name: str) -> UserError:

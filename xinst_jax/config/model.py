@@ -19,6 +19,9 @@ FAMILIES = (
 ATTENTION = ("auto", "splash", "triton", "blockwise", "dense")
 """The names of what computes attention over packed rows."""
 
+REMAT = ("none", "minimal", "offload", "full")
+"""The names of what the backward pass recomputes, from nothing to everything."""
+
 
 @registered
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +127,7 @@ class ModelConfig(Typed):
         one_of(self, "activation", ("silu", "gelu_tanh"))
         one_of(self, "rope_scaling", ("none", "linear", "llama3"))
         one_of(self, "attention", ATTENTION)
-        one_of(self, "remat", ("none", "minimal", "offload", "full"))
+        one_of(self, "remat", REMAT)
         one_of(self, "compute_dtype", ("bfloat16", "float32"))
         one_of(self, "param_dtype", ("bfloat16", "float32"))
         if self.num_heads % self.num_kv_heads:

@@ -117,7 +117,7 @@ class TrainConfig(Typed):
     mu_dtype: str = "float32"
     clip_norm: float = 1.0
     ema_decay: float = 0.0
-    max_loss_ratio: float = operational(3.0)
+    max_loss_ratio: float = 3.0
     skip_bad_steps: int = operational(0)
     passes: float = 1.0
     temperature: float = 2.0

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from xinst_jax import distributed, manifest
 from xinst_jax.config import ModelConfig
@@ -286,10 +285,7 @@ def _on_host(row: Row, leaf: jax.Array, block: int) -> dict[Box, np.ndarray]:
         return _of_block(row, parts, block)
     if row.stacked:
         leaf = _block(leaf, block)
-    if leaf.is_fully_addressable:
-        fetched = np.asarray(leaf)
-    else:
-        fetched = np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+    fetched = distributed.to_host(leaf)
     return {tuple((0, size) for size in fetched.shape): fetched}
 
 

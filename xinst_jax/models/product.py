@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
+from xinst_jax.mesh import axis_names, platform
+
 
 def product(
     equation: str,
@@ -41,6 +43,14 @@ def product(
         x,
         w,
     )
+
+
+def wide_product(equation: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    """A product of operands of one dtype, summed and given in float32.
+
+    For use inside `jax.shard_map`; gradients are the caller's.
+    """
+    return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)
 
 
 def _einsum(
@@ -118,7 +128,7 @@ def _weight_gradient(
         equation,
         x,
         grad,
-        preferred_element_type=jnp.float32 if _on_cpu() else w.dtype,
+        preferred_element_type=jnp.float32 if platform() == "cpu" else w.dtype,
         out_sharding=jax.P(*gathered, unreduced=summed),
     )
     rest = summed - _axes(spec)
@@ -127,16 +137,9 @@ def _weight_gradient(
     return jax.reshard(own, spec).astype(w.dtype)
 
 
-def _on_cpu() -> bool:
-    """Whether the mesh is made of CPUs."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return (device.platform if device else jax.default_backend()) == "cpu"
-
-
 def _axes(entries: Iterable[str | tuple[str, ...] | None]) -> set[str]:
     """The mesh axes that entries of a spec name."""
-    named = ((entry,) if isinstance(entry, str) else entry or () for entry in entries)
-    return {axis for axes in named for axis in axes}
+    return {axis for entry in entries for axis in axis_names(entry)}
 
 
 _product.defvjp(_forward, _backward)

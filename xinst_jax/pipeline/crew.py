@@ -5,6 +5,7 @@ text. A stage on devices is made by all: each computes its part, and process 0 w
 """
 
 import contextlib
+import dataclasses
 import functools
 import secrets
 import time
@@ -117,7 +118,7 @@ def _meet(workspace: Workspace) -> None:
     run = {
         "xinst_jax": __version__,
         "jax": jax.__version__,
-        "run": config_lib.as_record(workspace.run),
+        "run": dataclasses.asdict(workspace.run),
     }
     digest = config_lib.digest(run)
     token, expected = distributed.from_primary(

@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from xinst_jax import distributed
@@ -90,30 +89,25 @@ class Checkpoints:
         step: int,
         state: TrainState,
         metrics: Mapping[str, float] | None = None,
-        wait: bool = False,
     ) -> None:
-        """Saves a state; returns once it is copied, unless `wait`, and writes on.
+        """Saves a state; returns once it is copied, and writes on.
 
         Args:
           step: its step.
           state: what to save.
           metrics: what the best checkpoint is told by; none for a step that is not to
             be compared.
-          wait: returns once it is written.
 
         Raises:
           UserError: the disk was full, now or while the one before was written.
         """
         with _errors(self.directory):
-            saving = self._checkpointer.save_checkpointables_async(
+            self._saving = self._checkpointer.save_checkpointables_async(
                 step,
                 _items(state),
                 force=True,
                 metrics=self._comparable(metrics or {}),
             )
-            if wait and saving is not None:
-                saving.result()
-            self._saving = saving
 
     def _comparable(self, metrics: Mapping[str, float]) -> dict[str, float] | None:
         """The metrics, if they tell how good the state is: Orbax sorts by them."""
@@ -236,10 +230,7 @@ def params_digest(params: Params) -> str:
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         digest.update(f"{_name(path)} {leaf.shape} {leaf.dtype}\n".encode())
-        if leaf.is_fully_addressable:
-            value = jax.device_get(leaf)
-        else:
-            value = multihost_utils.process_allgather(leaf, tiled=True)
+        value = distributed.to_host(leaf)
         digest.update(np.ascontiguousarray(value).view(np.uint8).data)
     return digest.hexdigest()
 

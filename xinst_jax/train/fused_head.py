@@ -16,6 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from xinst_jax.mesh import axis_names
+from xinst_jax.models.product import wide_product
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -55,10 +58,11 @@ class _Tokens(NamedTuple):
 
 
 class _Gradients(NamedTuple):
-    """Of the loss' sum: the head's (None if nobody asked) and the tokens'."""
+    """Of the loss' sum: the head's and hidden states' (None if nobody asked), and the
+    weights', which are the losses themselves."""
 
     table_vd: jax.Array | None
-    x: jax.Array
+    x: jax.Array | None
     weights: jax.Array
 
 
@@ -108,13 +112,20 @@ def _forward(
 
         def add(
             sums: tuple[jax.Array, jax.Array | None], part: _Tokens
-        ) -> tuple[tuple[jax.Array, jax.Array | None], tuple[jax.Array, jax.Array]]:
+        ) -> tuple[
+            tuple[jax.Array, jax.Array | None], tuple[jax.Array | None, jax.Array]
+        ]:
             total, grad_vd = sums
+            grad_nd = None
+            if not (x.perturbed or table.perturbed):
+                loss_n, *_ = _scored(settings, axes, table_vd, part)
+                return (total + jnp.sum(loss_n * part.weights_n), None), (None, loss_n)
             loss_n, grad_nv = _differentiated(settings, axes, table_vd, part)
-            grad_nd = _einsum("nv,vd->nd", grad_nv, table_vd)
-            grad_nd = jax.lax.psum(grad_nd, axes.vocab).astype(part.x_nd.dtype)
+            if x.perturbed:
+                grad_nd = wide_product("nv,vd->nd", grad_nv, table_vd)
+                grad_nd = jax.lax.psum(grad_nd, axes.vocab).astype(part.x_nd.dtype)
             if grad_vd is not None:
-                grad_vd += _einsum("nv,nd->vd", grad_nv, part.x_nd)
+                grad_vd += wide_product("nv,nd->vd", grad_nv, part.x_nd)
             total += jnp.sum(loss_n * part.weights_n)
             return (total, grad_vd), (grad_nd, loss_n)
 
@@ -125,21 +136,27 @@ def _forward(
         if grad_vd is not None:
             grad_vd = _reduced(axes, grad_vd).astype(table.value.dtype)
         rows = local[1].shape
+        if grad_cnd is not None:
+            grad_cnd = grad_cnd.reshape(-1, rows[2])[: rows[0] * rows[1]]
         grads = _Gradients(
             grad_vd,
-            grad_cnd.reshape(-1, rows[2])[: rows[0] * rows[1]].reshape(rows),
+            None if grad_cnd is None else grad_cnd.reshape(rows),
             loss_cn.reshape(-1)[: rows[0] * rows[1]].reshape(rows[:2]),
         )
         return jax.lax.psum(total, axes.tokens), grads
 
-    of_gradients: Any = (specs[0] if table.perturbed else None, specs[1], specs[3])
+    of_gradients: Any = (
+        specs[0] if table.perturbed else None,
+        specs[1] if x.perturbed else None,
+        specs[3],
+    )
     out_specs = jax.P(), _Gradients(*of_gradients)
     return _over_mesh(on_device, specs, out_specs)(*arrays)
 
 
 def _backward(
     settings: Settings, grads: _Gradients, factor: jax.Array | SymbolicZero
-) -> tuple[jax.Array | None, jax.Array, None, jax.Array]:
+) -> tuple[jax.Array | None, jax.Array | None, None, jax.Array]:
     if isinstance(factor, SymbolicZero):
         factor = jnp.zeros(())
     scaled = jax.tree.map(lambda grad: grad * factor.astype(grad.dtype), grads)
@@ -156,15 +173,11 @@ def _specs(
     specs = tuple(jax.typeof(a).sharding.spec for a in arrays)
     (vocab, embed), (batch, length, _) = specs[:2]
     axes = _Axes(
-        (*_names(batch), *_names(length)),
-        _names(vocab),
-        _names(embed),
+        (*axis_names(batch), *axis_names(length)),
+        axis_names(vocab),
+        axis_names(embed),
     )
     return specs, axes
-
-
-def _names(entry: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return (entry,) if isinstance(entry, str) else entry or ()
 
 
 def _over_mesh(function: Any, in_specs: Any, out_specs: Any) -> Any:
@@ -232,7 +245,7 @@ def _scored(
     A comparison finds the target's logit in place of a gather, since its column may be
     another device's.
     """
-    logits_nv = _einsum("nd,vd->nv", part.x_nd, table_vd)
+    logits_nv = wide_product("nd,vd->nv", part.x_nd, table_vd)
     if cap := settings.soft_cap:
         logits_nv = cap * jnp.tanh(logits_nv / cap)
     first = jax.lax.axis_index(axes.vocab) * len(table_vd) if axes.vocab else 0
@@ -264,8 +277,3 @@ def _differentiated(
     if cap := settings.soft_cap:
         grad_nv *= 1 - jnp.square(logits_nv / cap)
     return loss_n, grad_nv.astype(part.x_nd.dtype)
-
-
-def _einsum(equation: str, x: jax.Array, y: jax.Array) -> jax.Array:
-    """A product of operands of one dtype, summed and given in float32."""
-    return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)

@@ -17,14 +17,12 @@ from xinst_jax import distributed
 from xinst_jax.config import ModelConfig, TrainConfig
 from xinst_jax.errors import Preempted, UserError
 from xinst_jax.mesh import ShardingRules
-from xinst_jax.models import decoder
 from xinst_jax.models.decoder import Params
 from xinst_jax.train import (
     bad_steps,
     checkpoint,
     clock,
     evaluation,
-    lora,
     monitor,
     optim,
     running,
@@ -102,16 +100,7 @@ def train(
     """
     times = clock.Clock()
     optimizer = optim.make_optimizer(config)
-    adapters = 0
-    if config.lora.rank:
-        trained = lora.abstract_adapters(model, rules, mesh, config.lora)
-        adapters = sum(leaf.size for leaf in jax.tree.leaves(trained))
-    else:
-        trained = decoder.abstract_params(model, rules, mesh)
-    averages = config.ema_decay > 0
-    abstract = state.abstract_state(trained, optimizer, mesh, averages)
-    microbatch = (config.global_batch // config.microbatches, config.length)
-    rules.divide(mesh.shape, microbatch, ("batch", "length"))
+    abstract = state.abstract_training(model, rules, mesh, config)
     _check_best_metric(config, held_out)
     saved = directory / "checkpoints"
     checkpoint.check_space(saved, abstract, copies=_most_checkpoints(config))
@@ -124,7 +113,9 @@ def train(
         if start:
             current = checkpoints.restore(start, abstract)
         else:
-            current = state.init_state(initial_params(), optimizer, mesh, averages)
+            current = state.init_state(
+                initial_params(), optimizer, mesh, ema=config.ema_decay > 0
+            )
         skipped = int(jax.device_get(current.health.bad_steps))
         run = running.Run(
             programs=running.programs(
@@ -136,7 +127,9 @@ def train(
             frozen=frozen_params() if frozen_params else None,
             checkpoints=checkpoints,
             log=opened.enter_context(
-                monitor.Monitor(directory, start, model, config, mesh, times, adapters)
+                monitor.Monitor(
+                    directory, start, model, config, mesh, times, targets_per_row
+                )
             ),
             progress=opened.enter_context(Progress(label, start, config.steps)),
             profiler=opened.enter_context(

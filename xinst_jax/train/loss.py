@@ -35,8 +35,9 @@ def token_loss(
 
     Logits of at most `chunk` tokens a device exist at once. Where a gradient is asked
     for, a chunk's part of it is computed while its logits are there, so that they are
-    never computed twice; the head's gradient is summed in float32. Without one, as in
-    evaluation, nothing but the loss is computed.
+    never computed twice; the head's gradient is summed in float32. Asked for the
+    gradient by the weights alone, which are the tokens' losses, as evaluation does, it
+    computes nothing but the losses.
 
     Where rows are known to have few targets with a weight, as the rater's one or two,
     logits are computed for these alone; but not where the length is divided over

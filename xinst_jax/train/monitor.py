@@ -1,5 +1,6 @@
 """What a training run says of itself: metrics.jsonl, TensorBoard, and its speed."""
 
+import functools
 import json
 import math
 import pathlib
@@ -13,6 +14,7 @@ from xinst_jax.config import ModelConfig, TrainConfig
 from xinst_jax.errors import UserError
 from xinst_jax.models import flops
 from xinst_jax.train import clock as clock_lib
+from xinst_jax.train import lora
 from xinst_jax.train.clock import Clock
 from xinst_jax.train.events import EventFile
 
@@ -61,7 +63,7 @@ class Monitor:
         config: TrainConfig,
         mesh: jax.sharding.Mesh,
         clock: Clock,
-        adapters: int = 0,
+        targets_per_row: int | None = None,
     ):
         """Goes on from `step`; lines of later steps will come again and are dropped.
 
@@ -72,14 +74,18 @@ class Monitor:
           config: how, for the lines' distance and the length of rows.
           mesh: the devices, for their peak FLOP/s.
           clock: where the run's time goes.
-          adapters: numbers in the adapters, where those are what is trained.
+          targets_per_row: for how many targets of a row logits are computed; None for
+            all.
         """
         path = directory / "metrics.jsonl"
         self.lines = lines_until(path, step) if step else []
         self.tokens_per_second = 0.0
         self._every, self._steps = config.log_every, config.steps
         self._length = config.length
-        self._model, self._adapters = model, adapters
+        self._model, self._adapters = model, lora.count(model, config.lora)
+        self._targets_per_step = (
+            None if targets_per_row is None else targets_per_row * config.global_batch
+        )
         self._peak_flops = peak_flops(mesh.devices.flatten().tolist(), model)
         self._clock = clock
         self._first_step = True
@@ -170,19 +176,26 @@ class Monitor:
 
         Causal: attention as it is needed, each token with itself and those before it in
         its example, as far as it sees. Full: each token with a whole row, as in PaLM.
-        Padding is no work.
+        Padding is no work; nor is the head where no logits are computed.
         """
         if not self._peak_flops:
             return {}
         tokens, pairs = int(self._seen["tokens"]), int(self._seen["pairs"])
-        causal = flops.training_flops(
-            self._model, tokens, pairs, adapters=self._adapters
-        ).total
-        full = tokens * flops.flops_per_token(self._model, self._length, self._adapters)
+        all_pairs = flops.attended_pairs(self._model, [self._length], causal=False)
+        predicted = tokens
+        if self._targets_per_step is not None:
+            predicted = min(tokens, len(self._laps) * self._targets_per_step)
+        used = functools.partial(
+            flops.training_flops,
+            self._model,
+            tokens,
+            adapters=self._adapters,
+            predicted=predicted,
+        )
         peak = seconds * self._peak_flops
         return {
-            "mfu_causal": round(causal / peak, 4),
-            "mfu_full": round(full / peak, 4),
+            "mfu_causal": round(used(pairs).total / peak, 4),
+            "mfu_full": round(used(tokens * all_pairs // self._length).total / peak, 4),
         }
 
     def _write(self, step: int, group: str, values: dict[str, float]) -> None:

@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from xinst_jax.config import ModelConfig, TrainConfig
+from xinst_jax.mesh import ShardingRules
+from xinst_jax.models import decoder
 from xinst_jax.models.decoder import Params
 from xinst_jax.train import health as health_lib
+from xinst_jax.train import lora, optim
 from xinst_jax.train.health import Health
 
 
@@ -95,6 +99,28 @@ def abstract_state(
 
     with jax.set_mesh(mesh):
         return jax.tree.map(placed, jax.eval_shape(state, params))
+
+
+def abstract_training(
+    model: ModelConfig,
+    rules: ShardingRules,
+    mesh: jax.sharding.Mesh,
+    config: TrainConfig,
+) -> TrainState:
+    """Shapes, dtypes and shardings of a training's state, of adapters or of weights.
+
+    Raises:
+      UserError: a weight, an adapter, or a microbatch of the training's rows does not
+        divide over the mesh.
+    """
+    microbatch = (config.global_batch // config.microbatches, config.length)
+    rules.divide(mesh.shape, microbatch, ("batch", "length"))
+    if config.lora.rank:
+        params = lora.abstract_adapters(model, rules, mesh, config.lora)
+    else:
+        params = decoder.abstract_params(model, rules, mesh)
+    optimizer = optim.make_optimizer(config)
+    return abstract_state(params, optimizer, mesh, ema=config.ema_decay > 0)
 
 
 def _average(params: Params) -> Params:

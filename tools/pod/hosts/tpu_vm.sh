@@ -79,6 +79,12 @@ run() {
 run >>"$log" 2>&1
 status=$?
 echo "$host ended with status $status" >>"$log"
-mkdir -p "$mounted/$LAUNCH/status"
-gather
-echo "$status" >"$mounted/$LAUNCH/status/$host"
+if mountpoint -q "$mounted"; then
+  mkdir -p "$mounted/$LAUNCH/status"
+  gather
+  echo "$status" >"$mounted/$LAUNCH/status/$host"
+else
+  # Whoever watches the bucket must hear of it all the same.
+  gcloud storage cp "$log" "gs://$BUCKET/$LAUNCH/logs/$host.log"
+  echo "$status" | gcloud storage cp - "gs://$BUCKET/$LAUNCH/status/$host"
+fi

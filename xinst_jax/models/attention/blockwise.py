@@ -20,6 +20,7 @@ from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.attention.blocks import Block, filled, visible
 from xinst_jax.models.attention.masks import PackedRows
 from xinst_jax.models.layers import CONTEXT, leading_spec
+from xinst_jax.models.product import wide_product
 
 _LOWEST = -1e30
 """Score of a key that is not seen: finite, so that differences are numbers."""
@@ -192,7 +193,7 @@ def _more_keys(
     higher_1kgt = jnp.maximum(highest_1kgt, scores_1kgts.max(axis=-1))
     weights_1kgts = jnp.exp(scores_1kgts - higher_1kgt[..., None])
     shrink_1kgt = jnp.exp(highest_1kgt - higher_1kgt)
-    more_1kgth = _einsum(
+    more_1kgth = wide_product(
         "bkgts,bksh->bkgth",
         weights_1kgts.astype(q_1kgth.dtype),
         keys.of(rows.v_bksh, 2),
@@ -264,14 +265,14 @@ def _more_gradient(
         jnp.exp(scores_1kgts - normaliser_1kgt[..., None]),
         0,
     )
-    toward_1kgts = _einsum("bkgth,bksh->bkgts", grad_1kgth, v_1ksh)
+    toward_1kgts = wide_product("bkgth,bksh->bkgts", grad_1kgth, v_1ksh)
     toward_1kgts = weights_1kgts * (toward_1kgts - share_1kgt[..., None]) * slope_1kgts
     toward_1kgts = toward_1kgts.astype(q_1kgth.dtype)
     weights_1kgts = weights_1kgts.astype(q_1kgth.dtype)
-    more_k_1ksh = _einsum("bkgts,bkgth->bksh", toward_1kgts, q_1kgth)
-    more_v_1ksh = _einsum("bkgts,bkgth->bksh", weights_1kgts, grad_1kgth)
+    more_k_1ksh = wide_product("bkgts,bkgth->bksh", toward_1kgts, q_1kgth)
+    more_v_1ksh = wide_product("bkgts,bkgth->bksh", weights_1kgts, grad_1kgth)
     return (
-        grad_q_1kgth + _einsum("bkgts,bksh->bkgth", toward_1kgts, k_1ksh),
+        grad_q_1kgth + wide_product("bkgts,bksh->bkgth", toward_1kgts, k_1ksh),
         keys.add(grad_k_bksh, more_k_1ksh, 2),
         keys.add(grad_v_bksh, more_v_1ksh, 2),
     )
@@ -281,7 +282,7 @@ def _scores(
     settings: _Settings, rows: _Rows, queries: Block, keys: Block, q_1kgth: jax.Array
 ) -> tuple[jax.Array, jax.Array | float]:
     """Masked scores of a block of queries and one of keys, and the soft cap's slope."""
-    scores_1kgts = _einsum("bkgth,bksh->bkgts", q_1kgth, keys.of(rows.k_bksh, 2))
+    scores_1kgts = wide_product("bkgth,bksh->bkgts", q_1kgth, keys.of(rows.k_bksh, 2))
     slope: jax.Array | float = 1.0
     if cap := settings.soft_cap:
         bent_1kgts = jnp.tanh(scores_1kgts / cap)
@@ -295,8 +296,3 @@ def _scores(
     same_1ts = (queries_1t[:, :, None] == keys_1s[:, None]) & (keys_1s != 0)[:, None]
     seen_1ts = near_ts & same_1ts
     return jnp.where(seen_1ts[:, None, None], scores_1kgts, _LOWEST), slope
-
-
-def _einsum(equation: str, x: jax.Array, y: jax.Array) -> jax.Array:
-    """A product of operands of one dtype, summed and given in float32."""
-    return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)

@@ -7,7 +7,7 @@ import jax
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.mesh import ShardingRules, devices
+from xinst_jax.mesh import ShardingRules, devices, platform
 from xinst_jax.models.attention.blockwise import blockwise_attention
 from xinst_jax.models.attention.dense import dense_attention
 from xinst_jax.models.attention.masks import PackedRows, segment_mask
@@ -60,7 +60,7 @@ def attention_over(
         return functools.partial(splash_attention, window=config.window)
     if name == "triton":
         return triton_attention
-    if _platform() == "gpu":
+    if platform() == "gpu":
         return functools.partial(blockwise_attention, block=_GPU_BLOCK)
     return blockwise_attention
 
@@ -77,7 +77,7 @@ def kernel(config: ModelConfig, rules: ShardingRules, length: int) -> str:
       UserError: the attention that is asked for cannot compute this model here.
     """
     if config.attention == "auto":
-        if _platform() == "tpu":
+        if platform() == "tpu":
             return "splash"
         return "dense" if length <= _SHORT else "blockwise"
     _check(config, rules)
@@ -86,11 +86,11 @@ def kernel(config: ModelConfig, rules: ShardingRules, length: int) -> str:
 
 def _check(config: ModelConfig, rules: ShardingRules) -> None:
     """Raises UserError if the attention asked for by name cannot be taken."""
-    name, platform = config.attention, _platform()
-    if _PLATFORMS.get(name, platform) != platform:
+    name, kind = config.attention, platform()
+    if _PLATFORMS.get(name, kind) != kind:
         raise UserError(
             f"ModelConfig.attention = {name!r} runs on a {_PLATFORMS[name].upper()}, "
-            f"and the mesh's devices are of the kind {platform!r}. Set it to 'auto'."
+            f"and the mesh's devices are of the kind {kind!r}. Set it to 'auto'."
         )
     if name != "triton":
         return
@@ -104,9 +104,3 @@ def _check(config: ModelConfig, rules: ShardingRules) -> None:
                 f"ModelConfig.attention = 'triton' knows no {what}, found {found}; "
                 "set it to 'auto' or 'blockwise'."
             )
-
-
-def _platform() -> str:
-    """The kind of device that the mesh is made of: 'cpu', 'gpu' or 'tpu'."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return device.platform if device else jax.default_backend()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich.console
 
-from xinst_jax import run_file, shards
+from xinst_jax import distributed, run_file, shards
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import training_rows
 from xinst_jax.pipeline.runner import Made
@@ -63,7 +63,8 @@ def imported_base(workspace: Workspace, stage: StageDirectory) -> Made:
     notes: dict[str, float | int | str] = {}
     if left_out := importable.left_out(path):
         notes = {"left_out_tensors": left_out.tensors, "left_out_bytes": left_out.size}
-        rich.console.Console().print(f"  left out: {left_out}", highlight=False)
+        if distributed.is_primary():
+            rich.console.Console().print(f"  left out: {left_out}", highlight=False)
     params = folder.import_params(path, model, rules, mesh)
     if run.base_adapter:
         path = run_file.project_path(run.base_adapter)
@@ -96,7 +97,6 @@ def generator(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
 
 def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     """The three-level rater, on pairs of known level made from seed and kept pairs."""
-    from xinst_jax import distributed
     from xinst_jax.data import tasks
 
     config, rows = workspace.run.rater, stage.path / "levels"
