@@ -13,13 +13,14 @@ from xinst_jax.data.prompts import LABELS
 from xinst_jax.pipeline import quality
 
 
-def _rows(labels, langs=None, corruptions=None):
+def _rows(labels, langs=None, corruptions=None, pairs=None):
     default = {"bad": "random_instruction", "fair": "cut_response", "good": "none"}
     return [
         {
             "label": label,
             "lang": langs[number] if langs else "fi",
             "corruption": corruptions[number] if corruptions else default[label],
+            "pair": str(pairs[number] if pairs else number),
         }
         for number, label in enumerate(labels)
     ]
@@ -116,7 +117,9 @@ def test_each_corruption_and_language_is_measured_by_itself():
     # Echoes are found, generic instructions are all taken for good.
     probabilities_nk = np.array([[0, 0.1, 0.9]] * 20 + [[0.8, 0.1, 0.1]] * 20)
     probabilities_nk = np.vstack([probabilities_nk, [[0, 0.1, 0.9]] * 20])
-    found = quality.measure(probabilities_nk, _rows(labels, langs, corruptions))
+    pairs = [*range(20)] * 3
+    rows = _rows(labels, langs, corruptions, pairs)
+    found = quality.measure(probabilities_nk, rows)
     assert list(found["corruptions"]) == ["echo", "generic"]
     echo, generic = found["corruptions"].values()
     assert (echo["n"], echo["label"], echo["accuracy"]) == (20, "bad", 1.0)
@@ -128,6 +131,35 @@ def test_each_corruption_and_language_is_measured_by_itself():
         "fi": 30,
         "sw": 30,
     }
+
+
+def test_a_pair_is_compared_with_itself_spoilt():
+    """Between pairs the scores overlap; each is above its own spoilt one by little."""
+    rng = np.random.default_rng(0)
+    good_n = rng.uniform(0.2, 0.8, size=200)
+    spoilt_n = good_n - 0.01
+    score_n = np.r_[good_n, rng.permutation(spoilt_n), spoilt_n]
+    probabilities_nk = np.stack([1 - score_n, np.zeros(600), score_n], axis=1)
+    labels = ["good"] * 200 + ["bad"] * 200 + ["fair"] * 200
+    corruptions = ["none"] * 200 + ["mixed"] * 200 + ["own"] * 200
+    rows = _rows(labels, None, corruptions, [*range(200)] * 3)
+    found = quality.measure(probabilities_nk, rows)["corruptions"]
+    assert found["own"]["preferred"] == 1
+    assert found["own"]["above_chance"] is True
+    assert found["own"]["auc_good"] == pytest.approx(found["mixed"]["auc_good"])
+    assert 0.4 < found["mixed"]["preferred"] < 0.6
+    assert found["mixed"]["above_chance"] is False
+
+
+def test_ties_count_by_half_and_decide_nothing():
+    assert quality.preference(np.array([0.9, 0.5, 0.5]), np.array([0.1, 0.5, 0.7])) == (
+        0.5
+    )
+    assert quality.preference(np.zeros(0), np.zeros(0)) is None
+    labels = ["good"] * 9 + ["bad"] * 9
+    rows = _rows(labels, None, ["none"] * 9 + ["way"] * 9, [*range(9)] * 2)
+    flat = quality.measure(np.full((18, 3), 1 / 3), rows)["corruptions"]["way"]
+    assert (flat["preferred"], flat["above_chance"]) == (0.5, False)
 
 
 def _printed(table) -> str:

@@ -12,6 +12,7 @@ from xinst_jax.config import RateConfig
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import generate, rate
+from xinst_jax.pipeline.signals import Signals
 
 _CONFIG = RateConfig(shard_rows=4, keep_share=0.5, min_score=0.5)
 _RESPONSE = "Vastaus on pitkä ja selvä. "
@@ -57,25 +58,26 @@ class _Rater:
         return np.log(odds_nk / 1000).astype(np.float32)
 
 
-def _run(tmp_path, instructions, config=_CONFIG, rater=None, held_out=None):
+def _run(tmp_path, instructions, config=_CONFIG, rater=None, held_out=None, pmi=None):
     _candidates(tmp_path / "candidates", instructions)
     stage = _stage(tmp_path / "ratings")
     stage.begin()
-    counts = rate.run(
-        stage, config, ["fi"], tmp_path / "candidates", rater or _Rater(), held_out
-    )
+    signals = Signals(rater or _Rater(), pmi)
+    counts = rate.run(stage, config, ["fi"], tmp_path / "candidates", signals, held_out)
     return stage, counts
 
 
-def test_score_is_the_expected_level_of_normalised_probabilities():
-    logprobs_nk = np.log([[0.1, 0.2, 0.1], [1e-30, 1e-30, 1e-28]])
-    found_nk = rate.level_probabilities(logprobs_nk)
-    np.testing.assert_allclose(found_nk[0], [0.25, 0.5, 0.25], rtol=1e-6)
-    np.testing.assert_allclose(found_nk[1], [1 / 102, 1 / 102, 100 / 102], rtol=1e-5)
-    assert found_nk.dtype == np.float32
-    np.testing.assert_allclose(
-        rate.expected_level(found_nk), [0.5, 100.5 / 102], rtol=1e-5
-    )
+def _pmi(pairs):
+    """A signal that depends on a pair's text alone, and tells 'good' from the rest."""
+    digests = [hashlib.sha256(repr(pair).encode()).digest() for pair in pairs]
+    told = [output.startswith("good") for _, output, _ in pairs]
+    return np.float32([byte[5] / 500 for byte in digests]) + np.float32(told)
+
+
+def test_score_is_the_expected_level():
+    found_nk = np.array([[0.25, 0.5, 0.25], [0, 0, 1.0]])
+    np.testing.assert_array_equal(rate.expected_level(found_nk), [0.5, 1])
+    assert rate.expected_level(found_nk).dtype == np.float32
 
 
 def test_rows_have_the_contracts_columns_in_the_candidates_order(tmp_path):
@@ -87,6 +89,8 @@ def test_rows_have_the_contracts_columns_in_the_candidates_order(tmp_path):
         "p_bad",
         "p_fair",
         "p_good",
+        "entropy",
+        "pmi",
         "score",
         "kept",
         "reasons",
@@ -97,6 +101,9 @@ def test_rows_have_the_contracts_columns_in_the_candidates_order(tmp_path):
     found = [rows[4]["p_bad"], rows[4]["p_fair"], rows[4]["p_good"]]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert rows[4]["score"] == pytest.approx(expected[1] / 2 + expected[2], rel=1e-5)
+    entropy = -(expected * np.log(expected)).sum()
+    assert rows[4]["entropy"] == pytest.approx(entropy, rel=1e-5)
+    assert rows[4]["pmi"] is None
     assert len(shards.shard_paths(stage.path / "fi")) == 3
 
 
@@ -147,21 +154,27 @@ def test_ties_are_broken_by_the_id_and_not_by_the_order():
 def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, stop: int):
     instructions = [*_topics(13), "Summarize the text."]
     held_out = [
-        {"instruction": f"Say {n}.", "output": "Hei", "lang": "fi"}
+        {"instruction": f"Say {n}.", "output": "Hei", "lang": "fi", "pair": "a"}
         | {"label": label, "corruption": corruption}
         for n, (label, corruption) in enumerate(
             [("good", "none"), ("bad", "instruction_echo"), ("fair", "cut_response")]
         )
     ]
-    whole, counts = _run(tmp_path / "whole", instructions, held_out=held_out)
+    whole, counts = _run(tmp_path / "whole", instructions, held_out=held_out, pmi=_pmi)
     whole.finish(counts)
     part = tmp_path / "part"
     with pytest.raises(KeyboardInterrupt):
-        _run(part, instructions, rater=_Rater(fails_after=stop), held_out=held_out)
+        _run(
+            *(part, instructions, _CONFIG),
+            rater=_Rater(fails_after=stop),
+            held_out=held_out,
+            pmi=_pmi,
+        )
     stage = _stage(part / "ratings")
     assert stage.begin()
     rater = _Rater()
-    counts = rate.run(stage, _CONFIG, ["fi"], part / "candidates", rater, held_out)
+    signals = Signals(rater, _pmi)
+    counts = rate.run(stage, _CONFIG, ["fi"], part / "candidates", signals, held_out)
     assert rater.rows <= len(instructions) + 3 - 4 * max(0, stop - 1)
     stage.finish(counts)
     names = [path.relative_to(whole.path) for path in shards.each_file(whole.path)]
@@ -175,7 +188,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, stop: int):
 def test_finished_languages_are_not_rated_again(tmp_path):
     stage, counts = _run(tmp_path, _topics(6))
     rater = _Rater()
-    again = rate.run(stage, _CONFIG, ["fi"], tmp_path / "candidates", rater)
+    signals = Signals(rater)
+    again = rate.run(stage, _CONFIG, ["fi"], tmp_path / "candidates", signals)
     assert (rater.calls, again) == (0, counts)
     assert not (stage.path / "scores").exists()
 
@@ -211,7 +225,7 @@ def test_missing_candidates_are_a_users_error(tmp_path):
     stage = _stage(tmp_path / "ratings")
     stage.begin()
     with pytest.raises(UserError, match="candidates"):
-        rate.run(stage, _CONFIG, ["fi"], tmp_path / "candidates", _Rater())
+        rate.run(stage, _CONFIG, ["fi"], tmp_path / "candidates", Signals(_Rater()))
 
 
 def test_the_raters_quality_is_written_noted_and_shown(tmp_path):
@@ -223,6 +237,7 @@ def test_the_raters_quality_is_written_noted_and_shown(tmp_path):
 
     held_out = [
         {"lang": lang, "instruction": "Say it.", "output": f"{label} {number}"}
+        | {"pair": str(number)}
         | {"label": label, "corruption": {"good": "none"}.get(label, label + "_way")}
         for lang in ("fi", "sw")
         for label in ("bad", "fair", "good")
@@ -232,6 +247,7 @@ def test_the_raters_quality_is_written_noted_and_shown(tmp_path):
     written = json.loads((stage.path / rate.QUALITY).read_text())
     assert written["all"]["n"] == 48
     assert written["all"]["accuracy"] == written["all"]["auc_good"] == 1
+    assert written["corruptions"]["bad_way"]["preferred"] == 1
     assert written["confusion"] == [[16, 0, 0], [0, 16, 0], [0, 0, 16]]
     assert set(written["corruptions"]) == {"bad_way", "fair_way"}
     assert counts["fi"].notes["rater_held_out"] == 24
@@ -239,3 +255,47 @@ def test_the_raters_quality_is_written_noted_and_shown(tmp_path):
     table = rate.quality_table(stage.path, 2)
     assert "round 2 on 48" in str(table.title)
     assert table.row_count == 1 + 2 + 2
+
+
+def test_a_pmi_that_tells_what_the_rater_does_not_is_counted(tmp_path):
+    """The rater is flat; all that is known of a candidate is its PMI."""
+
+    def flat(pairs):
+        return np.zeros((len(pairs), 3), np.float32)
+
+    held_out = [
+        {"lang": "fi", "instruction": f"Say {number}.", "output": f"{label} {number}"}
+        | {"pair": str(number), "label": label}
+        | {"corruption": {"good": "none"}.get(label, label + "_way")}
+        for label in ("bad", "fair", "good")
+        for number in range(30)
+    ]
+    made = {"rater": flat, "held_out": held_out}
+    stage, _ = _run(tmp_path / "with", _topics(12), **made, pmi=_pmi)
+    rows = shards.read_rows(stage.path / "fi")
+    order = np.argsort([row["pmi"] for row in rows])
+    scores = [rows[row]["score"] for row in order]
+    assert scores == sorted(scores)
+    assert scores[0] < scores[-1]
+    written = json.loads((stage.path / rate.QUALITY).read_text())
+    assert written["all"]["auc_good"] == 1
+    assert written["signals"]["rater"]["bad_way"]["auc_good"] == 0.5
+    assert written["signals"]["pmi"]["bad_way"]["preferred"] == 1
+    stage, _ = _run(tmp_path / "without", _topics(12), **made)
+    assert {row["score"] for row in shards.read_rows(stage.path / "fi")} == {0.5}
+
+
+def test_without_held_out_pairs_the_raters_probabilities_stand(tmp_path):
+    stage, _ = _run(tmp_path, _topics(5), pmi=_pmi)
+    [row, *_] = shards.read_rows(stage.path / "fi")
+    odds = np.exp(_Rater()([(row["instruction"], _RESPONSE + "0", "fi")]))[0]
+    assert row["p_good"] == pytest.approx(odds[2] / odds.sum(), rel=1e-5)
+    assert row["pmi"] is not None
+
+
+def test_a_pmi_that_is_no_number_is_refused(tmp_path):
+    def broken(pairs):
+        return np.full(len(pairs), np.nan, np.float32)
+
+    with pytest.raises(UserError, match=r"base model gives .* mutual information"):
+        _run(tmp_path, _topics(6), pmi=broken)

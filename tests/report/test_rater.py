@@ -6,12 +6,12 @@ from xinst_jax.report import rater
 
 NAMES = {"fi": "Finnish", "ur": "Urdu"}
 ROWS = [
-    {"lang": lang, "label": label, "corruption": corruption}
+    {"lang": lang, "pair": str(pair), "label": label, "corruption": corruption}
     for lang in NAMES
     for label, corruption in zip(
         LABELS, ("wrong_language", "cut_response", "none"), strict=True
     )
-    for _ in range(4)
+    for pair in range(4)
 ]
 PERFECT = np.eye(3)[[LABELS.index(row["label"]) for row in ROWS]]
 
@@ -30,8 +30,8 @@ def test_a_perfect_rater_and_one_that_guesses_are_told_apart():
     for row in language.rows[1:]:
         assert row[1:] == ["12", "0.333", "0.333", "0.167", "0.500", *["1.000"] * 3]
     assert defect.rows[0][:3] == ["wrong language", "bad", "8"]
-    assert defect.rows[0][6] == "no"
-    assert defect.rows[0][10] == "yes"
+    assert defect.rows[0][6:8] == ["0.500", "no"]
+    assert defect.rows[0][11:13] == ["1.000", "yes"]
 
 
 def test_every_row_fills_its_headings_and_every_group_its_columns():

@@ -57,6 +57,8 @@ class RateConfig(Typed):
         the response before it counts as a copy of it.
       examples_per_pair: corrupted examples made from each pair, half of them bad and
         half fair, beside the good one.
+      pmi: whether the score also counts how much the instruction helps the base model
+        to predict the response; it doubles the cost of rating or more.
       batch_rows: pairs scored together.
       shard_rows: rows of an output shard.
     """
@@ -67,6 +69,7 @@ class RateConfig(Typed):
     max_instruction_chars: int = 800
     max_copied_share: float = 0.5
     examples_per_pair: int = 2
+    pmi: bool = True
     batch_rows: int = 32
     shard_rows: int = 4096
 

@@ -70,6 +70,15 @@ def chat() -> str:
     return answer("{instruction}", "{output_lang}", seed_style=True)
 
 
+def pair(instruction: str, response: str) -> str:
+    """A pair as plain text: what a model trained from scratch reads it as.
+
+    >>> pair("Say hello.", "Hei.")
+    'Say hello.\\n\\nHei.'
+    """
+    return f"{instruction}\n\n{response}"
+
+
 def rate(instruction: str, response: str, language_name: str) -> str:
     """The prompt after which the rater writes one of `LABELS`.
 

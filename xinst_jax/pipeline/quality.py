@@ -1,10 +1,16 @@
-"""How well a rater tells good pairs from spoilt ones, beside what guessing gives."""
+"""How well a rater tells good pairs from spoilt ones, beside what guessing gives.
+
+A spoilt pair is compared with the pair it was made of, as reward models are (preference
+accuracy; Lambert et al., 2024, RewardBench, arXiv 2403.13787): all else is the same
+then. The AUC compares it with every good pair, as a quota over candidates does.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import rich.table
+import scipy.stats
 
 from xinst_jax.data.prompts import LABELS
 
@@ -26,22 +32,25 @@ def measure(
 
     Args:
       probabilities_nk: (rows, levels), summing to 1: what the rater gave each level.
-      rows: with fields lang, label and corruption.
+      rows: with fields lang, pair, label and corruption; the good row of a (lang, pair)
+        is what its spoilt ones are compared with.
 
     Returns:
       'levels': their names. 'confusion': rows by true and by answered level. 'all' and
       each of 'languages': rows n, accuracy, chance (the accuracy of always answering
       the commonest level), balanced_accuracy (chance is one in three), macro_f1,
-      auc_good (good against the rest; chance is 0.5) and above_chance. Each of
-      'corruptions': n, label, accuracy, mean_score, auc_good (good pairs against those
-      spoilt in this way) and above_chance. A figure that is not defined is None.
+      auc_good (good against the rest; chance is 0.5) and above_chance (one-sided
+      Mann-Whitney test at 5%). Each of 'corruptions': n, label, accuracy, mean_score,
+      auc_good (good pairs against those spoilt in this way), preferred (how often a
+      pair scores above itself spoilt in this way, ties by half; chance is 0.5) and
+      above_chance (one-sided sign test at 5%). A figure that is not defined is None.
     """
     truth_n = np.array([LABELS.index(row["label"]) for row in rows], np.int64)
     answer_n = probabilities_nk.argmax(axis=1)
     score_n = probabilities_nk @ WEIGHTS
     languages = np.array([row["lang"] for row in rows])
     corruptions = np.array([row["corruption"] for row in rows])
-    good_n = truth_n == LABELS.index(_GOOD)
+    told = by_corruption(score_n, rows)
 
     def of_language(lang: str) -> dict[str, Any]:
         here = languages == lang
@@ -49,16 +58,14 @@ def measure(
 
     def of_corruption(name: str) -> dict[str, Any]:
         here = corruptions == name
-        compared = here | good_n
         return {
             "n": int(here.sum()),
             "label": LABELS[truth_n[here][0]],
             "accuracy": float((truth_n == answer_n)[here].mean()),
             "mean_score": float(score_n[here].mean()),
-            **_against_good(score_n[compared], good_n[compared]),
+            **told[name],
         }
 
-    spoilt = dict.fromkeys(corruptions[~good_n].tolist())
     return {
         "levels": list(LABELS),
         "confusion": confusion(truth_n, answer_n).tolist(),
@@ -66,8 +73,39 @@ def measure(
         "languages": {
             lang: of_language(lang) for lang in dict.fromkeys(languages.tolist())
         },
-        "corruptions": {name: of_corruption(name) for name in spoilt},
+        "corruptions": {name: of_corruption(name) for name in told},
     }
+
+
+def by_corruption(
+    score_n: np.ndarray, rows: Sequence[Mapping[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """How well one signal alone tells each corruption: auc_good and preferred.
+
+    Args:
+      score_n: (rows,) the signal, higher for better pairs.
+      rows: as for `measure`.
+    """
+    good_n = np.array([row["label"] == _GOOD for row in rows], bool)
+    corruptions = np.array([row["corruption"] for row in rows])
+    whole_n = _whole(rows, good_n)
+
+    def measured(name: str) -> dict[str, Any]:
+        here = corruptions == name
+        compared = here | good_n
+        area = auc(score_n[compared], good_n[compared])
+        return {"auc_good": area, **_preferred(score_n, whole_n, here)}
+
+    return {
+        name: measured(name) for name in dict.fromkeys(corruptions[~good_n].tolist())
+    }
+
+
+def _whole(rows: Sequence[Mapping[str, str]], good_n: np.ndarray) -> np.ndarray:
+    """For each row the good row of its pair, or -1: (rows,) int64."""
+    keys = [(row["lang"], row["pair"]) for row in rows]
+    good_of = {keys[row]: row for row in np.flatnonzero(good_n)}
+    return np.array([good_of.get(key, -1) for key in keys], np.int64)
 
 
 def confusion(truth_n: np.ndarray, answer_n: np.ndarray) -> np.ndarray:
@@ -110,6 +148,20 @@ def auc(score_n: np.ndarray, positive_n: np.ndarray) -> float | None:
     return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
 
 
+def preference(whole_n: np.ndarray, spoilt_n: np.ndarray) -> float | None:
+    """How often a pair scores above itself spoilt, ties by half; None of no pairs.
+
+        preference(np.array([0.9, 0.5, 0.5]), np.array([0.1, 0.5, 0.7]))   # 0.5
+
+    Args:
+      whole_n: (pairs,) scores of the pairs as they are.
+      spoilt_n: (pairs,) scores of the same pairs, spoilt.
+    """
+    if not len(whole_n):
+        return None
+    return float(((whole_n > spoilt_n) + 0.5 * (whole_n == spoilt_n)).mean())
+
+
 def table(quality: Mapping[str, Any], title: str) -> rich.table.Table:
     """The figures of `measure` for people to read, chance beside each.
 
@@ -119,7 +171,7 @@ def table(quality: Mapping[str, Any], title: str) -> rich.table.Table:
     """
     shown = rich.table.Table(title=title, title_justify="left")
     shown.add_column("held-out pairs")
-    for name in ("n", "accuracy", "chance", "macro F1", "AUC of good", "verdict"):
+    for name in (*_COLUMNS, "verdict"):
         shown.add_column(name, justify="right" if name != "verdict" else "left")
     everything = quality["all"]
     _add(shown, "all", everything, everything["chance"])
@@ -129,7 +181,10 @@ def table(quality: Mapping[str, Any], title: str) -> rich.table.Table:
     shown.add_section()
     for name, figures in quality["corruptions"].items():
         _add(shown, f"{figures['label']}: {name}", figures, None)
-    shown.caption = "chance of AUC is 0.500; accuracy on three levels"
+    shown.caption = (
+        "chance of AUC and of preferred (a pair above itself spoilt) is 0.500; "
+        "accuracy on three levels"
+    )
     return shown
 
 
@@ -170,6 +225,26 @@ def _against_good(score_n: np.ndarray, good_n: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _preferred(
+    score_n: np.ndarray, whole_n: np.ndarray, here: np.ndarray
+) -> dict[str, Any]:
+    """Preference of pairs over themselves spoilt, and whether it is above chance."""
+    spoilt = np.flatnonzero(here & (whole_n >= 0))
+    above_n = score_n[whole_n[spoilt]] - score_n[spoilt]
+    wins, losses = int((above_n > 0).sum()), int((above_n < 0).sum())
+    verdict = None
+    if wins + losses:
+        test = scipy.stats.binomtest(wins, wins + losses, alternative="greater")
+        verdict = bool(test.pvalue < 0.05)
+    elif len(spoilt):
+        verdict = False
+    return {
+        "preferred": preference(score_n[whole_n[spoilt]], score_n[spoilt]),
+        "above_chance": verdict,
+    }
+
+
+_COLUMNS = ("n", "accuracy", "chance", "macro F1", "AUC of good", "preferred")
 _VERDICTS = {
     True: "[green]above chance[/green]",
     False: "[bold red]not above chance[/bold red]",
@@ -190,6 +265,7 @@ def _add(
         _figure(chance),
         _figure(figures.get("macro_f1")),
         _figure(figures["auc_good"]),
+        _figure(figures.get("preferred")),
         _VERDICTS[figures["above_chance"]],
     )
 

@@ -1,32 +1,39 @@
 """Ratings: a score for every candidate, and which of them are kept.
 
 A score is the expected level, from the probabilities that the rater gives its three
-labels in one reading of the pair; nothing is generated and nothing parsed.
+labels in one reading of the pair and from how much the instruction helps to predict the
+response, weighed as held-out pairs of known level ask (`calibration`). Nothing is
+generated and nothing parsed.
 """
 
 import collections
+import dataclasses
 import hashlib
 import json
 import math
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import rich.table
+import scipy.special
 
 from xinst_jax import distributed, shards
 from xinst_jax.config import RateConfig
 from xinst_jax.data.prompts import LABELS
-from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import quality, rules
+from xinst_jax.pipeline import calibration, quality, rules
+from xinst_jax.pipeline.calibration import Calibration
+from xinst_jax.pipeline.signals import Signals
 
 BELOW_MIN_SCORE = "below_min_score"
 BELOW_QUOTA = "below_quota"
 QUALITY = "rater_quality.json"
+CALIBRATION = "calibration.json"
 
 SCHEMA = pa.schema(
     [
@@ -35,24 +42,27 @@ SCHEMA = pa.schema(
         ("p_bad", pa.float32()),
         ("p_fair", pa.float32()),
         ("p_good", pa.float32()),
+        ("entropy", pa.float32()),
+        ("pmi", pa.float32()),
         ("score", pa.float32()),
         ("kept", pa.bool_()),
         ("reasons", pa.list_(pa.string())),
     ]
 )
-"""Columns of `ratings/round-k/{lang}`; every candidate has a row, and a score."""
+"""Columns of `ratings/round-k/{lang}`; every candidate has a row, and a score.
+
+The probabilities and their entropy (nats) are calibrated; `pmi`, nats per token of the
+response, is null where it was not asked for.
+"""
 
 _SCORED = pa.schema(
     [
-        *(("p_" + label, pa.float32()) for label in LABELS),
+        *(("logprob_" + label, pa.float32()) for label in LABELS),
+        ("pmi", pa.float32()),
         ("broken", pa.list_(pa.string())),
     ]
 )
 _SCORES = "scores"
-
-Score = Callable[[list[tuple[str, str, str]]], np.ndarray]
-"""Gives (rows, labels) log-probabilities of `LABELS` for (instruction, response,
-language code)s."""
 
 
 def run(
@@ -60,7 +70,7 @@ def run(
     config: RateConfig,
     languages: Sequence[str],
     candidates: pathlib.Path,
-    score: Score,
+    signals: Signals,
     held_out: Sequence[Mapping[str, str]] | None = None,
 ) -> dict[str, Counts]:
     """Writes ratings of every candidate, and how good the rater is; resumes by shards.
@@ -74,28 +84,30 @@ def run(
       config: thresholds and quota.
       languages: language codes.
       candidates: the round's finished candidates directory.
-      score: the rater.
+      signals: the rater, and what else a pair is scored by.
       held_out: pairs of known level, as `levels.make_levels` gives them, that the rater
-        never saw; None or empty where there are none.
+        never saw, to measure and calibrate it by; None or empty where there are none,
+        and the rater's probabilities then count as they are.
 
     Returns:
       Counts by language: rows out are those kept, the others count under their first
       reason. Of several processes only process 0 counts.
 
     Raises:
-      UserError: a language has no candidates directory, or the rater gives no numbers.
+      UserError: a language has no candidates directory, or a model gives no numbers.
     """
-    _measure(stage.path / QUALITY, score, held_out or ())
+    _measure(stage.path, signals, held_out or ())
     finished = distributed.from_primary(
         "rated", lambda: [one for one in languages if shards.complete(stage.path / one)]
     )
     for language in languages:
         if language not in finished:
             scored = stage.path / _SCORES / language
-            _score(scored, config, candidates / language, score, f"rate {language}")
+            _score(scored, config, candidates / language, signals, f"rate {language}")
             if distributed.is_primary():
+                calibrated = _calibration(stage.path / CALIBRATION)
                 directory = stage.path / language
-                _write(directory, config, candidates / language, scored)
+                _write(directory, config, candidates / language, scored, calibrated)
     if not distributed.is_primary():
         return {}
     shutil.rmtree(stage.path / _SCORES, ignore_errors=True)
@@ -117,24 +129,6 @@ def quality_table(directory: pathlib.Path, number: int) -> rich.table.Table:
     rows = measured["all"]["n"]
     title = f"Rater of round {number} on {rows:,} held-out pairs of known level"
     return quality.table(measured, title)
-
-
-def level_probabilities(logprobs_nk: np.ndarray) -> np.ndarray:
-    """The labels' probabilities, normalised among themselves.
-
-        level_probabilities(np.log([[0.1, 0.2, 0.1]]))   # [[0.25, 0.5, 0.25]]
-
-    Args:
-      logprobs_nk: (rows, labels), natural logarithms.
-
-    Returns:
-      (rows, labels) float32; not finite where the logarithms are not.
-    """
-    logprobs_nk = np.asarray(logprobs_nk, np.float64)
-    with np.errstate(invalid="ignore"):
-        odds_nk = np.exp(logprobs_nk - logprobs_nk.max(axis=1, keepdims=True))
-        probabilities_nk = odds_nk / odds_nk.sum(axis=1, keepdims=True)
-    return probabilities_nk.astype(np.float32)
 
 
 def expected_level(probabilities_nk: np.ndarray) -> np.ndarray:
@@ -190,63 +184,69 @@ def why_not_kept(
 
 
 def _measure(
-    path: pathlib.Path, score: Score, held_out: Sequence[Mapping[str, str]]
+    directory: pathlib.Path, signals: Signals, held_out: Sequence[Mapping[str, str]]
 ) -> None:
-    """Writes the rater's quality beside the ratings, unless it is there."""
+    """Writes how good the scores are and how they are calibrated, unless it is there.
+
+    The quality is that of pairs whose own levels the calibration did not see.
+    """
+    path = directory / QUALITY
     if distributed.from_primary("measured", path.exists):
         return
     pairs = [(row["instruction"], row["output"], row["lang"]) for row in held_out]
-    probabilities_nk = _probabilities(score, pairs, "the held-out pairs")
-    if distributed.is_primary():
-        measured = quality.measure(probabilities_nk.astype(np.float64), held_out)
-        text = json.dumps(measured, indent=1, ensure_ascii=False)
-        shards.write_bytes(path, f"{text}\n".encode())
+    logprobs_nk, pmi_n = signals.read(pairs, "the held-out pairs")
+    if not distributed.is_primary():
+        return
+    labels = [row["label"] for row in held_out]
+    names = [f"{row['lang']}/{row['pair']}" for row in held_out]
+    found_nk = calibration.cross_fitted(logprobs_nk, pmi_n, labels, names)
+    measured = quality.measure(found_nk, held_out)
+    alone = {"rater": Calibration()(logprobs_nk, None) @ quality.WEIGHTS}
+    if pmi_n is not None:
+        alone["pmi"] = pmi_n
+    measured["signals"] = {
+        name: quality.by_corruption(score_n, held_out)
+        for name, score_n in alone.items()
+    }
+    fitted = calibration.fit(logprobs_nk, pmi_n, labels)
+    _write_json(directory / CALIBRATION, dataclasses.asdict(fitted))
+    _write_json(path, measured)
+
+
+def _calibration(path: pathlib.Path) -> Calibration:
+    record = json.loads(path.read_bytes())
+    return Calibration(**record | {"offsets": tuple(record["offsets"])})
+
+
+def _write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    shards.write_bytes(path, f"{text}\n".encode())
 
 
 def _score(
     directory: pathlib.Path,
     config: RateConfig,
     candidates: pathlib.Path,
-    score: Score,
+    signals: Signals,
     label: str,
 ) -> None:
-    """Writes each candidate's probabilities and broken rules, shard by shard."""
+    """Writes each candidate's signals and broken rules, shard by shard."""
     table = shards.read_table(candidates, ["instruction", "output", "lang"])
 
     def compute(index: int) -> pa.Table:
         part = table.slice(index * config.shard_rows, config.shard_rows)
         columns = (part[name].to_pylist() for name in part.column_names)
         pairs = list(zip(*columns, strict=True))
-        probabilities_nk = _probabilities(score, pairs, str(candidates))
+        logprobs_nk, pmi_n = signals.read(pairs, str(candidates))
         broken = [
             list(rules.check(instruction, response, config))
             for instruction, response, _ in pairs
         ]
-        return pa.table([*probabilities_nk.T, broken], schema=_SCORED)
+        pmi = pa.nulls(len(pairs), pa.float32()) if pmi_n is None else pmi_n
+        return pa.table([*logprobs_nk.T, pmi, broken], schema=_SCORED)
 
     count = max(1, -(-table.num_rows // config.shard_rows))
     jobs.run_shards(directory, count, compute, label)
-
-
-def _probabilities(
-    score: Score, pairs: list[tuple[str, str, str]], place: str
-) -> np.ndarray:
-    """(rows, labels) float32; no rows where there are no pairs."""
-    if not pairs:
-        return np.zeros((0, len(LABELS)), np.float32)
-    logprobs_nk = score(pairs)
-    if logprobs_nk.shape != (len(pairs), len(LABELS)):
-        raise ValueError(f"a score of {len(pairs)} rows is {logprobs_nk.shape}")
-    probabilities_nk = level_probabilities(logprobs_nk)
-    if not np.isfinite(probabilities_nk).all():
-        row = int(np.flatnonzero(~np.isfinite(probabilities_nk).all(axis=1))[0])
-        raise UserError(
-            f"The rater gives {logprobs_nk[row].tolist()} as log-probabilities of "
-            f"{', '.join(LABELS)} for a pair of {place}, where numbers are expected: "
-            f"its training went wrong. The instruction is {pairs[row][0]!r}. Look at "
-            "the rater's loss and train it again, with a lower learning rate."
-        )
-    return probabilities_nk
 
 
 def _write(
@@ -254,18 +254,23 @@ def _write(
     config: RateConfig,
     candidates: pathlib.Path,
     scored: pathlib.Path,
+    calibrated: Calibration,
 ) -> None:
     """Joins candidates and scores, decides which are kept, and writes the shards."""
     table = shards.read_table(candidates, ["id", "instruction"])
     scores = shards.read_table(scored)
-    probabilities_nk = np.stack(
-        [scores["p_" + label].to_numpy() for label in LABELS], 1
+    logprobs_nk = np.stack(
+        [scores["logprob_" + label].to_numpy() for label in LABELS], 1
     )
-    score_n = expected_level(probabilities_nk)
+    pmi = scores["pmi"]
+    found_nk = calibrated(logprobs_nk, None if pmi.null_count else pmi.to_numpy())
+    entropy_n = scipy.special.entr(found_nk).sum(axis=1)
+    score_n = expected_level(found_nk)
     ids, broken = table["id"].to_pylist(), scores["broken"].to_pylist()
     reasons = why_not_kept(ids, score_n, broken, config.min_score, config.keep_share)
     kept = [not names for names in reasons]
-    columns = [ids, table["instruction"], *probabilities_nk.T, score_n, kept, reasons]
+    figures = [*found_nk.astype(np.float32).T, entropy_n.astype(np.float32), pmi]
+    columns = [ids, table["instruction"], *figures, score_n, kept, reasons]
     whole = pa.table(columns, schema=SCHEMA).combine_chunks()
     count = max(1, -(-len(ids) // config.shard_rows))
     for index in range(count):

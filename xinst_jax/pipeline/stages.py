@@ -205,7 +205,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             },
             inputs=(
                 *("tokenizer", f"candidates/{this}", f"rater/{this}"),
-                *_under(run.rater),
+                *(("base",) if run.rate.pmi else _under(run.rater)),
             ),
             make=functools.partial(answers.ratings, number=number),
             devices=True,

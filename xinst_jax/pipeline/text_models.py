@@ -11,6 +11,7 @@ from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import score
 from xinst_jax.infer.engine import Engine
 from xinst_jax.pipeline import training
+from xinst_jax.pipeline.signals import Pair
 from xinst_jax.pipeline.workspace import Workspace
 
 
@@ -29,9 +30,7 @@ def engine(workspace: Workspace, stage: str, config: DecodeConfig) -> Engine:
     )
 
 
-def rater(
-    workspace: Workspace, stage: str
-) -> Callable[[list[tuple[str, str, str]]], np.ndarray]:
+def rater(workspace: Workspace, stage: str) -> Callable[[Sequence[Pair]], np.ndarray]:
     """The rater of a finished training stage: pairs to log-probabilities of levels.
 
     Returns:
@@ -45,7 +44,7 @@ def rater(
     longest = run.rater.length - max(map(len, labels))
     buckets = [size for size in run.generate.prompt_buckets if size < longest]
 
-    def read(pair: tuple[str, str, str]) -> list[int]:
+    def read(pair: Pair) -> list[int]:
         instruction, response, code = pair
         name = run.language_table[code].name
 
@@ -56,7 +55,7 @@ def rater(
         # An instruction that fills the whole prompt is no instruction: rate its start.
         return fitted.ids if fitted else encode(frame(""))[:longest]
 
-    def rate(pairs: list[tuple[str, str, str]]) -> np.ndarray:
+    def rate(pairs: Sequence[Pair]) -> np.ndarray:
         return score.label_logprobs(
             params,
             workspace.model,
@@ -69,6 +68,51 @@ def rater(
         )
 
     return rate
+
+
+def mutual_information(
+    workspace: Workspace, stage: str
+) -> Callable[[Sequence[Pair]], np.ndarray]:
+    """How much an instruction helps a finished stage's model to predict its response.
+
+    Without an instruction the response follows what documents follow: the beginning of
+    sequence, or the end of sequence where a tokenizer has no beginning.
+
+    Returns:
+      A function of (instruction, response, language code)s that gives float32 (rows,):
+      (log p(response | instruction) - log p(response)) / tokens, in nats. What does not
+      fit the rater's training length is cut at its end: the response, or an instruction
+      that leaves no room for one token of it.
+    """
+    vocabulary, length = workspace.vocabulary, workspace.run.rater.length
+    params = training.trained_params(workspace, stage)
+    alone = vocabulary.encode_prompt("") or [vocabulary.eos_id]
+
+    def logprobs(before: Sequence[list[int]], responses: Sequence[list[int]]) -> Any:
+        return score.response_logprobs(
+            params,
+            workspace.model,
+            workspace.rules,
+            workspace.mesh,
+            before,
+            responses,
+            workspace.run.rate.batch_rows,
+            length,
+        )
+
+    def measure(pairs: Sequence[Pair]) -> np.ndarray:
+        asked, responses = [], []
+        for instruction, response, _ in pairs:
+            before = vocabulary.encode_prompt(prompts.pair(instruction, ""))
+            asked.append(before[: length - 1])
+            room = length - max(len(asked[-1]), len(alone))
+            ids = [*vocabulary.encode(response), vocabulary.eos_id]
+            responses.append(ids[:room])
+        with_n, tokens_n = logprobs(asked, responses)
+        without_n, _ = logprobs([alone] * len(pairs), responses)
+        return ((with_n - without_n) / tokens_n).astype(np.float32)
+
+    return measure
 
 
 def held_out_pairs(

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from xinst_jax import distributed, shards
+from xinst_jax.data import prompts
 from xinst_jax.pipeline import kept
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -41,10 +42,7 @@ def write_pair_texts(workspace: Workspace, directory: pathlib.Path) -> None:
     """
     for code in workspace.run.languages:
         rows = [
-            {
-                **row,
-                "text": f"{row['instruction']}\n\n{row['output']}",
-            }
+            {**row, "text": prompts.pair(row["instruction"], row["output"])}
             for row in shards.read_rows(workspace.path("seed") / code)
         ]
         shards.write_shards(directory / code, rows, _TEXT, _SHARD_ROWS)

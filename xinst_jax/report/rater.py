@@ -62,11 +62,12 @@ def _by_language(made: Rounds, names: Mapping[str, str]) -> Table:
 
 
 def _by_defect(made: Rounds) -> Table:
-    kinds = ("accuracy", "mean_score", "auc_good", "above_chance")
-    headings = ["accuracy", "mean score", "AUC", "above chance"]
+    kinds = ("accuracy", "mean_score", "auc_good", "preferred", "above_chance")
+    headings = ["accuracy", "mean score", "AUC", "preferred", "above chance"]
     return Table(
-        "By kind of defect. AUC: of good pairs against those with the defect. Above "
-        "chance: a one-sided Mann-Whitney test at 5%.",
+        "By kind of defect. AUC: of good pairs against those with the defect. "
+        "Preferred: how often a pair scores above itself with the defect; its chance "
+        "is 0.500, and above chance is what a one-sided sign test at 5% says of it.",
         _groups(made, 3, len(kinds)),
         ["Defect", "level", "pairs", *headings * len(made)],
         [

@@ -41,7 +41,7 @@ def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made
 def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     """Scores of the candidates, which of them are kept, and how good the rater is."""
     from xinst_jax import distributed
-    from xinst_jax.pipeline import rate, text_models
+    from xinst_jax.pipeline import rate, signals, text_models
 
     this, run = f"round-{number}", workspace.run
     levels = shards.read_rows(workspace.path(f"rater/{this}") / "levels")
@@ -50,7 +50,10 @@ def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
         run.rate,
         run.languages,
         workspace.path(f"candidates/{this}"),
-        text_models.rater(workspace, f"rater/{this}"),
+        signals.Signals(
+            text_models.rater(workspace, f"rater/{this}"),
+            text_models.mutual_information(workspace, "base") if run.rate.pmi else None,
+        ),
         [row for row in levels if row["split"] == "held_out"],
     )
     if distributed.is_primary():
