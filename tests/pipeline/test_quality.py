@@ -7,7 +7,7 @@ import pytest
 import rich.console
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import metrics
+from sklearn import calibration, metrics
 
 from xinst_jax.data.prompts import LABELS
 from xinst_jax.pipeline import quality
@@ -149,6 +149,25 @@ def test_a_pair_is_compared_with_itself_spoilt():
     assert found["own"]["auc_good"] == pytest.approx(found["mixed"]["auc_good"])
     assert 0.4 < found["mixed"]["preferred"] < 0.6
     assert found["mixed"]["above_chance"] is False
+
+
+def test_reliability_equals_scikit_learns_calibration_curve():
+    """Where the levels are as many, so that weights change nothing."""
+    rng = np.random.default_rng(3)
+    labels = ["bad"] * 400 + ["fair"] * 400 + ["good"] * 400
+    found_nk = rng.dirichlet(np.ones(3), size=1200)
+    rows = quality.measure(found_nk, _rows(labels))["reliability"]
+    good_n = np.array(labels) == "good"
+    share, predicted = calibration.calibration_curve(good_n, found_nk[:, 2], n_bins=10)
+    np.testing.assert_allclose([row["good"] for row in rows], share)
+    np.testing.assert_allclose([row["predicted"] for row in rows], predicted)
+    assert sum(row["n"] for row in rows) == 1200
+
+
+def test_reliability_weighs_the_levels_alike():
+    truth_n = np.array([0] * 80 + [1] * 15 + [2] * 5)
+    (row,) = quality.reliability(np.full(100, 1 / 3), truth_n)
+    assert row["good"] == pytest.approx(1 / 3)
 
 
 def test_ties_count_by_half_and_decide_nothing():

@@ -92,10 +92,11 @@ _LEVELS = [
         "lang": code,
         "label": label,
         "corruption": ("wrong_language", "cut_response", "none")[level],
+        "pair": str(pair),
     }
     for code in TEXTS
     for level, label in enumerate(LABELS)
-    for _ in range(10)
+    for pair in range(10)
 ]
 
 
@@ -184,7 +185,12 @@ def _ratings(path, random):
                 for number in range(DOCUMENTS)
             ],
         )
-    measured = quality.measure(random.dirichlet([1, 1, 1], 90), _LEVELS)
+    found_nk = random.dirichlet([1, 1, 1], 90)
+    measured = quality.measure(found_nk, _LEVELS)
+    alone = {"rater": found_nk[:, 2], "pmi": random.normal(size=90)}
+    measured["signals"] = {
+        name: quality.by_corruption(score_n, _LEVELS) for name, score_n in alone.items()
+    }
     (path / "rater_quality.json").write_text(json.dumps(measured))
     dropped = {"low_score": DOCUMENTS - KEPT}
     return {code: Counts(DOCUMENTS, KEPT, dropped) for code in TEXTS}

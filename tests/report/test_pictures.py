@@ -24,6 +24,9 @@ def drawn():
         "scores": lambda: pictures.score_histogram(
             random.uniform(size=9), np.arange(9) > 4, "round 1"
         ),
+        "reliability": lambda: pictures.reliability(
+            {1: [{"n": 3, "predicted": 0.2, "good": 0.1}], 2: []}
+        ),
         "lengths": lambda: pictures.lengths(np.array([5]), np.array([7, 9])),
         "clusters": lambda: pictures.cluster_map(
             random.normal(size=(9, 2)), np.arange(9), np.arange(9) % 2 == 0

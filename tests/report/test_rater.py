@@ -19,19 +19,27 @@ PERFECT = np.eye(3)[[LABELS.index(row["label"]) for row in ROWS]]
 def measured(*probabilities):
     return {
         number: quality.measure(part, ROWS)
+        | {
+            "signals": {
+                "rater": quality.by_corruption(part[:, 2], ROWS),
+                "pmi": quality.by_corruption(np.zeros(len(ROWS)), ROWS),
+            }
+        }
         for number, part in enumerate(probabilities, 1)
     }
 
 
 def test_a_perfect_rater_and_one_that_guesses_are_told_apart():
     guessing = np.full((len(ROWS), 3), 1 / 3)
-    language, defect = rater.tables(measured(guessing, PERFECT), NAMES)
+    language, defect, signal = rater.tables(measured(guessing, PERFECT), NAMES)
     assert [row[0] for row in language.rows] == ["All", "Finnish", "Urdu"]
     for row in language.rows[1:]:
         assert row[1:] == ["12", "0.333", "0.333", "0.167", "0.500", *["1.000"] * 3]
     assert defect.rows[0][:3] == ["wrong language", "bad", "8"]
     assert defect.rows[0][6:8] == ["0.500", "no"]
     assert defect.rows[0][11:13] == ["1.000", "yes"]
+    assert signal.headings[1:3] == ["rater's labels", "mutual information"]
+    assert signal.rows[0] == ["wrong language", "1.000", "0.500", "1.000"]
 
 
 def test_every_row_fills_its_headings_and_every_group_its_columns():

@@ -18,6 +18,7 @@ WEIGHTS = np.linspace(0, 1, len(LABELS))
 """What each level counts for in a score: bad 0, fair 0.5, good 1."""
 
 _GOOD = LABELS[-1]
+_BINS = 10
 _CHANCE_Z = 1.645
 """Standard normal quantile above which one value in twenty lies by chance."""
 
@@ -36,7 +37,8 @@ def measure(
         is what its spoilt ones are compared with.
 
     Returns:
-      'levels': their names. 'confusion': rows by true and by answered level. 'all' and
+      'levels': their names. 'confusion': rows by true and by answered level.
+      'reliability': what `reliability` gives. 'all' and
       each of 'languages': rows n, accuracy, chance (the accuracy of always answering
       the commonest level), balanced_accuracy (chance is one in three), macro_f1,
       auc_good (good against the rest; chance is 0.5) and above_chance (one-sided
@@ -69,6 +71,7 @@ def measure(
     return {
         "levels": list(LABELS),
         "confusion": confusion(truth_n, answer_n).tolist(),
+        "reliability": reliability(probabilities_nk[:, -1], truth_n),
         "all": _levels(truth_n, answer_n, score_n),
         "languages": {
             lang: of_language(lang) for lang in dict.fromkeys(languages.tolist())
@@ -113,6 +116,32 @@ def confusion(truth_n: np.ndarray, answer_n: np.ndarray) -> np.ndarray:
     found_kk = np.zeros((len(LABELS), len(LABELS)), np.int64)
     np.add.at(found_kk, (truth_n, answer_n), 1)
     return found_kk
+
+
+def reliability(good_n: np.ndarray, truth_n: np.ndarray) -> list[dict[str, float]]:
+    """How honest the probabilities of being good are, in `_BINS` equal bins.
+
+    Args:
+      good_n: (rows,) the probability of being good that each row was given, 0 to 1.
+      truth_n: (rows,) the rows' levels, by place in `LABELS`.
+
+    Returns:
+      For each bin that has rows: n; predicted, the mean of the probabilities; and good,
+      the share of good rows. Both are weighed so that each level counts alike.
+    """
+    rows_k = np.bincount(truth_n, minlength=len(LABELS))
+    weight_n = 1 / rows_k[truth_n]
+    bin_n = np.minimum((good_n * _BINS).astype(np.int64), _BINS - 1)
+    is_good_n = truth_n == LABELS.index(_GOOD)
+    return [
+        {
+            "n": int((bin_n == place).sum()),
+            "predicted": float(np.average(good_n[here], weights=weight_n[here])),
+            "good": float(np.average(is_good_n[here], weights=weight_n[here])),
+        }
+        for place in range(_BINS)
+        if (here := bin_n == place).any()
+    ]
 
 
 def macro_f1(found_kk: np.ndarray) -> float | None:

@@ -89,7 +89,10 @@ def _content(
         "training": panels.training(workdir),
         "quality": rater.tables(raters, names),
         "confusions": rater.confusions(raters),
-        "scores": panels.scores(workdir, list(languages)),
+        "scores": [
+            *panels.scores(workdir, list(languages)),
+            *panels.reliability(raters),
+        ],
         "verbs_panel": panels.verb_nouns(
             statistics["all"] if statistics else None,
             "the dataset's instructions in all languages",

@@ -78,6 +78,27 @@ def scores(workdir: pathlib.Path, languages: Sequence[str]) -> list[Panel]:
     return panels
 
 
+def reliability(raters: Mapping[int, Mapping[str, Any]]) -> list[Panel]:
+    """How honest each round's probabilities are, in one picture; none without pairs.
+
+    Args:
+      raters: the `rater_quality.json` of each round that has one.
+    """
+    rounds = {
+        number: measured["reliability"]
+        for number, measured in raters.items()
+        if measured["reliability"]
+    }
+    if not rounds:
+        return []
+    caption = (
+        "On the line, of the pairs given 70% as many are good. Held-out pairs, each "
+        "level weighing alike, scored by a calibration that did not see them."
+    )
+    svg = _markup(pictures.reliability(rounds))
+    return [Panel("Reliability", svg, caption)]
+
+
 def of_language(
     workdir: pathlib.Path,
     code: str,

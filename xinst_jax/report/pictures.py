@@ -166,6 +166,34 @@ def score_histogram(scores_n: np.ndarray, kept_n: np.ndarray, what: str) -> str:
     return svg.getvalue()
 
 
+def reliability(rounds: Mapping[int, Sequence[Mapping[str, float]]]) -> str:
+    """The share of good pairs by the probability of being good that they were given.
+
+    Args:
+      rounds: `quality.reliability` of each round; earlier ones are paler.
+    """
+    with _figure(4.2, 2.8, "Reliability of the rater's probabilities") as (figure, svg):
+        axes = figure.add_axes((0.13, 0.16, 0.84, 0.74))
+        axes.plot([0, 1], [0, 1], color=_RULE, lw=1, ls="--")
+        for number, bins in rounds.items():
+            axes.plot(
+                [row["predicted"] for row in bins],
+                [row["good"] for row in bins],
+                color=_ACCENT,
+                alpha=number / max(rounds),
+                marker="o",
+                ms=4,
+                label=f"round {number}",
+            )
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("probability of being good")
+        axes.set_title("share that is good", loc="left", fontsize=9, color=_QUIET)
+        axes.legend(loc="upper left")
+        _light_grid(axes)
+    return svg.getvalue()
+
+
 def lengths(instruction_n: np.ndarray, response_n: np.ndarray) -> str:
     """Lengths of instructions and of responses, in characters, side by side."""
     with _figure(4.2, 2.4, "Lengths of instructions and responses") as (figure, svg):

@@ -22,6 +22,8 @@ class Table:
     rows: list[list[str]]
 
 
+_SIGNALS = {"rater": "rater's labels", "pmi": "mutual information"}
+
 Rounds = Mapping[int, Mapping[str, Any]]
 """The `rater_quality.json` of each round that has one, by the round's number."""
 
@@ -33,7 +35,9 @@ def tables(rounds: Rounds, names: Mapping[str, str]) -> list[Table]:
       rounds: how good each round's rater is.
       names: the languages' names by code.
     """
-    return [_by_language(rounds, names), _by_defect(rounds)] if rounds else []
+    if not rounds:
+        return []
+    return [_by_language(rounds, names), _by_defect(rounds), _by_signal(rounds)]
 
 
 def confusions(rounds: Rounds) -> list[Table]:
@@ -77,6 +81,26 @@ def _by_defect(made: Rounds) -> Table:
                 *_cells(rounds, kinds),
             ]
             for name, rounds in _joined(made, "corruptions").items()
+        ],
+    )
+
+
+def _by_signal(made: Rounds) -> Table:
+    """Each signal alone beside both together, by defect."""
+    last = made[max(made)]
+    alone = list(last["signals"])
+    return Table(
+        f"What each signal alone tells in round {max(made)}: how often a pair is "
+        "preferred to itself with the defect.",
+        [],
+        ["Defect", *(_SIGNALS[name] for name in alone), "both together"],
+        [
+            [
+                name.replace("_", " "),
+                *(_cell(last["signals"][each][name]["preferred"]) for each in alone),
+                _cell(figures["preferred"]),
+            ]
+            for name, figures in last["corruptions"].items()
         ],
     )
 
