@@ -29,7 +29,7 @@ from jax.experimental import multihost_utils
 
 from xinst_jax import __main__ as command
 from xinst_jax import cluster, shards
-from xinst_jax.config import RunConfig
+from xinst_jax.config import RunConfig, TrainConfig
 from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
 from xinst_jax.manifest import Counts
@@ -37,7 +37,7 @@ from xinst_jax.pipeline import crew, runner
 from xinst_jax.pipeline.kmeans import kmeans
 from xinst_jax.pipeline.workspace import Workspace
 
-workdir, happens, seed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+workdir, happens, every = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
 
 def text(workspace, stage):
@@ -76,7 +76,8 @@ def sums(workspace, stage):
     return runner.Made({"all": Counts(rows_out=3)})
 
 
-workspace = Workspace(RunConfig(name="t", languages=("fi",), seed=seed), workdir)
+run = RunConfig(name="t", languages=("fi",), sft=TrainConfig(log_every=every))
+workspace = Workspace(run, workdir)
 graph = [
     runner.Stage("text", "text", {}, (), text),
     runner.Stage("sums", "sums", {}, ("text",), sums, devices=True),
@@ -95,7 +96,7 @@ sys.exit(crew.share(found, workspace, graph, conduct, command._ending))
 """
 
 
-def _start(workdir: pathlib.Path, happens: str = "", seeds=(0, 0)):
+def _start(workdir: pathlib.Path, happens: str = "", log_every=(10, 10)):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
@@ -107,13 +108,13 @@ def _start(workdir: pathlib.Path, happens: str = "", seeds=(0, 0)):
     }
     return [
         subprocess.Popen(
-            [sys.executable, "-c", _RUN, str(workdir), happens, str(seed)],
+            [sys.executable, "-c", _RUN, str(workdir), happens, str(every)],
             env=environment | {"JAX_PROCESS_ID": str(index)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for index, seed in enumerate(seeds)
+        for index, every in enumerate(log_every)
     ]
 
 
@@ -183,6 +184,7 @@ def test_a_killed_process_ends_the_other_and_started_again_they_go_on(tmp_path):
 
 
 def test_another_run_on_one_host_is_an_error(tmp_path):
-    statuses, said = _ended(_start(tmp_path / "run", seeds=(0, 1)))
+    """Also where only what a checkpoint's name does not hold differs."""
+    statuses, said = _ended(_start(tmp_path / "run", log_every=(10, 20)))
     assert statuses == [2, 2]
     assert "given another run than process 0" in said[0] and said[1]
