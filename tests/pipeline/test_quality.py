@@ -65,6 +65,12 @@ def test_accuracy_f1_and_confusion_equal_scikit_learn(seed: int):
     assert found["all"]["balanced_accuracy"] == pytest.approx(
         metrics.balanced_accuracy_score(labels, answers)
     )
+    for name, score in (
+        ("precision", metrics.precision_score),
+        ("recall", metrics.recall_score),
+    ):
+        each = score(labels, answers, labels=LABELS, average=None)
+        np.testing.assert_allclose(list(found["all"][name].values()), each)
     np.testing.assert_array_equal(
         found["confusion"], metrics.confusion_matrix(labels, answers, labels=LABELS)
     )

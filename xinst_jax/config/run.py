@@ -15,6 +15,7 @@ from xinst_jax.config.fields import (
     positive,
     registered,
     scoped,
+    share,
 )
 from xinst_jax.config.model import MeshConfig, ModelConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
@@ -38,7 +39,9 @@ class RunConfig(Typed):
       languages: language codes, in the order of every table.
       extra_languages: languages beyond the built-in ten.
       seed: the one PRNG seed; every stage derives its own keys from it.
-      rounds: rounds of generating, rating and keeping.
+      rounds: rounds of generating, rating and keeping, at most.
+      settled_change: share of the kept pairs; where fewer have changed since the round
+        before, the rounds that are left have nothing to do. 0 does them all.
       base_model: Hugging Face folder the models start from; empty trains a small one
         from scratch on the corpus, as `base` says.
       base_adapter: PEFT folder of a LoRA adapter that is merged into `base_model` when
@@ -66,7 +69,8 @@ class RunConfig(Typed):
     languages: tuple[str, ...] = gin.REQUIRED
     extra_languages: tuple[LanguageConfig, ...] = ()
     seed: int = 0
-    rounds: int = 2
+    rounds: int = 3
+    settled_change: float = 0.02
     base_model: str = ""
     base_adapter: str = ""
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
@@ -96,6 +100,7 @@ class RunConfig(Typed):
         object.__setattr__(self, "languages", tuple(self.languages))
         object.__setattr__(self, "extra_languages", tuple(self.extra_languages))
         positive(self, "rounds")
+        share(self, "settled_change")
         languages_lib.resolve(self.languages, self.extra_languages)
         if self.base_model and self.tokenizer.path:
             raise UserError(

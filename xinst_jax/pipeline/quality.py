@@ -41,6 +41,7 @@ def measure(
       'reliability': what `reliability` gives. 'all' and
       each of 'languages': rows n, accuracy, chance (the accuracy of always answering
       the commonest level), balanced_accuracy (chance is one in three), macro_f1,
+      precision and recall by level,
       auc_good (good against the rest; chance is 0.5) and above_chance (one-sided
       Mann-Whitney test at 5%). Each of 'corruptions': n, label, accuracy, mean_score,
       auc_good (good pairs against those spoilt in this way), preferred (how often a
@@ -233,7 +234,17 @@ def _levels(
             else None
         ),
         "macro_f1": macro_f1(found_kk),
+        "precision": _shares(right_k, found_kk.sum(axis=0)),
+        "recall": _shares(right_k, per_level_k),
         **_against_good(score_n, truth_n == LABELS.index(_GOOD)),
+    }
+
+
+def _shares(right_k: np.ndarray, all_k: np.ndarray) -> dict[str, float | None]:
+    """By level, the share that is right; None of nothing."""
+    return {
+        label: float(right / every) if every else None
+        for label, right, every in zip(LABELS, right_k, all_k, strict=True)
     }
 
 

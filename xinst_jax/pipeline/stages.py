@@ -160,6 +160,8 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
     this, before = f"round-{number}", f"round-{number - 1}"
     kept = (f"candidates/{before}", f"ratings/{before}") if number > 1 else ()
     model = _depends(run, seed=run.seed, model=run.model, round=number)
+    if number > 2:
+        model = {**model, "settled_change": run.settled_change}
     return [
         Stage(
             name=f"generator/{this}",
@@ -206,6 +208,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             inputs=(
                 *("tokenizer", f"candidates/{this}", f"rater/{this}"),
                 *(("base",) if run.rate.pmi else _under(run.rater)),
+                *kept,
             ),
             make=functools.partial(answers.ratings, number=number),
             devices=True,

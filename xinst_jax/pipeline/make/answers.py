@@ -8,7 +8,7 @@ import rich.console
 
 from xinst_jax import shards
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import raw_files, training_rows
+from xinst_jax.pipeline import raw_files, rounds, training_rows
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -17,6 +17,8 @@ def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made
     """An instruction for every document that has none worth keeping yet."""
     from xinst_jax.pipeline import generate, text_models
 
+    if rounds.settled(workspace, number):
+        return rounds.carried(workspace, stage, "candidates", number)
     run, vocabulary = workspace.run, workspace.vocabulary
     engine = text_models.engine(workspace, f"generator/round-{number}", run.generate)
     writer = generate.Writer(
@@ -43,6 +45,8 @@ def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     from xinst_jax import distributed
     from xinst_jax.pipeline import rate, signals, text_models
 
+    if rounds.settled(workspace, number):
+        return rounds.carried(workspace, stage, "ratings", number)
     this, run = f"round-{number}", workspace.run
     levels = shards.read_rows(workspace.path(f"rater/{this}") / "levels")
     counts = rate.run(
@@ -57,6 +61,9 @@ def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
         [row for row in levels if row["split"] == "held_out"],
     )
     if distributed.is_primary():
+        if number > 1:
+            before = workspace.path(f"ratings/round-{number - 1}")
+            rounds.write_moved(before, stage.path, run.languages, counts)
         rich.console.Console().print(rate.quality_table(stage.path, number))
     return Made(counts)
 

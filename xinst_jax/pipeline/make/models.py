@@ -8,7 +8,7 @@ import rich.console
 
 from xinst_jax import distributed, run_file, shards
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import training_rows
+from xinst_jax.pipeline import rounds, training_rows
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -79,6 +79,8 @@ def generator(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     """The reverse-instruction generator, on the seed and what was kept so far."""
     from xinst_jax.data import tasks
 
+    if rounds.settled(workspace, number):
+        return rounds.left_out(number)
     config = workspace.run.generator
     pairs = stage.path / "pairs"
 
@@ -99,6 +101,8 @@ def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     """The three-level rater, on pairs of known level made from seed and kept pairs."""
     from xinst_jax.data import tasks
 
+    if rounds.settled(workspace, number):
+        return rounds.left_out(number)
     config, rows = workspace.run.rater, stage.path / "levels"
     if not distributed.from_primary("levels", lambda: shards.complete(rows)):
         training_rows.write_levels(workspace, rows, number)
