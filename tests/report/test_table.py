@@ -1,7 +1,12 @@
+import importlib.util
+import pathlib
+
 import rich.console
 
 from xinst_jax.config import RunConfig
 from xinst_jax.report import table
+
+_TOOL = pathlib.Path(__file__).parents[2] / "tools" / "run_tables.py"
 
 
 def printed(workdir, languages=("fi", "th", "ur")) -> str:
@@ -49,3 +54,18 @@ def test_reasons_beyond_the_top_are_added_up():
     words = table.dropped_words({"a_b": 5, "c": 3, "d": 2, "e": 1}, 2)
     assert words == "a b 5, c 3, other 3"
     assert table.dropped_words({}, 3) == ""
+
+
+def test_a_pages_tables_have_every_part_of_the_run(workdir):
+    """And each of them as many cells in every row as it has headings."""
+    spec = importlib.util.spec_from_file_location("run_tables", _TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    found = tool.tables(workdir.path).split("\n\n")
+    starts = [text.split("|")[1].strip() for text in found]
+    assert starts == [
+        *("stage", "training", "held-out pairs", "defect", "defect", "pairs"),
+        *("distinct verb-noun pairs", "language"),
+    ]
+    for text in found:
+        assert len({line.count("|") for line in text.splitlines()}) == 1

@@ -1,0 +1,216 @@
+"""A finished run's figures as Markdown tables, for a page about it.
+
+    python tools/run_tables.py runs/small_cpu
+
+Stages, losses, how good the scores are, the dataset's variety, and the tuned model;
+what a run has not made is left out.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from xinst_jax.report import collect, counts
+from xinst_jax.report.table import dropped_words
+
+
+def tables(workdir: pathlib.Path) -> str:
+    """All tables of a run, a blank line between two."""
+    made = (
+        _stages(workdir),
+        _losses(workdir),
+        *_raters(workdir),
+        _variety(workdir),
+        _tuned(workdir),
+    )
+    return "\n\n".join(table for table in made if table)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Markdown; the first column to the left, figures to the right."""
+    lines = [list(headings), ["---", *["---:"] * (len(headings) - 1)]]
+    lines += [list(map(str, row)) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _stages(workdir: pathlib.Path) -> str:
+    made = [
+        stage
+        for stage in counts.stage_counts(workdir, counts.stage_names(workdir))
+        if stage.made
+    ]
+    seconds = sum(stage.seconds or 0 for stage in made)
+    rows = [
+        [
+            stage.name,
+            f"{stage.total.rows_in:,}",
+            f"{stage.total.rows_out:,}",
+            dropped_words(stage.total.dropped, 9),
+            "" if stage.seconds is None else f"{stage.seconds:,.0f}",
+        ]
+        for stage in made
+    ]
+    headings = ["stage", "rows in", "rows out", "dropped, and why", "seconds"]
+    return _table(headings, [*rows, ["together", "", "", "", f"{seconds:,.0f}"]])
+
+
+def _losses(workdir: pathlib.Path) -> str:
+    curves = [collect.curve(workdir, name) for name in counts.stage_names(workdir)]
+    rows = [
+        [
+            curve.name,
+            f"{max([*curve.steps_n, *curve.eval_steps_m]):,.0f}",
+            ", ".join(
+                f"{loss:.2f} ({step:,.0f})"
+                for step, loss in zip(
+                    curve.eval_steps_m, curve.eval_losses_m, strict=True
+                )
+            ),
+            f"{curve.losses_n[-5:].mean():.2f}" if len(curve.losses_n) else "",
+            f"{curve.tokens_per_second:,.0f}" if curve.tokens_per_second else "",
+        ]
+        for curve in curves
+        if curve is not None
+    ]
+    if not rows:
+        return ""
+    return _table(
+        [
+            *("training", "steps", "held-out loss (step)"),
+            *("training loss, mean of the last 5 lines", "tokens/s (median)"),
+        ],
+        rows,
+    )
+
+
+def _raters(workdir: pathlib.Path) -> list[str]:
+    rounds = collect.rater_quality(workdir, counts.rounds(workdir))
+    if not rounds:
+        return []
+    last = rounds[max(rounds)]
+    groups = {"all": [made["all"] for made in rounds.values()]} | {
+        code: [made["languages"][code] for made in rounds.values()]
+        for code in last["languages"]
+    }
+    whole = _table(
+        ["held-out pairs", "n", *_each(rounds, "accuracy", "chance", "AUC", "above")],
+        [
+            [name, f"{each[-1]['n']:,}", *_cells(each, _LEVELS)]
+            for name, each in groups.items()
+        ],
+    )
+    defects = sorted(
+        last["corruptions"], key=lambda name: -last["corruptions"][name]["preferred"]
+    )
+    spoilt = _table(
+        ["defect", "n", *_each(rounds, "accuracy", "AUC", "preferred", "above")],
+        [
+            [
+                f"{last['corruptions'][name]['label']}: {name}",
+                f"{last['corruptions'][name]['n']:,}",
+                *_cells([x["corruptions"][name] for x in rounds.values()], _DEFECTS),
+            ]
+            for name in defects
+        ],
+    )
+    signals = list(last["signals"])
+    alone = _table(
+        ["defect", *(_each(rounds, *(f"{name} alone" for name in signals)))],
+        [
+            [
+                name,
+                *(
+                    f"{made['signals'][signal][name]['preferred']:.3f}"
+                    for made in rounds.values()
+                    for signal in signals
+                ),
+            ]
+            for name in defects
+        ],
+    )
+    confusions = _table(
+        ["pairs", *_each(rounds, *(f"called {level}" for level in last["levels"]))],
+        [
+            [level, *(f"{n:,}" for x in rounds.values() for n in x["confusion"][place])]
+            for place, level in enumerate(last["levels"])
+        ],
+    )
+    return [whole, spoilt, alone, confusions]
+
+
+_LEVELS = ("accuracy", "chance", "auc_good", "above_chance")
+_DEFECTS = ("accuracy", "auc_good", "preferred", "above_chance")
+
+
+def _each(rounds: Iterable[int], *headings: str) -> list[str]:
+    return [f"{heading}, round {number}" for number in rounds for heading in headings]
+
+
+def _cells(rounds: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    return [_cell(made[name]) for made in rounds for name in names]
+
+
+def _cell(value: float | bool | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}"
+
+
+def _variety(workdir: pathlib.Path) -> str:
+    found = collect.statistics(workdir)
+    if found is None:
+        return ""
+    rows = [
+        [
+            name,
+            figures["rows"],
+            figures["distinct_verb_nouns"],
+            ", ".join(map(str, figures["random_distinct_verb_nouns"])),
+        ]
+        for name, figures in [*found["languages"].items(), ("all", found["all"])]
+    ]
+    return _table(
+        ["distinct verb-noun pairs", "rows", "from the clusters", "random draws"], rows
+    )
+
+
+def _tuned(workdir: pathlib.Path) -> str:
+    found = collect.evaluation(workdir)
+    if found is None:
+        return ""
+    rows = []
+    for code, figures in found["languages"].items():
+        fidelity = figures["fidelity"]
+        losses = [figures["likelihood"].get(name) for name in found["models"]]
+        measured = all(losses)
+        rows.append(
+            [
+                code,
+                *(f"{fidelity[x]:.0%}" for x in ("in_language", "empty", "truncated")),
+                *(
+                    " to ".join(f"{loss[unit]:.2f}" for loss in losses)
+                    if measured
+                    else "no held-out pairs"
+                    for unit in ("loss_per_token", "bits_per_character")
+                ),
+            ]
+        )
+    return _table(
+        [
+            *("language", "answers in the language", "empty", "cut off"),
+            *("loss, base to tuned (nats a token)", "bits a character"),
+        ],
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workdir", type=pathlib.Path, help="a run's directory")
+    print(tables(parser.parse_args().workdir))
