@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import rich.box
 import rich.table
 import scipy.stats
 
@@ -199,10 +200,12 @@ def table(quality: Mapping[str, Any], title: str) -> rich.table.Table:
       quality: what `measure` returned.
       title: the table's heading.
     """
-    shown = rich.table.Table(title=title, title_justify="left")
+    shown = rich.table.Table(
+        title=title, title_justify="left", box=rich.box.SIMPLE, pad_edge=False
+    )
     shown.add_column("held-out pairs")
-    for name in (*_COLUMNS, "verdict"):
-        shown.add_column(name, justify="right" if name != "verdict" else "left")
+    for name in _COLUMNS:
+        shown.add_column(name, justify="right", no_wrap=True)
     everything = quality["all"]
     _add(shown, "all", everything, everything["chance"])
     shown.add_section()
@@ -210,10 +213,10 @@ def table(quality: Mapping[str, Any], title: str) -> rich.table.Table:
         _add(shown, lang, figures, figures["chance"])
     shown.add_section()
     for name, figures in quality["corruptions"].items():
-        _add(shown, f"{figures['label']}: {name}", figures, None)
+        _add(shown, f"{figures['label']}: {name.replace('_', ' ')}", figures, None)
     shown.caption = (
         "chance of AUC and of preferred (a pair above itself spoilt) is 0.500; "
-        "accuracy on three levels"
+        "accuracy on three levels; - where there are too few pairs"
     )
     return shown
 
@@ -284,11 +287,14 @@ def _preferred(
     }
 
 
-_COLUMNS = ("n", "accuracy", "chance", "macro F1", "AUC of good", "preferred")
+_COLUMNS = (
+    *("n", "accuracy", "chance", "macro\nF1"),
+    *("AUC\nof good", "preferred", "above\nchance"),
+)
 _VERDICTS = {
-    True: "[green]above chance[/green]",
-    False: "[bold red]not above chance[/bold red]",
-    None: "too few pairs",
+    True: "[green]yes[/green]",
+    False: "[bold red]no[/bold red]",
+    None: "-",
 }
 
 
