@@ -1,8 +1,11 @@
 """The README's walk: from a Hugging Face folder to one that transformers runs."""
 
+import ast
 import json
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +27,8 @@ from xinst_jax.pipeline import training
 from xinst_jax.pipeline.workspace import Workspace
 
 _GIN = "gin/runs/from_hf.gin"
+_README = pathlib.Path(__file__).parents[1] / "README.md"
+_SECTION = "### From a Hugging Face folder to a Hugging Face folder"
 
 _REDUCED = [
     "LANGUAGES=('fi', 'th')",
@@ -41,6 +46,14 @@ _REDUCED = [
     "RateConfig.min_score=0.0",
     "RateConfig.min_instruction_chars=1",
 ]
+
+
+def _block(language: str) -> str:
+    """The README's one block in this language of the section on this walk."""
+    section = _README.read_text().split(f"{_SECTION}\n")[1].split("\n##")[0]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    (found,) = [text for named, text in blocks if named == language]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +81,19 @@ def base(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def workdir(base, tmp_path_factory) -> pathlib.Path:
-    """The run that gin/runs/from_hf.gin describes, reduced."""
+    """What the README's command makes, reduced, of another base."""
     workdir = tmp_path_factory.mktemp("runs") / "from_hf"
-    command = [sys.executable, "-m", "xinst_jax", "pipeline"]
-    command += ["--gin_file", _GIN, "--workdir", str(workdir)]
-    overrides = [f"BASE_MODEL={str(base)!r}", *_REDUCED]
-    command += [f"--gin.{override}" for override in overrides]
+    told = _block("").replace("\\\n", " ")
+    for named, place in (
+        ("--workdir runs/from_hf", f"--workdir {workdir}"),
+        ("models/Llama-3.2-1B", str(base)),
+    ):
+        assert told.count(named) == 1, told
+        told = told.replace(named, place)
+    python, *command = shlex.split(told)
+    assert python == "python"
+    command = [sys.executable, *command]
+    command += [f"--gin.{override}" for override in _REDUCED]
     done = subprocess.run(
         command,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
@@ -85,19 +105,23 @@ def workdir(base, tmp_path_factory) -> pathlib.Path:
     return workdir
 
 
-def test_a_text_generation_pipeline_answers_from_the_tuned_folder(workdir):
-    answering = transformers.pipeline(
-        "text-generation", model=str(workdir / "hf_model"), device="cpu"
-    )
-    [answer] = answering(
-        [{"role": "user", "content": "Describe the sea."}],
-        tokenizer_encode_kwargs={"output_lang": "Finnish"},
-        max_new_tokens=12,
-        do_sample=False,
-    )
-    asked, answered = answer["generated_text"]
-    assert asked["content"] == "Describe the sea."
-    assert answered["role"] == "assistant" and answered["content"]
+def test_the_readmes_lines_print_an_answer_of_the_tuned_folder(
+    workdir, tmp_path, monkeypatch, capsys
+):
+    """Run as they stand; the folder alone asks for fewer and for certain tokens."""
+    folder = tmp_path / "runs" / "from_hf" / "hf_model"
+    shutil.copytree(workdir / "hf_model", folder)
+    path = folder / "generation_config.json"
+    settings = json.loads(path.read_bytes())
+    path.write_text(json.dumps(settings | {"max_new_tokens": 12, "do_sample": False}))
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    variables: dict = {}
+    exec(_block("python"), variables)
+    answer = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
+    assert answer["role"] == "assistant" and answer["content"]
+    assert variables["question"] == [{"role": "user", "content": "Describe the sea."}]
+    assert variables["answering"].model.name_or_path == "runs/from_hf/hf_model"
 
 
 def test_the_tuned_folder_keeps_what_the_base_is(base, workdir):

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from xinst_jax.models.decoder import bind
 from xinst_jax.pipeline import text_models, training
 from xinst_jax.pipeline.workspace import Workspace
 
-_KILLS = 10
+_STAGES = 18
 _REDUCED = [
     "LANGUAGES=('fi', 'th')",
     "STEPS=6",
@@ -74,6 +75,30 @@ def _digests(workdir: pathlib.Path, stage: str, pattern: str) -> dict[str, str]:
     }
 
 
+def _begun(log: pathlib.Path) -> int:
+    """The number of the stage that a run has begun last, by what it printed."""
+    found = re.findall(rf"^\[(\d+)/{_STAGES}\] ", log.read_text(), re.MULTILINE)
+    return int(found[-1]) if found else 0
+
+
+def _kill(workdir: pathlib.Path, log: pathlib.Path, stage: int, delay: float) -> bool:
+    """Starts a run and kills it, `delay` seconds after it has begun a stage.
+
+    False where it ended before that, and well.
+    """
+    process = _start(workdir, log)
+    while _begun(log) < stage and process.poll() is None:
+        time.sleep(0.05)
+    try:
+        status = process.wait(timeout=delay)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    assert status == 0, log.read_text()[-3000:]
+    return False
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> tuple[pathlib.Path, float]:
     folder = tmp_path_factory.mktemp("uninterrupted")
@@ -82,30 +107,51 @@ def uninterrupted(tmp_path_factory) -> tuple[pathlib.Path, float]:
     return folder / "run", time.monotonic() - start
 
 
-@pytest.mark.timeout(1500)
-def test_ten_kills_leave_the_same_bytes(uninterrupted, tmp_path):
-    reference, seconds = uninterrupted
-    seed = random.SystemRandom().randrange(2**32)
-    print(f"kill moments drawn from seed {seed}")
-    moments = random.Random(seed)
-    kills, attempt = 0, 0
-    while kills < _KILLS:
+def _check_kills(
+    reference: pathlib.Path, folder: pathlib.Path, moments: list[tuple[int, float]]
+) -> None:
+    """Holds killed runs against one that was not.
+
+    Args:
+      reference: the workdir of a run that was not killed.
+      folder: where others are made, each to its end; as many as the kills take.
+      moments: of each kill, the stage and the delay that `_kill` takes.
+    """
+    left, attempt = list(moments), 0
+    while left:
         attempt += 1
-        workdir, log = tmp_path / f"run-{attempt}", tmp_path / f"log-{attempt}.txt"
-        while kills < _KILLS:
-            process = _start(workdir, log)
-            try:
-                process.wait(timeout=moments.uniform(1.0, seconds / 2))
-                assert process.returncode == 0, log.read_text()[-3000:]
-                break
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                kills += 1
+        workdir, log = folder / f"run-{attempt}", folder / f"log-{attempt}.txt"
+        while left and _kill(workdir, log, *left[0]):
+            left.pop(0)
         _finish(workdir, log)
         for stage, pattern in (("dataset", "*"), ("hf_model", "*.safetensors")):
             expected = _digests(reference, stage, pattern)
             assert expected and _digests(workdir, stage, pattern) == expected
+
+
+@pytest.fixture
+def moments() -> random.Random:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"kill moments drawn from seed {seed}")
+    return random.Random(seed)
+
+
+@pytest.mark.timeout(1500)
+def test_a_kill_in_each_third_of_the_way_leaves_the_same_bytes(
+    uninterrupted, tmp_path, moments
+):
+    reference, seconds = uninterrupted
+    thirds = range(1, _STAGES, _STAGES // 3)
+    delays = [moments.uniform(0.0, seconds / 6) for _ in thirds]
+    _check_kills(reference, tmp_path, list(zip(thirds, delays, strict=True)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_ten_kills_at_any_moment_leave_the_same_bytes(uninterrupted, tmp_path, moments):
+    reference, seconds = uninterrupted
+    delays = [moments.uniform(1.0, seconds / 2) for _ in range(10)]
+    _check_kills(reference, tmp_path, [(0, delay) for delay in delays])
 
 
 def test_a_finished_pipeline_makes_nothing_again(uninterrupted, tmp_path):
@@ -114,7 +160,7 @@ def test_a_finished_pipeline_makes_nothing_again(uninterrupted, tmp_path):
     start = time.monotonic()
     _finish(workdir, log)
     assert time.monotonic() - start < 15
-    assert log.read_text().count("up to date") == 18
+    assert log.read_text().count("up to date") == _STAGES
 
 
 def test_a_removed_stage_is_made_again_with_the_same_bytes(uninterrupted, tmp_path):

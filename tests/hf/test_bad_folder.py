@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 
@@ -17,6 +18,7 @@ from xinst_jax.config import MeshConfig
 from xinst_jax.errors import UserError
 from xinst_jax.hf import config as config_lib
 from xinst_jax.hf import folder as folder_lib
+from xinst_jax.hf import header
 from xinst_jax.hf import safetensors as safetensors_lib
 from xinst_jax.hf.config import SpecialIds
 from xinst_jax.mesh import ShardingRules, make_mesh
@@ -42,9 +44,7 @@ def random_params():
     )
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("good") / "model"
+def export(folder: pathlib.Path, shard_bytes: int) -> pathlib.Path:
     words = tokenizers.models.WordLevel({f"w{i}": i for i in range(40)}, unk_token="w0")
     folder_lib.export_folder(
         folder,
@@ -55,14 +55,30 @@ def exported(tmp_path_factory):
         special=SpecialIds(bos=1, stops=(2,), pad=0),
         tokenizer={"tokenizer.json": tokenizers.Tokenizer(words).to_str().encode()},
         card="",
-        shard_bytes=10**9,
+        shard_bytes=shard_bytes,
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    return export(tmp_path_factory.mktemp("good") / "model", 10**9)
 
 
 @pytest.fixture
 def folder(exported, tmp_path):
     return shutil.copytree(exported, tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory):
+    return export(tmp_path_factory.mktemp("good") / "shards", 30_000)
+
+
+@pytest.fixture
+def shards(divided, tmp_path):
+    """A folder of several weights files."""
+    return shutil.copytree(divided, tmp_path / "shards")
 
 
 def load(folder: pathlib.Path):
@@ -190,8 +206,77 @@ def test_a_bad_folder_is_refused_with_its_fault_named(folder, break_it, named):
     assert str(folder) in str(error.value)
 
 
-def test_the_folder_was_good(folder):
+def test_the_folders_were_good(folder, shards):
     load(folder)
+    load(shards)
+
+
+def shard_of(folder: pathlib.Path, tensor: str) -> pathlib.Path:
+    record = json.loads((folder / safetensors_lib.INDEX).read_bytes())
+    return folder / record["weight_map"][tensor]
+
+
+def change_shard(folder: pathlib.Path, tensor: str, **changes) -> None:
+    """Changes tensors of the shard that holds one; None removes a tensor."""
+    path = shard_of(folder, tensor)
+    tensors = safetensors.numpy.load_file(path) | changes
+    kept = {name: value for name, value in tensors.items() if value is not None}
+    safetensors.numpy.save_file(kept, path)
+    index = folder / safetensors_lib.INDEX
+    record = json.loads(index.read_bytes())
+    others = {n: f for n, f in record["weight_map"].items() if f != path.name}
+    record["weight_map"] = others | dict.fromkeys(kept, path.name)
+    index.write_text(json.dumps(record))
+
+
+QUERY = "model.layers.1.self_attn.q_proj.weight"
+
+
+@pytest.mark.parametrize("value", [np.ones((7, 3), np.float32), np.ones(2, np.int8)])
+def test_a_tensor_that_is_wrong_is_named_with_its_shard(shards, value):
+    change_shard(shards, QUERY, **{QUERY: value})
+    with pytest.raises(UserError, match=f"the tensor {QUERY} ") as error:
+        load(shards)
+    assert str(error.value).startswith(f"{shard_of(shards, QUERY)}: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({QUERY: None}, f"Missing tensors: {QUERY}. Left over: none."),
+        ({"extra": np.ones(2)}, "Missing tensors: none. Left over: extra."),
+    ],
+)
+def test_other_tensors_are_named_with_the_index_and_the_config(shards, changes, told):
+    change_shard(shards, QUERY, **changes)
+    with pytest.raises(UserError) as error:
+        load(shards)
+    assert str(error.value) == (
+        f"{shards / safetensors_lib.INDEX} has other tensors than expected. {told} "
+        f"Compare {shards / 'config.json'} with the weights."
+    )
+
+
+def test_the_first_tensor_that_a_truncated_shard_lacks_is_named(shards):
+    path = shard_of(shards, QUERY)
+    entries = header.read(path)
+    position = [*entries].index(QUERY)
+    assert 0 < position < len(entries) - 1
+    os.truncate(path, entries[QUERY].start + 1)
+    with pytest.raises(UserError, match=f"that is not whole is {QUERY}. ") as error:
+        load(shards)
+    assert str(error.value).startswith(f"{path} is not a whole safetensors file")
+
+
+def test_the_embedding_that_a_tokenizer_does_not_fit_is_named_with_its_shard(shards):
+    words(41)(shards)
+    name = "model.embed_tokens.weight"
+    with pytest.raises(UserError) as error:
+        load(shards)
+    assert str(error.value).startswith(
+        f"{shards / 'tokenizer.json'} has the id 40, but the embedding only 40 rows "
+        f"({name} in {shard_of(shards, name)}): "
+    )
 
 
 def tied(folder: pathlib.Path, change=lambda tensor: tensor) -> None:

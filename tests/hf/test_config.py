@@ -65,6 +65,14 @@ def test_old_and_new_keys_read_the_same(tmp_path):
     assert config_lib.read(write(tmp_path, new)) == expected
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", None])
+def test_every_dtype_of_weights_may_be_named_by_either_key_or_none(tmp_path, dtype):
+    expected = config_lib.read(write(tmp_path, without("torch_dtype")))
+    for names in (["torch_dtype"], ["dtype"], ["torch_dtype", "dtype"]):
+        record = without("torch_dtype") | dict.fromkeys(names, dtype)
+        assert config_lib.read(write(tmp_path, record)) == expected
+
+
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -240,6 +248,13 @@ def test_absent_keys_mean_what_transformers_takes_them_for(tmp_path):
         (without(rope_parameters={"rope_type": "llama3"}), "lacks factor, low_freq"),
         (without(rope_parameters={"rope_theta": 1e4}), "disagree"),
         (without(vocab_size=None), "vocab_size = None; expected a whole number"),
+        (without(torch_dtype="int8"), "torch_dtype = 'int8'; supported: bfloat16, "),
+        (without("torch_dtype", dtype="auto"), "dtype = 'auto'; supported: bfloat16, "),
+        (without(torch_dtype=[1]), r"torch_dtype = \[1\]; expected a string"),
+        (
+            without(dtype="float16"),
+            "torch_dtype = 'bfloat16' and dtype = 'float16' disagree",
+        ),
         (without(model_type="mixtral"), "model_type = 'mixtral'"),
         (without(model_type="llava", text_config={}), "the text half of gemma3"),
         (without(auto_map={"AutoModel": "m.M"}), "code of its own"),

@@ -1,5 +1,7 @@
 """docs/families.md says of every family what the tests found."""
 
+import itertools
+
 import pytest
 
 from tests.hf.tiny_models import FAMILIES
@@ -22,6 +24,33 @@ def test_the_page_has_every_family_and_no_cell_without_a_yes():
     assert list(cells) == [family.title for family in FAMILIES.values()]
     for title, row in cells.items():
         assert row == ["yes"] * len(families_table.COLUMNS), title
+
+
+class Collected:
+    """A plugin of pytest that notes which tests it has found."""
+
+    def pytest_collection_finish(self, session):
+        self.items = session.items
+
+
+def _column(item: pytest.Item) -> str:
+    return item.get_closest_marker("family_table").args[0]
+
+
+def test_every_cell_of_the_page_has_a_test():
+    """Collected as tools/families_table.py does, which writes what these tests find."""
+    collected = Collected()
+    files = [
+        str(path)
+        for path in (families_table.ROOT / "tests").rglob("test_*.py")
+        if "@pytest.mark.family_table(" in path.read_text()
+    ]
+    chosen = ["-m", "family_table", "--collect-only", "-qq", "-p", "no:cacheprovider"]
+    assert pytest.main([*chosen, *files], plugins=[collected]) == pytest.ExitCode.OK
+    tested = {
+        (item.callspec.params["tiny_model"], _column(item)) for item in collected.items
+    }
+    assert tested == {*itertools.product(FAMILIES, families_table.COLUMNS)}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Export of a model's folder, held against the folder that was imported."""
 
 import errno
+import functools
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -28,7 +30,7 @@ from tests.hf.tiny_llama import (
 from xinst_jax.errors import UserError
 from xinst_jax.hf import config as config_lib
 from xinst_jax.hf import folder as folder_lib
-from xinst_jax.hf import header
+from xinst_jax.hf import header, safetensors
 from xinst_jax.hf.config import SpecialIds
 
 
@@ -115,6 +117,54 @@ def test_weights_that_are_not_finite_are_refused_and_leave_no_folder(llama, tmp_
     params["final_norm"]["scale_d"] = params["final_norm"]["scale_d"] * jnp.nan
     with pytest.raises(UserError, match=r"model\.norm\.weight"):
         export(params, model, tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+def as_float16(write, path, tensors, parts):
+    write(path, {name: ("F16", shape) for name, (_, shape) in tensors.items()}, parts)
+
+
+def without_the_last_bytes(write, path, tensors, parts):
+    write(path, tensors, parts)
+    os.truncate(path, path.stat().st_size - 2)
+
+
+def without_a_tensor(write, path, tensors, parts):
+    norm = "model.norm.weight"
+    kept = {name: entry for name, entry in tensors.items() if name != norm}
+    if kept.keys() == tensors.keys():
+        write(path, tensors, parts)
+        return
+    written = np.concatenate([part.reshape(-1) for part in parts])
+    counts = {name: math.prod(shape) for name, (_, shape) in tensors.items()}
+    starts = dict(zip(counts, np.cumsum([0, *counts.values()]), strict=False))
+    write(path, kept, (written[starts[n] : starts[n] + counts[n]] for n in kept))
+
+
+def turned(write, path, tensors, parts):
+    turned = {name: (dtype, shape[::-1]) for name, (dtype, shape) in tensors.items()}
+    write(path, turned, parts)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "told"),
+    [
+        (as_float16, "model.embed_tokens.weight.* not written as bfloat16"),
+        (without_the_last_bytes, "safetensors is not a whole safetensors file"),
+        (without_a_tensor, "Missing tensors: model.norm.weight. Left over: none"),
+        (turned, r"embed_tokens.weight has shape \(32, 500\), expected \(500, 32\)"),
+    ],
+)
+def test_what_was_not_written_as_it_should_be_leaves_no_folder(
+    llama, tmp_path, monkeypatch, faulty, told
+):
+    folder, _ = llama
+    model = float32(folder)
+    params = folder_lib.import_params(folder, model, RULES, one_device())
+    write = functools.partial(faulty, safetensors.write_parts)
+    monkeypatch.setattr(safetensors, "write_parts", write)
+    with pytest.raises(UserError, match=told):
+        export(params, model, tmp_path / "out", dtype="bfloat16")
     assert not any(tmp_path.iterdir())
 
 

@@ -1,5 +1,7 @@
 """The table's arithmetic: axes, slices and names."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,4 +100,4 @@ def test_leaves_are_named_by_their_keys():
 def test_many_faults_are_counted_rather_than_listed():
     expected = {f"t{number:02d}": (1,) for number in range(20)}
     with pytest.raises(UserError, match=r"t07 and 12 more\. Left over: none"):
-        mapping.check(expected, {}, "folder")
+        mapping.check(expected, {}, pathlib.Path("weights"), "Look at it.")

@@ -50,6 +50,16 @@ def test_a_models_own_stop_ids_count_only_with_the_named_one_among_them(tmp_path
     assert read(tmp_path).stops == (4,)
 
 
+def test_ids_that_only_the_text_half_of_a_config_has_are_read_there(tmp_path):
+    text = {"eos_token_id": [4, 2], "pad_token_id": 3}
+    named = {"tokenizer_config": {"eos_token": "</s>"}}
+    said = read(tmp_path, config={"model_type": "gemma3", "text_config": text}, **named)
+    assert (said.stops, said.pad) == ((2, 4), 3)
+    whole = {"eos_token_id": [2, 5], "pad_token_id": None, "text_config": text}
+    said = read(tmp_path, config=whole)
+    assert (said.stops, said.pad) == ((2, 5), 3)
+
+
 @pytest.mark.parametrize("extra", [["<img>"], {"image_token": "<img>"}])
 def test_special_are_named_listed_and_decoded_tokens(extra, tmp_path):
     said = read(

@@ -274,6 +274,11 @@ def changed(**changes) -> dict:
         ),
         (changed(quantization_config={"bits": 4}), "a quantised model"),
         (changed(auto_map={"AutoModel": "m.M"}), "code of its own"),
+        (changed(torch_dtype="int8"), "torch_dtype = 'int8'; supported"),
+        (
+            changed(text_config={"dtype": "float8_e4m3fn"}),
+            r"config\.json, text_config: dtype = 'float8_e4m3fn'",
+        ),
         (
             changed(text_config={"hidden_size": -1}),
             r"config\.json, text_config: hidden_size = -1",

@@ -13,7 +13,7 @@ import transformers
 
 
 def main(request: dict) -> None:
-    assert transformers.__version__.startswith("4."), transformers.__version__
+    assert transformers.__version__.startswith("4.57."), transformers.__version__
     found = {}
     for name, folder in request["folders"].items():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

@@ -52,6 +52,8 @@ def base(tmp_path_factory) -> pathlib.Path:
     image = {"image_token": "<image_soft_token>"}
     config = {"eos_token": "w2", "extra_special_tokens": image}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    stops = {"eos_token_id": [2, 3]}
+    (folder / "generation_config.json").write_text(json.dumps(stops))
     return folder
 
 
@@ -127,6 +129,28 @@ def test_what_is_exported_is_a_text_model_with_the_bases_text_tensors(finished, 
     for name, tensor in found.items():
         expected = theirs[text_half.PUBLISHED.name(name)].astype(tensor.dtype)
         np.testing.assert_array_equal(tensor, expected)
+    for name in ("config.json", "generation_config.json"):
+        stops = json.loads((stage.path / name).read_bytes())["eos_token_id"]
+        assert stops == [2, 3], name
+
+
+def test_weights_are_divided_into_files_of_at_most_the_configured_size(
+    finished, base, tmp_path
+):
+    assert finished.run.export.shard_gigabytes == 5.0
+    limit = 40_000
+    smaller = [*_overrides(base), f"ExportConfig.shard_gigabytes={limit / 10**9}"]
+    stage = StageDirectory(tmp_path / "hf_model", "hf_model", {}, {})
+    workspace = Workspace(run_file.load(_GIN, smaller), finished.workdir)
+    models.hf_model(workspace, stage)
+    files = [safetensors.numpy.load_file(f) for f in stage.path.glob("*.safetensors")]
+    assert {name for held in files for name in held} == {
+        *mapping.expected_shapes(_MODEL)
+    }
+    sizes = [[tensor.nbytes for tensor in held.values()] for held in files]
+    assert len(sizes) > 1
+    assert all(sum(held) <= limit or len(held) == 1 for held in sizes)
+    assert max(map(len, sizes)) > 1
 
 
 def test_an_adapters_card_leaves_the_base_whole(finished):

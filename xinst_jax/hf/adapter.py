@@ -181,7 +181,7 @@ def import_adapter(
         for name, (row, _) in mapping.tensors(rows.values(), shapes).items()
     }
     found = {name: tensor.shape for name, tensor in tensors.items()}
-    mapping.check(expected, found, str(path), _ADVICE)
+    mapping.check(expected, found, path, _ADVICE)
 
     def leaf(key: Any, wanted: jax.ShapeDtypeStruct) -> jax.Array:
         row = rows[jax.tree_util.keystr(key, simple=True, separator="/")]
@@ -354,7 +354,7 @@ def _compare(tensors: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
     written = _read(path)
     expected = {name: tensor.shape for name, tensor in tensors.items()}
     found = {name: tensor.shape for name, tensor in written.items()}
-    mapping.check(expected, found, str(path), "The disk or a copy has damaged it.")
+    mapping.check(expected, found, path, "The disk or a copy has damaged it.")
     wrong = [
         name for name in tensors if not np.array_equal(tensors[name], written[name])
     ]

@@ -16,7 +16,7 @@ from typing import Any
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import keys, rope, text_half, windows
+from xinst_jax.hf import dtypes, keys, rope, text_half, windows
 from xinst_jax.hf.families import CONVENTIONS
 from xinst_jax.models.presets import SWITCHES
 
@@ -99,6 +99,7 @@ def read(folder: pathlib.Path) -> ModelConfig:
     whole = _read(path)
     if text_half.is_whole(whole):
         _check_off(whole, path)
+        dtypes.check(whole, path)
     record, path = text_half.of_config(whole, path)
     fields = _fields(record, path)
     try:
@@ -117,6 +118,7 @@ def _fields(record: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:
     """Every field of `ModelConfig` that a config.json settles."""
     family = _family(record, path)
     _check_off(record, path)
+    dtypes.check(record, path)
     record = {**CONVENTIONS[family].defaults, **record}
     fields = _sizes(record, family, path)
     if CONVENTIONS[family].capped:
@@ -217,12 +219,11 @@ def config_record(
         "use_cache": True,
         **{key: value for key, value in base.items() if key not in _DROPPED},
         **_shape(_explicit(model)),
+        **dtypes.write(dtype),
         "architectures": [CONVENTIONS[model.family].architecture],
         "bos_token_id": special.bos,
-        "dtype": dtype,
         "eos_token_id": eos,
         "pad_token_id": special.pad,
-        "torch_dtype": dtype,
         "vocab_size": vocab_size,
     }
 

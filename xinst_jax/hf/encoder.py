@@ -79,7 +79,8 @@ def load_encoder(
         for name in row.names(shapes[row.path].shape)
     }
     found = {name: weights.shape(name) for name in weights.files if name not in _UNUSED}
-    mapping.check(expected, found, str(folder))
+    advice = f"Compare {folder / 'config.json'} with the weights."
+    mapping.check(expected, found, weights.listed, advice, weights.files)
     params: dict[str, Any] = {}
     for row in rows:
         *keys, last = row.path.split("/")

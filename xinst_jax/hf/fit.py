@@ -10,6 +10,8 @@ from xinst_jax.hf import sentencepiece_model, special_tokens
 from xinst_jax.hf import tokenizer as tokenizer_lib
 from xinst_jax.hf.tokenizer import SENTENCEPIECE, TOKENIZER
 
+_WRITTEN = "as it is to be written"
+
 
 def check_tokenizer(
     tokenizer_json: bytes, rows: int, special: Iterable[int | None]
@@ -29,12 +31,18 @@ def check_tokenizer(
       UserError: an id has no row.
     """
     tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json.decode())
-    _check(_text_ids(tokenizer), rows, "The tokenizer")
-    _check((index for index in special if index is not None), rows, "The configuration")
+    _check(_text_ids(tokenizer), rows, "The tokenizer", _WRITTEN)
+    named = (index for index in special if index is not None)
+    _check(named, rows, "The configuration", _WRITTEN)
 
 
-def check_folder(folder: pathlib.Path, rows: int) -> None:
+def check_folder(folder: pathlib.Path, rows: int, embedding: str) -> None:
     """Checks the tokenizer in a folder, if it has one, as `check_tokenizer` does.
+
+    Args:
+      folder: a Hugging Face folder.
+      rows: rows of the embedding.
+      embedding: what errors call it: its tensor and file.
 
     Raises:
       UserError: an id has no row, or a tokenizer's file cannot be read.
@@ -52,9 +60,10 @@ def check_folder(folder: pathlib.Path, rows: int) -> None:
         roles = (model.bos, *model.stops, model.pad)
     else:
         return
-    _check(text, rows, str(path))
+    _check(text, rows, str(path), embedding)
     named = (index for index in roles if index is not None)
-    _check(named, rows, f"What begins, ends or pads a text by the files beside {path}")
+    source = f"What begins, ends or pads a text by the files beside {path}"
+    _check(named, rows, source, embedding)
 
 
 def _text_ids(tokenizer: tokenizers.Tokenizer) -> set[int]:
@@ -64,11 +73,11 @@ def _text_ids(tokenizer: tokenizers.Tokenizer) -> set[int]:
     return {*tokenizer.get_vocab(with_added_tokens=True).values()} - special
 
 
-def _check(ids: Iterable[int], rows: int, source: str) -> None:
+def _check(ids: Iterable[int], rows: int, source: str, embedding: str) -> None:
     largest = max(ids, default=0)
     if largest >= rows:
         raise UserError(
-            f"{source} has the id {largest}, but the embedding only {rows} rows: they "
-            "do not belong together. Take the tokenizer that the model was trained "
-            "with."
+            f"{source} has the id {largest}, but the embedding only {rows} rows "
+            f"({embedding}): they do not belong together. Take the tokenizer that the "
+            "model was trained with."
         )

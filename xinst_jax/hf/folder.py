@@ -38,6 +38,7 @@ _LEGAL = ("LICENSE*", "LICENCE*", "USE_POLICY.md", "NOTICE*")
 _LARGE_FILES = ("*.safetensors", "tokenizer.json")
 _NOTICE = "NOTICE"
 _FILE_DTYPES = {"bfloat16": "BF16", "float32": "F32"}
+_DAMAGED = "The disk has damaged what was written; run the same command again."
 _PART_BYTES = 1 << 22
 _THREADS = min(4, os.cpu_count() or 1)
 _ALIGNMENT = 64
@@ -346,10 +347,12 @@ def _verify(
     """Opens what was written and compares names, shapes, dtypes and sizes of files."""
     weights = safetensors.Weights(folder)
     found = {name: weights.shape(name) for name in weights.files}
-    mapping.check(shapes, found, str(folder))
+    mapping.check(shapes, found, weights.listed, _DAMAGED, weights.files)
     wrong = [name for name in found if weights.dtype(name) != _FILE_DTYPES[dtype]]
     if wrong:
-        raise UserError(f"{folder}: {', '.join(wrong[:8])} not written as {dtype}.")
+        file = weights.files[wrong[0]]
+        names = ", ".join(wrong[:8])
+        raise UserError(f"{file}: {names} not written as {dtype}. {_DAMAGED}")
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

@@ -130,8 +130,14 @@ def _entries(record: dict[str, Any], start: int, size: int) -> dict[str, Entry]:
             )
         end += entry.size
     if end != size:
-        raise _Damage(f"its header describes {end:,} bytes and it has {size:,}")
+        cut = next((name for name, entry in ordered if _end(entry) > size), None)
+        first = f"; the first tensor that is not whole is {cut}" if cut else ""
+        raise _Damage(f"its header describes {end:,} bytes and it has {size:,}{first}")
     return dict(ordered)
+
+
+def _end(entry: Entry) -> int:
+    return entry.start + entry.size
 
 
 def _entry(name: str, fields: Any, start: int) -> Entry:

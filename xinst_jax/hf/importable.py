@@ -89,9 +89,11 @@ def check(folder: pathlib.Path, model: ModelConfig) -> safetensors.Weights:
     copied = model.tie_embeddings and head in found
     if copied:
         expected[head] = expected[embedding]
-    mapping.check(expected, found, str(folder))
+    advice = f"Compare {folder / config_lib.CONFIG} with the weights."
+    mapping.check(expected, found, weights.listed, advice, weights.files)
     weights.check_floats(found)
-    fit.check_folder(folder, model.vocab_size)
+    held = f"{embedding} in {weights.files[embedding]}"
+    fit.check_folder(folder, model.vocab_size, held)
     if copied:
         _check_copy(weights, head, embedding)
     return weights.renamed({name: layout.name(name) for name in shapes})

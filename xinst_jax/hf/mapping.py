@@ -9,6 +9,7 @@ numbers.
 import dataclasses
 import itertools
 import math
+import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -257,16 +258,18 @@ def leaves(params: Mapping[str, Any]) -> dict[str, Any]:
 def check(
     expected: Mapping[str, tuple[int, ...]],
     found: Mapping[str, tuple[int, ...]],
-    place: str,
-    advice: str = "Compare its config.json with the weights.",
+    place: pathlib.Path,
+    advice: str,
+    files: Mapping[str, pathlib.Path] | None = None,
 ) -> None:
     """Checks that a folder has exactly the expected tensors, in the expected shapes.
 
     Args:
       expected: shapes by tensor name.
       found: the same, as read.
-      place: what errors call the folder.
+      place: the file that says which tensors there are.
       advice: what errors say is to be done.
+      files: the file that each tensor was found in; without it all are in `place`.
 
     Raises:
       UserError: a tensor is missing, left over, or of another shape.
@@ -280,8 +283,9 @@ def check(
         )
     for name, shape in expected.items():
         if found[name] != shape:
+            file = files[name] if files else place
             raise UserError(
-                f"{place}: the tensor {name} has shape {found[name]}, expected "
+                f"{file}: the tensor {name} has shape {found[name]}, expected "
                 f"{shape}. {advice}"
             )
 

@@ -38,6 +38,7 @@ class Weights:
 
     Attributes:
       folder: the folder.
+      listed: the file that says which tensors there are: the index, or the one file.
       files: the file that holds each tensor, by the tensor's name.
     """
 
@@ -58,9 +59,11 @@ class Weights:
                 "Remove the one that is not this model's, and its shards with an index."
             )
         if (folder / INDEX).is_file():
+            self.listed = folder / INDEX
             names = _indexed(folder / INDEX)
             shards = {file: folder / file for file in sorted(set(names.values()))}
         elif (folder / SINGLE).is_file():
+            self.listed = folder / SINGLE
             names = None
             shards = {SINGLE: folder / SINGLE}
         else:

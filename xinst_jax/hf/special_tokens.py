@@ -1,8 +1,8 @@
 """Which of a tokenizer's tokens are no text: what the files beside it say of them.
 
 `tokenizer_config.json` speaks first, then `special_tokens_map.json`; ids stand in
-`generation_config.json` and `config.json`. What is not said there, the tokenizer's own
-file decides.
+`generation_config.json` and `config.json` (of a model that also reads images, there or
+in its `text_config`). What is not said there, the tokenizer's own file decides.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from xinst_jax.errors import UserError
+from xinst_jax.hf import text_half
 
 ADDED_TOKENS = "added_tokens.json"
 CONFIG = "tokenizer_config.json"
@@ -79,7 +80,7 @@ def read(file: pathlib.Path, token_id: Callable[[str], int | None]) -> SaidToken
         return None
 
     def ids(source: str, name: str) -> list[int]:
-        value = records.get(source, {}).get(f"{name}_id")
+        value = text_half.value(records.get(source, {}), f"{name}_id")
         if value is None:
             return []
         found: list[Any] = value if isinstance(value, list) else [value]

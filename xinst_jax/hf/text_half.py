@@ -108,6 +108,18 @@ def of_config(
     return {**said, **text, "model_type": family}, pathlib.Path(f"{path}, {_TEXT}")
 
 
+def value(record: Mapping[str, Any], key: str) -> Any:
+    """What a config.json says under a key, and where it says nothing, its text half's.
+
+    Args:
+      record: a config.json.
+      key: of the record, or of its `text_config`.
+    """
+    text = record.get(_TEXT)
+    found = record.get(key)
+    return text.get(key) if found is None and isinstance(text, dict) else found
+
+
 def layout(record: Mapping[str, Any], names: Collection[str]) -> Layout:
     """How the tensors of a folder are named.
 
