@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from xinst_jax.config.fields import Typed, positive, registered, share
+from xinst_jax.config.fields import Typed, not_negative, positive, registered, share
 from xinst_jax.errors import UserError
 
 
@@ -89,7 +89,9 @@ class DiversifyConfig(Typed):
       per_cluster: pairs drawn from each cluster.
       near_duplicate_cosine: cosine similarity of two instructions of a cluster from
         which only the better-scored is drawn.
-      iterations: most k-means iterations.
+      iterations: most k-means iterations, each one pass over the pairs.
+      mini_batch: pairs of a batch of mini-batch k-means, for more than the devices
+        hold; 0 takes all of them together.
       batch_rows: instructions embedded together.
     """
 
@@ -98,9 +100,11 @@ class DiversifyConfig(Typed):
     per_cluster: int = 32
     near_duplicate_cosine: float = 0.95
     iterations: int = 50
+    mini_batch: int = 0
     batch_rows: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "clusters", "per_cluster", "iterations", "batch_rows")
+        not_negative(self, "mini_batch")
         share(self, "near_duplicate_cosine")

@@ -22,7 +22,8 @@ from xinst_jax.config import DiversifyConfig
 from xinst_jax.hf import encoder as encoder_lib
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import kept
-from xinst_jax.pipeline.kmeans import Clusters, kmeans
+from xinst_jax.pipeline.diversity.kmeans import Clusters, kmeans
+from xinst_jax.pipeline.diversity.mini_batch import mini_batch_kmeans
 
 _ROWS = pa.schema(
     {
@@ -228,7 +229,13 @@ def _clusters(
         none = np.zeros(0, np.float32)
         return Clusters(vectors_ne, none.astype(np.int32), none, 0)
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
-    found = kmeans(vectors_ne, count, config.iterations, jax.random.key(number), mesh)
+    key = jax.random.key(number)
+    if config.mini_batch:
+        found = mini_batch_kmeans(
+            vectors_ne, count, config.iterations, config.mini_batch, key, mesh
+        )
+    else:
+        found = kmeans(vectors_ne, count, config.iterations, key, mesh)
     sizes_c = np.bincount(found.cluster_n, minlength=count)
     order_c = np.argsort(-sizes_c, kind="stable")[: np.count_nonzero(sizes_c)]
     renumbered_c = np.zeros(count, np.int32)
