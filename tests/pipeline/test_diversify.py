@@ -19,6 +19,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.mesh import make_mesh
 from xinst_jax.pipeline import diversify
+from xinst_jax.pipeline.diversity.draw import near_duplicates, priority
 
 CONFIG = DiversifyConfig(clusters=4, per_cluster=5, near_duplicate_cosine=0.999)
 CANDIDATES = pa.schema(
@@ -213,7 +214,7 @@ def test_a_summary_names_the_instruction_nearest_to_the_centre(stub_encoder, tmp
 def test_the_draw_is_in_proportion_to_score():
     scores = {"w": 0.1, "x": 0.2, "y": 0.3, "z": 0.4}
     first = collections.Counter(
-        max(scores, key=lambda name: diversify.priority(str(seed), name, scores[name]))
+        max(scores, key=lambda name: priority(str(seed), name, scores[name]))
         for seed in range(4000)
     )
     for name, score in scores.items():
@@ -222,7 +223,7 @@ def test_the_draw_is_in_proportion_to_score():
 
 
 def test_a_score_of_zero_can_be_drawn_when_nothing_else_is_left():
-    assert math.isfinite(diversify.priority("0", "x", 0.0))
+    assert math.isfinite(priority("0", "x", 0.0))
 
 
 def angle(*degrees: float) -> np.ndarray:
@@ -241,7 +242,7 @@ def angle(*degrees: float) -> np.ndarray:
 )
 def test_the_better_scored_of_near_duplicates_stays(scores, duplicate):
     vectors_me = angle(0, 16, 32)
-    found = diversify.near_duplicates(vectors_me, np.array(scores), 0.95)
+    found = near_duplicates(vectors_me, np.array(scores), 0.95)
     assert found.tolist() == duplicate
 
 
