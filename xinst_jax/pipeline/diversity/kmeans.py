@@ -72,9 +72,26 @@ def kmeans(
       key: draws the start.
       mesh: its devices, along all axes, divide the points.
     """
+    return lloyd(points_ne, start(points_ne, clusters, key), iterations, mesh)
+
+
+def lloyd(
+    points_ne: np.ndarray,
+    start_ce: np.ndarray,
+    iterations: int,
+    mesh: jax.sharding.Mesh,
+) -> Clusters:
+    """`kmeans` from given centroids on.
+
+    Args:
+      points_ne: float32 unit vectors, N > 0.
+      start_ce: float32 unit vectors.
+      iterations: most iterations.
+      mesh: its devices, along all axes, divide the points.
+    """
     points_ne = np.asarray(points_ne, np.float32)
-    placed = blocks.divided(points_ne, clusters, mesh)
-    centroids_ce = blocks.replicated(start(points_ne, clusters, key), mesh)
+    placed = blocks.divided(points_ne, len(start_ce), mesh)
+    centroids_ce = blocks.replicated(start_ce, mesh)
     phases = [(jnp.float32, 0.0)]
     if len(placed[0]) > mesh.size:
         phases = [(jnp.bfloat16, _SETTLED * len(points_ne)), *phases]
