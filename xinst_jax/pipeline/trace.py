@@ -115,6 +115,8 @@ def _document(workspace: Workspace, code: str, row: Mapping[str, Any]) -> Step:
 def raw_place(config: CorpusConfig, code: str, id: str, text: str) -> str | None:
     """File and row of the document that a text of the corpus was cut from.
 
+    Reads the raw files from the first row on, until it is found.
+
     Args:
       config: of the corpus; its path is that of files that are there.
       code: the language.

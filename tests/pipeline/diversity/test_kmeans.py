@@ -1,11 +1,14 @@
 """Spherical k-means against scikit-learn."""
 
+import sys
+
 import jax
 import numpy as np
 import pytest
 import sklearn.cluster
 from jax.sharding import NamedSharding
 
+from tools.bench import kmeans as bench
 from xinst_jax.config import MeshConfig
 from xinst_jax.mesh import make_mesh
 from xinst_jax.pipeline.diversity import blocks
@@ -156,7 +159,7 @@ def test_a_mini_batch_is_as_tight_as_scikit_learns():
     assert np.mean(ours) < 1.01 * np.mean(theirs)
 
 
-def test_a_mini_batch_of_everything_and_the_devices_change_nothing():
+def test_the_devices_change_nothing_in_mini_batches():
     points_ne = points(700, 16, 7, 0.3)
     key = jax.random.key(1)
     one = mini_batch_kmeans(points_ne, 7, 20, 128, key, one_device())
@@ -189,3 +192,12 @@ def test_millions_of_points_fit_and_their_cosines_are_never_held():
     assert memory.argument_size_in_bytes < 1.01 * own
     # A device's part of N x C float32 is 1.6 GB.
     assert memory.temp_size_in_bytes < 0.1 * (4 * count * clusters / 8)
+
+
+def test_the_benchmark_compares_all_that_is_installed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["kmeans.py", "--smoke"])
+    bench.main()
+    shown = capsys.readouterr().out
+    assert "times as fast as scikit-learn" in shown
+    for name in bench.SIDES:
+        assert name in shown

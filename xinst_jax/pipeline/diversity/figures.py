@@ -201,11 +201,19 @@ def top_verb(
     >>> top_verb(["write", "tell", "write", None], np.ones(4))
     ('write', 0.5)
     """
-    of_verb: collections.Counter[str] = collections.Counter()
-    for verb, weight in zip(verb_n, weight_n, strict=True):
-        if verb is not None:
-            of_verb[verb] += float(weight)
+    of_verb = verb_weights(verb_n, weight_n)
     if not of_verb:
         return None, None
     verb = min(of_verb, key=lambda name: (-of_verb[name], name))
     return verb, float(of_verb[verb] / weight_n.sum())
+
+
+def verb_weights(
+    verb_n: Sequence[str | None], weight_n: np.ndarray
+) -> dict[str, float]:
+    """The sum of the weights of each root verb."""
+    of_verb: dict[str, float] = collections.defaultdict(float)
+    for verb, weight in zip(verb_n, weight_n, strict=True):
+        if verb is not None:
+            of_verb[verb] += float(weight)
+    return dict(of_verb)

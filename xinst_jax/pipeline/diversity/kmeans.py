@@ -59,9 +59,9 @@ def kmeans(
     """Clusters unit vectors by Lloyd's iterations; the same key, the same clusters.
 
     Where the points take more than a block of each device, cosines are products of
-    bfloat16, which are faster, until few points change their cluster, and of float32
-    from there on; so a result that is at rest is at rest in float32. A cluster that
-    runs empty starts again at the point farthest from its centroid, so that one stays
+    bfloat16, as matrix units want them, until few points change their cluster, and of
+    float32 from there on; so a result that is at rest is at rest in float32. A cluster
+    that runs empty starts again at the point farthest from its centroid: one stays
     empty only if there are fewer distinct points than clusters. The number of devices
     changes the order of float32 sums, and where bfloat16 begins to pay.
 

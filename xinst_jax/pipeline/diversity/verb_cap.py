@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xinst_jax.pipeline.diversity.figures import verb_weights
 from xinst_jax.pipeline.diversity.selection import Pool, Selection
 
 
@@ -81,12 +82,9 @@ def capped_weights(
     drawn = np.flatnonzero(weight_n > 0)
     share = feasible(share, [verb_n[row] for row in drawn])
     total = float(weight_n.sum())
-    of_verb: collections.Counter[str] = collections.Counter()
-    for row in drawn:
-        if (verb := verb_n[row]) is not None:
-            of_verb[verb] += float(weight_n[row])
+    of_verb = verb_weights([verb_n[row] for row in drawn], weight_n[drawn])
     capped: dict[str, float] = {}
-    for verb, weight in of_verb.most_common():
+    for verb, weight in sorted(of_verb.items(), key=lambda item: -item[1]):
         rest = total - sum(of_verb[name] for name in capped)
         allowed = share * rest / (1 - share * len(capped))
         if weight <= allowed * (1 + 1e-9):
