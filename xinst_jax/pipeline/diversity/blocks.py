@@ -56,14 +56,14 @@ def divided(
     blocks, rows = shapes(count, clusters, mesh)
     used = count if used is None else used
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
-        start, stop, _ = index[0].indices(blocks)
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+        start, stop = _bounds(index, blocks)
         own_ne = points_ne[start * rows : stop * rows]
         missing = (stop - start) * rows - len(own_ne)
         return np.pad(own_ne, ((0, missing), (0, 0))).reshape(-1, rows, width)
 
-    def weights(index: tuple[slice, ...]) -> np.ndarray:
-        start, stop, _ = index[0].indices(blocks)
+    def weights(index: tuple[slice, ...] | None) -> np.ndarray:
+        start, stop = _bounds(index, blocks)
         number_n = np.arange(start * rows, stop * rows)
         return (number_n < used).astype(np.float32).reshape(-1, rows)
 
@@ -72,6 +72,13 @@ def divided(
         jax.make_array_from_callback((blocks, rows, width), sharding, part),
         jax.make_array_from_callback((blocks, rows), sharding, weights),
     )
+
+
+def _bounds(index: tuple[slice, ...] | None, blocks: int) -> tuple[int, int]:
+    """The first block of a device's part, and the one after its last."""
+    assert index is not None
+    start, stop, _ = index[0].indices(blocks)
+    return start, stop
 
 
 def replicated(array: np.ndarray, mesh: jax.sharding.Mesh) -> jax.Array:

@@ -79,7 +79,7 @@ def capped_weights(
       verb_n: root verb of each row; None is no verb, and has no cap.
       share: largest share of the weights that one verb may have; see `feasible`.
     """
-    drawn = np.flatnonzero(weight_n > 0)
+    drawn = np.flatnonzero(weight_n > 0).tolist()
     share = feasible(share, [verb_n[row] for row in drawn])
     total = float(weight_n.sum())
     of_verb = verb_weights([verb_n[row] for row in drawn], weight_n[drawn])
