@@ -43,6 +43,7 @@ _VERBS = {
     "export-hf": "tuned model -> hf_model/: a Hugging Face folder",
     "evaluate": "tuned model + questions -> evaluation/",
     "report": "a workdir -> report/report.html",
+    "trace": "a row of dataset/ back to its document: what every stage knows of it",
     "compile": "a training step, compiled for a TPU slice not at hand: does it fit",
 }
 _TASKS = ("lm", "reverse", "rate", "sft")
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args([a for a in given if not a.startswith("--gin.")])
     overrides = [a.removeprefix("--gin.") for a in given if a.startswith("--gin.")]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    verb = _compile if options.verb == "compile" else _run
+    verb = {"compile": _compile, "trace": _trace}.get(options.verb, _run)
     status, message = _ending(functools.partial(verb, options, overrides))
     if message:
         print(message, file=sys.stderr)
@@ -122,6 +123,12 @@ def _parser() -> argparse.ArgumentParser:
             )
         if verb == "compile":
             _add_compile_arguments(command)
+        elif verb == "trace":
+            command.add_argument(
+                "--id",
+                required=True,
+                help="the row's id, or LANG/ID, e.g. fi/doc-7#2",
+            )
         else:
             _add_cluster(command)
     return parser
@@ -175,6 +182,22 @@ def _compile(options: argparse.Namespace, overrides: list[str]) -> int:
     else:
         fits = proof.prove(run, options.task, options.topology, console)
     return 0 if fits else _DOES_NOT_FIT
+
+
+def _trace(options: argparse.Namespace, overrides: list[str]) -> int:
+    """Prints what every stage knows of a row; makes nothing."""
+    from xinst_jax import run_file
+
+    run = run_file.load(options.gin_file, overrides)
+
+    import rich.console
+
+    from xinst_jax.pipeline import trace
+    from xinst_jax.pipeline.workspace import Workspace
+
+    workspace = Workspace(run, pathlib.Path(options.workdir))
+    trace.show(trace.trace(workspace, options.id), rich.console.Console())
+    return 0
 
 
 def _add_cluster(command: argparse.ArgumentParser) -> None:

@@ -25,6 +25,19 @@ def dataset_card(**changes) -> str:
         },
         "stages": [("prepare", 1200, 7, {"too short": 1193})],
         "scores": [cards.Scores(0.0, 0.5, 1100, 3), cards.Scores(0.5, 1.0, 100, 4)],
+        "variety": {
+            "fi": [
+                {
+                    "which": "drawn",
+                    "rows": 2,
+                    "cluster_entropy": None,
+                    "nearest_distance": 0.25,
+                    "vendi_score": 1.5,
+                    "distinct_verb_nouns": 1,
+                    "top_verb_share": 0.5,
+                }
+            ]
+        },
         "sources": {"the web (CC BY)": 7},
         "samples": {
             "fi": [cards.Sample("best", 0.9, "Say | hello.", "Hei\n\n</details>vaan.")]
@@ -54,6 +67,7 @@ def test_a_dataset_card_has_the_papers_table_and_what_happened_to_rows():
     assert "| prepare | 1,200 | 7 | too short 1,193 |" in text
     assert "| 0.0 to 0.5 | 1,100 | 3 |" in text
     assert "> Say | hello." in text
+    assert "| Finnish (fi) | drawn | 2 | – | 0.250 | 1.5 | 1.0 | 50.0% |" in text
 
 
 def test_a_samples_tags_are_shown_and_not_obeyed():

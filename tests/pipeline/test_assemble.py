@@ -14,7 +14,8 @@ from xinst_jax import languages as languages_lib
 from xinst_jax import shards
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import assemble, generate, rate, verbs
+from xinst_jax.pipeline import assemble, dataset_statistics, generate, rate, verbs
+from xinst_jax.pipeline.diversity import figures as diversity_figures
 
 _LANGUAGES = languages_lib.resolve(("fi", "th", "ur"))
 _NOUNS = ["river", "lake", "forest", "island", "village", "market", "school", "bridge"]
@@ -80,6 +81,18 @@ def _inputs(workdir: pathlib.Path, rows: int = 30) -> None:
         }
         for stage, (schema, content) in tables.items():
             shards.write_shards(workdir / stage / code, content, schema, 7)
+        kept = len(tables["diverse"][1])
+        drawn_n = np.array([row["selected"] for row in tables["diverse"][1]], float)
+        measured = diversity_figures.compared(
+            np.eye(kept, 40, dtype=np.float32),
+            np.arange(kept) % 5,
+            ["describe"] * kept,
+            drawn_n,
+            False,
+            (0,),
+        )
+        path = workdir / "diverse" / diversity_figures.FILE.format(lang=code)
+        shards.write_bytes(path, json.dumps(measured).encode())
 
 
 def _instruction(number: int) -> str:
@@ -216,7 +229,8 @@ def test_statistics_are_those_of_the_rows(made):
 
 
 def test_random_samples_come_from_what_was_kept_in_the_same_number(workdir, made):
-    samples = assemble._random_samples(workdir / "ratings/round-2/fi", 8, seed=5)
+    ratings = workdir / "ratings/round-2/fi"
+    samples = dataset_statistics.compare(workdir / "diverse", ratings, 8, 5).samples
     kept = {_instruction(number) for number in range(0, 30, 2)}
     for sample in samples:
         assert len(set(sample)) == 8
@@ -226,6 +240,26 @@ def test_random_samples_come_from_what_was_kept_in_the_same_number(workdir, made
     found = figures["languages"]["fi"]["random_distinct_verb_nouns"]
     assert found == [verbs.distinct_pairs(sample) for sample in samples]
     assert max(found) < figures["languages"]["fi"]["distinct_verb_nouns"]
+
+
+def test_the_draws_figures_stand_beside_those_of_random_samples_and_of_all(made):
+    figures = json.loads((made[0] / assemble.STATISTICS).read_text("utf-8"))
+    measured = figures["languages"]["fi"]["diversity"]
+    assert measured["drawn"]["rows"] == 8 and measured["kept"]["rows"] == 15
+    assert figures["languages"]["fi"]["kept_distinct_verb_nouns"] == 8
+    card = (made[0] / "README.md").read_text("utf-8")
+    for which, part in (("drawn", "drawn"), ("no selection", "kept")):
+        row = measured[part]
+        cells = f"{row['rows']} | {row['cluster_entropy']:.3f}"
+        assert f"| Finnish (fi) | {which} | {cells} | " in card
+    assert "| Finnish (fi) | at random | 8 | " in card
+
+
+def test_a_draw_without_figures_is_a_users_error(tmp_path):
+    _inputs(tmp_path)
+    (tmp_path / "diverse/figures/th.json").unlink()
+    with pytest.raises(UserError, match=r"th\.json is missing.*diversify"):
+        _run(tmp_path)
 
 
 def test_counts_tell_rows_and_variety(made):

@@ -15,7 +15,7 @@ import pytest
 from xinst_jax import fate, shards
 from xinst_jax.config import MeshConfig
 from xinst_jax.mesh import make_mesh
-from xinst_jax.pipeline.kmeans import kmeans
+from xinst_jax.pipeline.diversity.kmeans import kmeans
 
 # Started as each of two processes. The second of two stages computes over both.
 _RUN = """
@@ -34,7 +34,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
 from xinst_jax.manifest import Counts
 from xinst_jax.pipeline import crew, runner
-from xinst_jax.pipeline.kmeans import kmeans
+from xinst_jax.pipeline.diversity.kmeans import kmeans
 from xinst_jax.pipeline.workspace import Workspace
 
 workdir, happens, every = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import hashlib
+import json
 import math
 import pathlib
 
@@ -19,6 +20,8 @@ from xinst_jax.errors import UserError
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.mesh import make_mesh
 from xinst_jax.pipeline import diversify
+from xinst_jax.pipeline.diversity import figures
+from xinst_jax.pipeline.diversity.draw import near_duplicates, priority
 
 CONFIG = DiversifyConfig(clusters=4, per_cluster=5, near_duplicate_cosine=0.999)
 CANDIDATES = pa.schema(
@@ -213,7 +216,7 @@ def test_a_summary_names_the_instruction_nearest_to_the_centre(stub_encoder, tmp
 def test_the_draw_is_in_proportion_to_score():
     scores = {"w": 0.1, "x": 0.2, "y": 0.3, "z": 0.4}
     first = collections.Counter(
-        max(scores, key=lambda name: diversify.priority(str(seed), name, scores[name]))
+        max(scores, key=lambda name: priority(str(seed), name, scores[name]))
         for seed in range(4000)
     )
     for name, score in scores.items():
@@ -222,7 +225,7 @@ def test_the_draw_is_in_proportion_to_score():
 
 
 def test_a_score_of_zero_can_be_drawn_when_nothing_else_is_left():
-    assert math.isfinite(diversify.priority("0", "x", 0.0))
+    assert math.isfinite(priority("0", "x", 0.0))
 
 
 def angle(*degrees: float) -> np.ndarray:
@@ -241,7 +244,7 @@ def angle(*degrees: float) -> np.ndarray:
 )
 def test_the_better_scored_of_near_duplicates_stays(scores, duplicate):
     vectors_me = angle(0, 16, 32)
-    found = diversify.near_duplicates(vectors_me, np.array(scores), 0.95)
+    found = near_duplicates(vectors_me, np.array(scores), 0.95)
     assert found.tolist() == duplicate
 
 
@@ -254,6 +257,47 @@ def test_near_duplicates_are_not_drawn(stub_encoder, tmp_path):
     counts, found = run(tmp_path, dataclasses.replace(CONFIG, per_cluster=9))
     assert [found[f"a00{n}"]["selected"] for n in range(3)] == [False, True, False]
     assert counts.dropped == {"near_duplicate": 2}
+
+
+def test_what_is_too_much_of_a_verb_gives_way_and_is_counted(stub_encoder, tmp_path):
+    rows = rows_of({"d": 20, "e": 5, "c": 5})
+    verbs = {"d": "describe", "e": "explain", "c": "compare"}
+    for row in rows:
+        verb = verbs[row["instruction"][0]]
+        row["instruction"] = f"{verb} the lake number {row['id'][1:]}"
+    write_round(tmp_path, rows)
+    config = dataclasses.replace(CONFIG, clusters=3, per_cluster=9)
+    counts, found = run(tmp_path, config)
+    drawn = collections.Counter(
+        name[0] for name, row in found.items() if row["selected"]
+    )
+    # Three verbs cannot be below 15%: each has a third.
+    assert drawn == {"d": 5, "e": 5, "c": 5}
+    assert counts.dropped == {"over_verb_share": 4, "cluster_full": 11}
+    reasons = collections.Counter(row["reason"] for row in found.values())
+    assert reasons == {"": 15, **counts.dropped}
+    path = tmp_path / "diverse" / figures.FILE.format(lang="fi")
+    measured = json.loads(path.read_bytes())
+    assert measured["drawn"]["rows"] == 15
+    assert measured["drawn"]["top_verb_share"] == pytest.approx(1 / 3)
+    assert measured["kept"]["top_verb"] == "describe"
+    assert counts.notes["vendi_score"] == round(measured["drawn"]["vendi_score"], 4)
+    assert sum(row["over_verb_share"] for row in clusters(tmp_path)) == 4
+
+
+def test_weights_in_place_of_a_selection_leave_nothing_out(stub_encoder, tmp_path):
+    write_round(tmp_path, rows_of({"a": 30, "b": 10}))
+    config = dataclasses.replace(CONFIG, clusters=2, selection="weights")
+    counts, found = run(tmp_path, config)
+    assert counts.rows_out == 40 and not counts.dropped
+    total = collections.Counter()
+    for name, row in found.items():
+        total[name[0]] += row["weight"]
+    np.testing.assert_allclose([total["a"], total["b"]], [20, 20], rtol=1e-5)
+    path = tmp_path / "diverse" / figures.FILE.format(lang="fi")
+    measured = json.loads(path.read_bytes())
+    assert measured["drawn"]["cluster_entropy"] == pytest.approx(1, abs=1e-6)
+    assert measured["kept"]["cluster_entropy"] < 0.9
 
 
 def test_the_map_is_scikit_learns_principal_components():

@@ -1,5 +1,6 @@
 """The instruction rules, each on pairs that break it and on hard ones that do not."""
 
+import pathlib
 import unicodedata
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from xinst_jax.config import RateConfig
 from xinst_jax.pipeline import rules
+from xinst_jax.pipeline.rules import english, loops, references, responses
 
 _FINNISH = "Suomessa on yli sata tuhatta järveä, ja ne syntyivät jääkauden jälkeen."
 
@@ -109,26 +111,26 @@ _PRESENT = (
 
 @pytest.mark.parametrize("text", _ENGLISH)
 def test_english_is_recognised_though_short_and_full_of_names(text: str):
-    assert rules.is_english(text)
+    assert english.is_english(text)
 
 
 @pytest.mark.parametrize("text", _NOT_ENGLISH)
 def test_other_languages_are_not_english(text: str):
-    assert not rules.is_english(text)
+    assert not english.is_english(text)
 
 
 @pytest.mark.parametrize("text", _MISSING)
 def test_reference_to_a_missing_text_is_found(text: str):
-    assert rules.missing_reference(text) is not None
+    assert references.missing_reference(text) is not None
 
 
 @pytest.mark.parametrize("text", _PRESENT)
 def test_what_is_given_or_named_is_not_missing(text: str):
-    assert rules.missing_reference(text) is None
+    assert references.missing_reference(text) is None
 
 
 def test_every_reference_is_named_once():
-    names = [reference.name for reference in rules.REFERENCES]
+    names = [reference.name for reference in references.REFERENCES]
     assert len(set(names)) == len(names)
 
 
@@ -143,14 +145,14 @@ def test_every_reference_is_named_once():
     ],
 )
 def test_marks_of_the_prompt_are_found(text: str):
-    assert rules.echoes_prompt(text)
+    assert loops.echoes_prompt(text)
 
 
 @pytest.mark.parametrize(
     "text", ["Explain the # sign in Python.", "What is <b> in HTML?", "Is 3 < 4?"]
 )
 def test_signs_that_are_no_marks_pass(text: str):
-    assert not rules.echoes_prompt(text)
+    assert not loops.echoes_prompt(text)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_signs_that_are_no_marks_pass(text: str):
     ],
 )
 def test_loops_are_found(text: str):
-    assert rules.repeats(text)
+    assert loops.repeats(text)
 
 
 @pytest.mark.parametrize(
@@ -178,18 +180,108 @@ def test_loops_are_found(text: str):
     ],
 )
 def test_ordinary_repetition_passes(text: str):
-    assert not rules.repeats(text)
+    assert not loops.repeats(text)
 
 
 def test_copied_share_counts_grams_of_the_instruction():
-    assert rules.copied_share("järveä, ja ne syntyivät", _FINNISH) == 1.0
-    assert rules.copied_share("JÄRVEÄ,  JA NE", _FINNISH) == 1.0
-    assert rules.copied_share("Explain the lakes of Finland.", _FINNISH) == 0.0
+    assert loops.copied_share("järveä, ja ne syntyivät", _FINNISH) == 1.0
+    assert loops.copied_share("JÄRVEÄ,  JA NE", _FINNISH) == 1.0
+    assert loops.copied_share("Explain the lakes of Finland.", _FINNISH) == 0.0
     # 16 characters have nine 8-grams, of which only 'abcdefgh' is copied.
-    assert rules.copied_share("abcdefghijklmnop", "xx abcdefgh yy") == pytest.approx(
+    assert loops.copied_share("abcdefghijklmnop", "xx abcdefgh yy") == pytest.approx(
         1 / 9
     )
-    assert rules.copied_share("abc", "xabcx") == 1.0
+    assert loops.copied_share("abc", "xabcx") == 1.0
+
+
+_UNFINISHED = (
+    "Suomessa on järviä. Ne syntyivät jääkauden",
+    "Järvet syntyivät, kun mannerjää suli,",
+    "Danau itu luas. Airnya berasal dari (",
+    "झील बड़ी है। इसका पानी",
+    "ஏரி பெரியது. அதன் நீர்",
+    "جھیل بڑی ہے۔ اس کا پانی",
+    "হ্রদটি বড়। এর জল",
+    "ทะเลสาบกว้างและ",
+    "Göl büyüktür. Suyu nereden gelir [...]",
+    "",
+)
+_FINISHED = (
+    _FINNISH,
+    "Danau itu luas. Airnya jernih!",
+    "झील बड़ी है। इसका पानी साफ है।",
+    "جھیل بڑی ہے۔ اس کا پانی صاف ہے۔",
+    "ทะเลสาบกว้างมาก",
+    'Hän sanoi. "Hyvää yötä."',
+    "Ota mukaan nämä.\n1. Takki\n2. Hanskat",
+    "Järvi on suuri. Se syntyi vuonna 1913",
+    "Ziwa Victoria",
+)
+
+
+@pytest.mark.parametrize("text", _UNFINISHED)
+def test_a_response_that_breaks_off_is_found(text: str):
+    assert responses.is_unfinished(text)
+
+
+@pytest.mark.parametrize("text", _FINISHED)
+def test_a_response_that_ends_is_not_unfinished(text: str):
+    assert not responses.is_unfinished(text)
+
+
+_LONG = "Se on vesi. Sitä on paljon. Sitä juodaan kuumana."
+_LISTED = "Tässä ne ovat:\n1. Takki\n2. Hanskat\n3. Pipo"
+
+
+@pytest.mark.parametrize(
+    ("instruction", "response", "kind"),
+    [
+        ("Explain it in bullet points.", _LONG, "items"),
+        ("Explain it in bullet points.", _LISTED, None),
+        ("Explain it in bullet points.", "Näin:\n- Vesi\n- Tee", None),
+        ("Write a numbered list of teas.", "इसमें १. चाय २. दूध ३. पानी है।", None),
+        ("Give me a list of teas.", _LONG, "list"),
+        ("Give me a list of teas.", "Assam, Darjeeling, Ceylon ja Keemun.", None),
+        ("Create a list of teas.", "چائے، دودھ، پانی اور چینی۔", None),
+        ("Make a list of teas.", "ชาเขียว ชาดำ ชาขาว", None),
+        ("Make a list of teas.", "Assam\nCeylon\nKeemun", None),
+        ("Explain why a list of names is sorted.", _LONG, None),
+        ("Show the prices in a table.", _LONG, "table"),
+        ("Show the prices in a table.", "Tee | 2 €\nKahvi | 3 €", None),
+        ("Give tips for table tennis.", _LONG, None),
+        ("Write a Python function that adds.", _LONG, "code"),
+        ("Write a Python function that adds.", "def add(a, b):\n  return a + b", None),
+        ("Explain how pythons hunt.", _LONG, None),
+        ("Name seven teas.", "Assam, Ceylon ja Keemun.", "number of things"),
+        ("Name three teas.", "Assam, Ceylon ja Keemun.", None),
+        ("Suggest 5 ways to save water.", _LONG, "number of things"),
+        ("Suggest 3 ways to save water.", _LONG, None),
+        ("Give five percent of it away. Why?", _LONG, None),
+        ("Name three teas.", "ชาเขียว ชาดำ ชาขาว", None),
+    ],
+)
+def test_an_answer_of_another_type_is_found(instruction, response, kind):
+    assert responses.missing_answer_type(instruction, response) == kind
+
+
+def test_every_answer_type_is_named_once():
+    names = [kind.name for kind in responses.ANSWER_TYPES]
+    assert len(set(names)) == len(names)
+
+
+def test_sixty_characters_of_the_response_are_a_quote():
+    quote = _FINNISH[4:64]
+    rest = "Explain what is meant by the words that follow, and why they matter here: "
+    assert loops.quotes_response(rest + quote.upper(), _FINNISH)
+    assert not loops.quotes_response(rest + quote[:-1], _FINNISH)
+    assert not loops.quotes_response("short", "short")
+
+
+def test_every_reason_is_explained_in_the_documentation():
+    page = pathlib.Path(__file__).parents[2] / "docs/rating.md"
+    explained = page.read_text("utf-8")
+    for reason in rules.REASONS:
+        assert f"`{reason}`" in explained
 
 
 def test_each_reason_has_a_pair_that_breaks_it_alone():
@@ -206,8 +298,27 @@ def test_each_reason_has_a_pair_that_breaks_it_alone():
     }
     for reason, instruction in broken.items():
         assert rules.check(instruction, _FINNISH, config) == (reason,)
-    english = "Finland has more than a hundred thousand lakes."
-    assert rules.check(english, f"{english} Yes.", config) == ("copies_response",)
+    copied = "Finland has more than a hundred thousand lakes."
+    assert rules.check(copied, f"{copied} Yes.", config) == ("copies_response",)
+    quoted = (
+        f"Explain in your own words why it is true what they say of lakes: {_FINNISH}"
+    )
+    for instruction, response, reason in (
+        (
+            quoted + " Do so as if to a child of seven years who has seen but one of "
+            "them.",
+            _FINNISH,
+            "quotes_response",
+        ),
+        (
+            "Why does Finland have lakes?",
+            f"{_FINNISH} Siksi niitä",
+            "response_unfinished",
+        ),
+        ("Give me a list of lakes.", "Se on Saimaa.", "answer_type_mismatch"),
+    ):
+        assert rules.check(instruction, response, RateConfig()) == (reason,)
+        broken[reason] = instruction
     assert set(broken) | {"copies_response"} == set(rules.REASONS)
     assert rules.check("Why does Finland have lakes?", _FINNISH, config) == ()
 

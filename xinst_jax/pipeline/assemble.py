@@ -15,10 +15,16 @@ import pyarrow.parquet as pq
 from xinst_jax import __version__, config, manifest, shards
 from xinst_jax.errors import UserError
 from xinst_jax.hf import dataset_card, licences
-from xinst_jax.hf.dataset_card import Lengths, Sample, Scores
+from xinst_jax.hf.dataset_card import Sample, Scores
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import verbs
+from xinst_jax.pipeline.dataset_statistics import (
+    Compared,
+    compare,
+    lengths,
+    statistics,
+)
+from xinst_jax.pipeline.diversity import figures as figures_lib
 
 _COLUMNS = {
     "instruction": (pa.string(), "the instruction, in English, written by a model"),
@@ -41,7 +47,6 @@ FILES = "{lang}/part-*.parquet"
 
 _JSON_FIELDS = ("instruction", "output", "lang", "id")
 _SHARD_ROWS = 20_000
-_SAMPLES = 5
 _SHOWN_CHARS = 600
 _SCORE_PARTS = 10
 _DIGEST_CHARS = 16
@@ -66,7 +71,7 @@ def run(
       languages: the run's languages by code.
       name: the dataset's name.
       license: licence named on its card; empty takes those of the rows.
-      diverse: what was drawn (id, cluster, weight, selected).
+      diverse: what was drawn (id, cluster, weight, selected), and its figures.
       ratings: the last round's ratings (id, instruction, score, kept).
       candidates: the last round's candidates (id, instruction, output, round).
       corpus: the documents (id, source, license).
@@ -79,11 +84,11 @@ def run(
       UserError: a drawn id is missing from the candidates, ratings or corpus.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
-    compared: dict[str, list[list[str]]] = {}
+    compared: dict[str, Compared] = {}
     for code in languages:
         drawn = _drawn(diverse / code)
         rows[code] = _joined(drawn, ratings / code, candidates / code, corpus / code)
-        compared[code] = _random_samples(ratings / code, len(rows[code]), seed)
+        compared[code] = compare(diverse, ratings / code, len(rows[code]), seed)
         _write_parquet(stage.path / code, rows[code])
         _write_json(stage.path / "json" / f"{code}.json", rows[code])
     figures = statistics(rows, compared)
@@ -109,9 +114,12 @@ def run(
         licences=[license] if license else licences.of_rows(found),
         files=FILES,
         columns={column: what for column, (_, what) in _COLUMNS.items()},
-        statistics={code: _lengths(part) for code, part in shown.items()},
+        statistics={code: lengths(part) for code, part in shown.items()},
         stages=_stages((corpus, candidates, ratings, diverse)),
         scores=_scores([ratings / code for code in languages], rows),
+        variety={
+            code: figures_lib.side_by_side(figures["languages"][code]) for code in shown
+        },
         sources=_sources(rows),
         samples=_samples(rows),
         lineage={
@@ -123,63 +131,6 @@ def run(
     )
     shards.write_bytes(stage.path / "README.md", card.encode())
     return {code: _counts(figures["languages"][code]) for code in languages}
-
-
-def statistics(
-    rows: Mapping[str, Sequence[Mapping[str, Any]]],
-    compared: Mapping[str, Sequence[Sequence[str]]],
-) -> dict[str, Any]:
-    """The figures of statistics.json, for each of 'languages' and for 'all' of them.
-
-    Args:
-      rows: the dataset's rows by language.
-      compared: by language, samples of instructions drawn at random from all that was
-        kept, each as large as the language's part of the dataset.
-
-    Returns:
-      rows; instruction_chars and output_chars (mean and sd over rows, in characters);
-      top_verbs (rows of verb, count, nouns with counts); verb_noun_rows (how many
-      instructions have a root verb and noun), distinct_verb_nouns (how many different
-      pairs they have), and random_distinct_verb_nouns (the same in each sample).
-    """
-    everything = [row for part in rows.values() for row in part]
-    joined = [
-        [instruction for sample in samples for instruction in sample]
-        for samples in zip(*compared.values(), strict=True)
-    ]
-    return {
-        "all": _figures(everything, joined),
-        "languages": {
-            code: _figures(part, compared[code]) for code, part in rows.items()
-        },
-    }
-
-
-def _figures(
-    rows: Sequence[Mapping[str, Any]], samples: Sequence[Sequence[str]]
-) -> dict[str, Any]:
-    lengths = _lengths(rows)
-    pairs = verbs.count_pairs(row["instruction"] for row in rows)
-    return {
-        "rows": lengths.rows,
-        "instruction_chars": {
-            "mean": round(lengths.instruction_mean, 2),
-            "sd": round(lengths.instruction_sd, 2),
-        },
-        "output_chars": {
-            "mean": round(lengths.output_mean, 2),
-            "sd": round(lengths.output_sd, 2),
-        },
-        "top_verbs": [
-            {"verb": verb, "count": count, "nouns": dict(nouns)}
-            for verb, count, nouns in verbs.top_verbs(pairs)
-        ],
-        "verb_noun_rows": pairs.total(),
-        "distinct_verb_nouns": len(pairs),
-        "random_distinct_verb_nouns": [
-            verbs.distinct_pairs(sample) for sample in samples
-        ],
-    }
 
 
 def _drawn(directory: pathlib.Path) -> dict[str, dict[str, Any]]:
@@ -227,18 +178,6 @@ def _of_ids(
     return found
 
 
-def _random_samples(ratings: pathlib.Path, size: int, seed: int) -> list[list[str]]:
-    """Samples of `size` instructions, drawn at random from what the ratings kept."""
-    table = shards.read_table(ratings, ["instruction", "kept"])
-    kept = table["instruction"].filter(table["kept"])
-    name = int.from_bytes(ratings.name.encode(), "big")
-    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, name))))
-    return [
-        kept.take(np.sort(rng.choice(len(kept), size, replace=False))).to_pylist()
-        for _ in range(_SAMPLES)
-    ]
-
-
 def _write_parquet(directory: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     """Writes shards that the hub stores once where they did not change.
 
@@ -277,12 +216,6 @@ def _write_json(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
             line = json.dumps(fields, ensure_ascii=False)
             file.write(f"{',' if number else ''}\n{line}")
         file.write("\n]\n")
-
-
-def _lengths(rows: Sequence[Mapping[str, Any]]) -> Lengths:
-    return dataset_card.lengths(
-        [row["instruction"] for row in rows], [row["output"] for row in rows]
-    )
 
 
 def _stages(

@@ -1,13 +1,14 @@
 """Kept pairs drawn evenly over what their instructions ask for.
 
 Per language: the English instructions are embedded and clustered; within a cluster
-near-duplicates give way to the better-scored one, and the same number of pairs is drawn
-from every cluster, as the paper's figure shows, in proportion to score.
+near-duplicates give way to the better-scored one, and pairs are drawn by a named rule:
+the same number from every cluster, as the paper's figure shows, in proportion to score,
+if no other is asked for.
 """
 
 import dataclasses
 import hashlib
-import math
+import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,8 +22,11 @@ from xinst_jax import distributed, shards
 from xinst_jax.config import DiversifyConfig
 from xinst_jax.hf import encoder as encoder_lib
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import kept
-from xinst_jax.pipeline.kmeans import Clusters, kmeans
+from xinst_jax.pipeline import kept, verbs
+from xinst_jax.pipeline.diversity import figures
+from xinst_jax.pipeline.diversity.draw import BY_WEIGHT, Drawn, draw, members_of
+from xinst_jax.pipeline.diversity.kmeans import Clusters, kmeans
+from xinst_jax.pipeline.diversity.mini_batch import mini_batch_kmeans
 
 _ROWS = pa.schema(
     {
@@ -31,6 +35,7 @@ _ROWS = pa.schema(
         "distance": pa.float32(),
         "weight": pa.float32(),
         "selected": pa.bool_(),
+        "reason": pa.string(),
     }
 )
 _MAP = pa.schema({"id": pa.string(), "x": pa.float32(), "y": pa.float32()})
@@ -39,6 +44,7 @@ _CLUSTERS = pa.schema(
         "cluster": pa.int32(),
         "size": pa.int32(),
         "near_duplicates": pa.int32(),
+        "over_verb_share": pa.int32(),
         "selected": pa.int32(),
         "nearest_id": pa.string(),
         "nearest_instruction": pa.string(),
@@ -47,26 +53,10 @@ _CLUSTERS = pa.schema(
     }
 )
 _SHARD_ROWS = 65536
-_LOWEST_SCORE = 1e-6
 
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """What became of each pair of a language.
-
-    Attributes:
-      cluster_n: int32 cluster, 0 the largest.
-      cosine_n: float32 cosine with its centroid.
-      duplicate_n: whether a better-scored pair of its cluster asks the same.
-      selected_n: whether it is drawn.
-      weight_n: float32 weight in training; see `weights`.
-    """
-
-    cluster_n: np.ndarray
-    cosine_n: np.ndarray
-    duplicate_n: np.ndarray
-    selected_n: np.ndarray
-    weight_n: np.ndarray
+_NEAR_DUPLICATE = "near_duplicate"
+_OVER_VERB_SHARE = "over_verb_share"
+_CLUSTER_FULL = "cluster_full"
 
 
 def run(
@@ -80,11 +70,13 @@ def run(
 ) -> dict[str, Counts]:
     """Clusters and draws the kept pairs of each language.
 
-    Writes {lang}/ shards (id, cluster, distance, weight, selected) in the order of ids,
-    map/{lang}.parquet (id, x, y: where an instruction lies in a picture) and
-    clusters/{lang}.parquet (cluster, size, near_duplicates, selected, nearest_id,
-    nearest_instruction, x, y). A language whose clusters are written is not redone. Of
-    several processes, process 0 writes and counts.
+    Writes {lang}/ shards (id, cluster, distance, weight, selected, and the reason where
+    it is not) in the order of ids,
+    map/{lang}.parquet (id, x, y: where an instruction lies in a picture),
+    figures/{lang}.json (see `figures.compared`) and clusters/{lang}.parquet (cluster,
+    size, near_duplicates, over_verb_share, selected, nearest_id, nearest_instruction,
+    x, y). A language whose clusters are written is not redone. Of several processes,
+    all look for clusters; process 0 draws, writes and counts.
 
     Args:
       stage: the stage's directory.
@@ -111,96 +103,29 @@ def run(
                 mesh,
                 config.batch_rows,
             )
-            drawn = draw(pairs, vectors_ne, config, mesh, f"{seed}/{language}")
+            found = _clusters(vectors_ne, config, mesh, f"{seed}/{language}")
             if distributed.is_primary():
-                _write(stage.path, language, pairs, vectors_ne, drawn)
+                verb_n = [verbs.root_verb(pair["instruction"]) for pair in pairs]
+                drawn = draw(
+                    pairs,
+                    vectors_ne,
+                    found.cluster_n,
+                    verb_n,
+                    config,
+                    f"{seed}/{language}",
+                )
+                measured = figures.compared(
+                    vectors_ne,
+                    found.cluster_n,
+                    verb_n,
+                    drawn.weight_n,
+                    config.selection == BY_WEIGHT,
+                    (seed, int.from_bytes(language.encode(), "big")),
+                )
+                _write(stage.path, language, pairs, vectors_ne, found, drawn, measured)
         if distributed.is_primary():
-            counts[language] = _counts(pq.read_table(summary))
+            counts[language] = _counts(stage.path, language)
     return counts
-
-
-def draw(
-    pairs: Sequence[Mapping[str, Any]],
-    vectors_ne: np.ndarray,
-    config: DiversifyConfig,
-    mesh: jax.sharding.Mesh,
-    seed: str,
-) -> Drawn:
-    """Clusters the pairs of a language and draws from each cluster.
-
-    Args:
-      pairs: rows with `id` and `score`.
-      vectors_ne: the unit vectors of their instructions.
-      config: how.
-      mesh: the devices.
-      seed: any text; the draw depends on it and on ids, not on the pairs' order.
-    """
-    ids = [pair["id"] for pair in pairs]
-    score_n = np.array([pair["score"] for pair in pairs], np.float64)
-    found = _clusters(vectors_ne, config, mesh, seed)
-    duplicate_n = np.zeros(len(ids), bool)
-    selected_n = np.zeros(len(ids), bool)
-    for members_m in _members(found.cluster_n):
-        duplicate_m = near_duplicates(
-            vectors_ne[members_m], score_n[members_m], config.near_duplicate_cosine
-        )
-        duplicate_n[members_m] = duplicate_m
-        distinct_m = members_m[~duplicate_m]
-        priority_m = [priority(seed, ids[row], score_n[row]) for row in distinct_m]
-        best_m = np.argsort(priority_m, kind="stable")[::-1][: config.per_cluster]
-        selected_n[distinct_m[best_m]] = True
-    weight_n = weights(found.cluster_n, selected_n)
-    return Drawn(found.cluster_n, found.cosine_n, duplicate_n, selected_n, weight_n)
-
-
-def near_duplicates(
-    vectors_me: np.ndarray, score_m: np.ndarray, threshold: float
-) -> np.ndarray:
-    """Which vectors lie too near to a better-scored one that stays.
-
-    Example: three vectors in a row with cosines 0.96 between neighbours and 0.85
-    between the outer two, threshold 0.95. If the middle one scores best, both others
-    go; if it scores worst, it alone goes.
-
-    Args:
-      vectors_me: unit vectors of a cluster.
-      score_m: their scores; of equal scores the first stays.
-      threshold: cosine from which two are the same.
-    """
-    order_m = np.argsort(-score_m, kind="stable")
-    ordered_me = vectors_me[order_m]
-    goes_m = np.zeros(len(score_m), bool)
-    for place in range(len(order_m)):
-        if not goes_m[place]:
-            worse_me = ordered_me[place + 1 :]
-            goes_m[place + 1 :] |= worse_me @ ordered_me[place] >= threshold
-    duplicate_m = np.zeros(len(score_m), bool)
-    duplicate_m[order_m] = goes_m
-    return duplicate_m
-
-
-def priority(seed: str, name: str, score: float) -> float:
-    """A pair's place in the draw: the highest of a cluster are drawn.
-
-    The log score plus Gumbel noise that only seed and id decide, so that the highest k
-    are k draws without replacement, each in proportion to score (Kool et al., arXiv
-    1903.06059, section 2.3).
-    """
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    uniform = ((int.from_bytes(digest[:8], "big") >> 12) + 0.5) / 2**52
-    return math.log(max(score, _LOWEST_SCORE)) - math.log(-math.log(uniform))
-
-
-def weights(cluster_n: np.ndarray, selected_n: np.ndarray) -> np.ndarray:
-    """Weights by which every cluster counts the same and the mean is 1.
-
-    Example: clusters 0 0 0 1, all selected, give 2/3 2/3 2/3 2. What is not selected
-    weighs 0.
-    """
-    drawn_c = np.bincount(cluster_n, weights=selected_n)
-    share_n = selected_n / np.maximum(drawn_c, 1)[cluster_n]
-    total = selected_n.sum() / max(1, np.count_nonzero(drawn_c))
-    return (share_n * total).astype(np.float32)
 
 
 def plane(vectors_ne: np.ndarray) -> np.ndarray:
@@ -228,7 +153,13 @@ def _clusters(
         none = np.zeros(0, np.float32)
         return Clusters(vectors_ne, none.astype(np.int32), none, 0)
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
-    found = kmeans(vectors_ne, count, config.iterations, jax.random.key(number), mesh)
+    key = jax.random.key(number)
+    if config.mini_batch:
+        found = mini_batch_kmeans(
+            vectors_ne, count, config.iterations, config.mini_batch, key, mesh
+        )
+    else:
+        found = kmeans(vectors_ne, count, config.iterations, key, mesh)
     sizes_c = np.bincount(found.cluster_n, minlength=count)
     order_c = np.argsort(-sizes_c, kind="stable")[: np.count_nonzero(sizes_c)]
     renumbered_c = np.zeros(count, np.int32)
@@ -240,28 +171,24 @@ def _clusters(
     )
 
 
-def _members(cluster_n: np.ndarray) -> list[np.ndarray]:
-    """The rows of each cluster, ascending."""
-    order_n = np.argsort(cluster_n, kind="stable")
-    ends_c = np.cumsum(np.bincount(cluster_n))
-    return np.split(order_n, ends_c[:-1]) if len(cluster_n) else []
-
-
 def _write(
     directory: pathlib.Path,
     language: str,
     pairs: Sequence[Mapping[str, Any]],
     vectors_ne: np.ndarray,
+    found: Clusters,
     drawn: Drawn,
+    measured: Mapping[str, Any],
 ) -> None:
     """Writes a language's files, the clusters last."""
     rows = [
         {
             "id": pair["id"],
-            "cluster": int(drawn.cluster_n[row]),
-            "distance": max(0.0, 1.0 - float(drawn.cosine_n[row])),
+            "cluster": int(found.cluster_n[row]),
+            "distance": max(0.0, 1.0 - float(found.cosine_n[row])),
             "weight": float(drawn.weight_n[row]),
             "selected": bool(drawn.selected_n[row]),
+            "reason": _reason(drawn, row),
         }
         for row, pair in enumerate(pairs)
     ]
@@ -270,25 +197,42 @@ def _write(
     columns = [[pair["id"] for pair in pairs], at_n2[:, 0], at_n2[:, 1]]
     table = pa.table(dict(zip(_MAP.names, columns, strict=True)), schema=_MAP)
     shards.write_table(directory / "map" / f"{language}.parquet", table)
-    summary = _summary(pairs, drawn, at_n2)
+    text = json.dumps(measured, indent=1, ensure_ascii=False)
+    shards.write_bytes(
+        directory / figures.FILE.format(lang=language), f"{text}\n".encode()
+    )
+    summary = _summary(pairs, found, drawn, at_n2)
     shards.write_table(
         directory / "clusters" / f"{language}.parquet",
         pa.Table.from_pylist(summary, schema=_CLUSTERS),
     )
 
 
+def _reason(drawn: Drawn, row: int) -> str:
+    """Why a pair is not drawn; empty for one that is."""
+    if drawn.duplicate_n[row]:
+        return _NEAR_DUPLICATE
+    if drawn.over_n[row]:
+        return _OVER_VERB_SHARE
+    return "" if drawn.selected_n[row] else _CLUSTER_FULL
+
+
 def _summary(
-    pairs: Sequence[Mapping[str, Any]], drawn: Drawn, at_n2: np.ndarray
+    pairs: Sequence[Mapping[str, Any]],
+    found: Clusters,
+    drawn: Drawn,
+    at_n2: np.ndarray,
 ) -> list[dict[str, Any]]:
     rows = []
-    for cluster, members_m in enumerate(_members(drawn.cluster_n)):
-        nearest = pairs[members_m[drawn.cosine_n[members_m].argmax()]]
+    for cluster, members_m in enumerate(members_of(found.cluster_n)):
+        nearest = pairs[members_m[found.cosine_n[members_m].argmax()]]
         x, y = at_n2[members_m].mean(axis=0).tolist()
         rows.append(
             {
                 "cluster": cluster,
                 "size": len(members_m),
                 "near_duplicates": int(drawn.duplicate_n[members_m].sum()),
+                "over_verb_share": int(drawn.over_n[members_m].sum()),
                 "selected": int(drawn.selected_n[members_m].sum()),
                 "nearest_id": nearest["id"],
                 "nearest_instruction": nearest["instruction"],
@@ -299,18 +243,25 @@ def _summary(
     return rows
 
 
-def _counts(summary: pa.Table) -> Counts:
+def _counts(directory: pathlib.Path, language: str) -> Counts:
+    """Counts of a finished language, from its files."""
+    summary = pq.read_table(directory / "clusters" / f"{language}.parquet")
     total = {
         name: int(np.sum(summary[name].to_numpy(), dtype=np.int64))
-        for name in ("size", "near_duplicates", "selected")
+        for name in ("size", "near_duplicates", "over_verb_share", "selected")
     }
     counts = Counts(rows_in=total["size"], rows_out=total["selected"])
     counts.notes["clusters"] = summary.num_rows
-    full = total["size"] - total["near_duplicates"] - total["selected"]
-    for reason, rows in (
-        ("near_duplicate", total["near_duplicates"]),
-        ("cluster_full", full),
-    ):
+    measured = json.loads((directory / figures.FILE.format(lang=language)).read_bytes())
+    for name in ("cluster_entropy", "nearest_distance", "vendi_score"):
+        if measured["drawn"][name] is not None:
+            counts.notes[name] = round(measured["drawn"][name], 4)
+    dropped = {
+        _NEAR_DUPLICATE: total["near_duplicates"],
+        _OVER_VERB_SHARE: total["over_verb_share"],
+    }
+    dropped[_CLUSTER_FULL] = total["size"] - total["selected"] - sum(dropped.values())
+    for reason, rows in dropped.items():
         if rows:
             counts.drop(reason, rows)
     return counts

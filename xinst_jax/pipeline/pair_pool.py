@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import regex
 
-from xinst_jax.pipeline.rules import ENGLISH_WORDS
+from xinst_jax.pipeline.rules.english import ENGLISH_WORDS
 
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 """A word in any script, combining marks included."""

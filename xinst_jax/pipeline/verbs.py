@@ -7,7 +7,7 @@ nouns when they open a sentence ("List seven things") are named here.
 
 import collections
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 def _words(text: str) -> frozenset[str]:
@@ -50,16 +50,35 @@ def verb_noun(instruction: str) -> tuple[str, str] | None:
       instruction: English text.
     """
     for sentence in _sentences(instruction):
-        verbs = [i for i, (_, tag) in enumerate(sentence) if tag.startswith("VB")]
-        if not verbs:
+        root = _root(sentence)
+        if root is None:
             continue
-        root = verbs[0]
-        if sentence[root][0] in _LEADING and len(verbs) > 1:
-            root = verbs[1]
         for word, tag in sentence[root + 1 :]:
             if tag.startswith("NN"):
                 return sentence[root][0], _singular(word, tag)
     return None
+
+
+def root_verb(instruction: str) -> str | None:
+    """The root verb, in lower case, of the first sentence that has one; None if none.
+
+    root_verb("Write about the war.")             # 'write'
+    root_verb("What is the capital of Finland?")  # None
+    """
+    for sentence in _sentences(instruction):
+        root = _root(sentence)
+        if root is not None:
+            return sentence[root][0]
+    return None
+
+
+def _root(sentence: Sequence[tuple[str, str]]) -> int | None:
+    """Where a sentence's first verb is that is no auxiliary and does not only lead."""
+    verbs = [i for i, (_, tag) in enumerate(sentence) if tag.startswith("VB")]
+    if not verbs:
+        return None
+    leads = sentence[verbs[0]][0] in _LEADING and len(verbs) > 1
+    return verbs[1] if leads else verbs[0]
 
 
 def count_pairs(instructions: Iterable[str]) -> collections.Counter[tuple[str, str]]:

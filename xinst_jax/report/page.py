@@ -9,6 +9,7 @@ import numpy as np
 
 from xinst_jax import __version__, manifest, shards
 from xinst_jax.languages import Language
+from xinst_jax.pipeline.diversity import figures as figures_lib
 from xinst_jax.report import collect, counts, panels, rater, table
 from xinst_jax.report.language_page import REJECTIONS, language_page
 
@@ -50,6 +51,7 @@ def _template() -> jinja2.Template:
     environment.filters["notes"] = _notes_words
     environment.filters["cut"] = collect.cut
     environment.filters["number"] = lambda count: f"{count:,}"
+    environment.filters["figure"] = _figure
     environment.filters["percent"] = lambda share: f"{share:.0%}"
     return environment.get_template("report.html.jinja")
 
@@ -98,6 +100,7 @@ def _content(
             "the dataset's instructions in all languages",
         ),
         "variety": _variety(statistics, names),
+        "diversity": _diversity(statistics, names),
         "evaluation": collect.evaluation(workdir),
         "model_words": _model_words(workdir),
         "pages": pages,
@@ -165,6 +168,19 @@ def _variety(
     ]
 
 
+def _diversity(
+    statistics: Mapping[str, Any] | None, names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """By language, the figures of what was drawn, at random and without selection."""
+    if statistics is None:
+        return []
+    return [
+        {"name": names.get(code, code), "rows": figures_lib.side_by_side(figures)}
+        for code, figures in statistics["languages"].items()
+        if figures["rows"]
+    ]
+
+
 def _model_words(workdir: pathlib.Path) -> str:
     """What the run's models started from; empty where there is no base yet."""
     record = manifest.read(workdir / "base")
@@ -195,6 +211,17 @@ def _notes_words(notes: Mapping[str, Any]) -> str:
     'eval loss 1.235, steps 1,200'
     """
     return ", ".join(f"{counts.words(name)} {_value(v)}" for name, v in notes.items())
+
+
+def _figure(value: float | None) -> str:
+    """A figure in a table; a dash where it is not defined.
+
+    >>> _figure(0.98765), _figure(123.456), _figure(None)
+    ('0.988', '123.5', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def _value(value: float | int | str) -> str:

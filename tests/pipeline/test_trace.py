@@ -1,0 +1,201 @@
+"""A row of the dataset back to its document, and ids that lead nowhere."""
+
+import json
+import pathlib
+
+import pyarrow as pa
+import pytest
+import rich.console
+
+from xinst_jax import __main__ as command
+from xinst_jax import languages, shards
+from xinst_jax.config import CorpusConfig, RunConfig
+from xinst_jax.errors import UserError
+from xinst_jax.manifest import StageDirectory
+from xinst_jax.pipeline import corpus, trace
+from xinst_jax.pipeline.workspace import Workspace
+
+_LAKE = "Saimaa on Suomen suurin järvi, ja sen rannoilla on monta kaupunkia. "
+_TREE = "Mänty kasvaa hitaasti, mutta se elää satoja vuosia kallioisella maalla. "
+
+
+def _document(start: str) -> str:
+    lines = [
+        f"{start} {n}. {word} {_LAKE if n % 2 else _TREE}"
+        for n, word in enumerate(("Talvella", "Kesällä", "Syksyllä", "Keväällä"))
+    ]
+    return "\n\n".join(lines)
+
+
+def _write(directory: pathlib.Path, rows: list[dict], schema=None) -> None:
+    table = pa.Table.from_pylist(rows, schema=schema)
+    shards.write_table(directory / shards.shard_name(0, 1), table)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    """Two rounds of one row, over a corpus that `prepare` made of real files."""
+    path = tmp_path_factory.mktemp("run")
+    rows = [
+        {"text": "Liian lyhyt.", "id": "short"},
+        {"text": _document("Ensin"), "id": "doc", "source": "site", "license": "CC0"},
+        {"text": _document("Toiseksi") + " Loppu tuli nyt.", "id": "doc"},
+        {"text": _document("Kolmanneksi") + " Metsä on tumma ja kostea."},
+    ]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (path / "fi.jsonl").write_text(lines, "utf-8")
+    config = CorpusConfig(
+        path=str(path / "{lang}.jsonl"),
+        min_chars=60,
+        max_chars=200,
+        target_chars=150,
+        near_duplicate_threshold=1.0,
+    )
+    run = RunConfig(name="t", languages=("fi",), rounds=2, corpus=config)
+    made = Workspace(run, path / "workdir")
+    made.claim()
+    stage = StageDirectory(made.path("corpus"), "corpus", {}, {})
+    stage.begin()
+    stage.finish(corpus.run(stage, config, languages.resolve(("fi",))))
+    id = "doc#2"
+    for number, reasons in ((1, ["too_short"]), (2, [])):
+        _write(
+            made.path(f"candidates/round-{number}/fi"),
+            [
+                {
+                    "id": id,
+                    "lang": "fi",
+                    "instruction": f"Ask {number}.",
+                    "output": "x",
+                    "logprob": -1.5,
+                    "finish": "stop",
+                    "round": number,
+                }
+            ],
+        )
+        _write(
+            made.path(f"ratings/round-{number}/fi"),
+            [
+                {
+                    "id": id,
+                    "instruction": f"Ask {number}.",
+                    "p_good": 0.75,
+                    "score": 0.8,
+                    "kept": not reasons,
+                    "reasons": reasons,
+                }
+            ],
+            pa.schema(
+                [
+                    ("id", pa.string()),
+                    ("instruction", pa.string()),
+                    ("p_good", pa.float32()),
+                    ("score", pa.float32()),
+                    ("kept", pa.bool_()),
+                    ("reasons", pa.list_(pa.string())),
+                ]
+            ),
+        )
+    generator = StageDirectory(made.path("generator/round-2"), "g", {}, {})
+    generator.finish({})
+    _write(
+        made.path("diverse/fi"),
+        [
+            {
+                "id": id,
+                "cluster": 1,
+                "distance": 0.25,
+                "weight": 1.5,
+                "selected": True,
+                "reason": "",
+            }
+        ],
+    )
+    summary = [
+        {
+            "cluster": n,
+            "size": 9 - n,
+            "selected": 2,
+            "nearest_instruction": f"Near {n}.",
+        }
+        for n in range(3)
+    ]
+    shards.write_table(
+        made.path("diverse/clusters/fi.parquet"), pa.Table.from_pylist(summary)
+    )
+    _write(made.path("dataset/fi"), [{"id": "other"}, {"id": id}])
+    return made
+
+
+def test_a_row_is_traced_to_its_file_and_through_every_stage(workspace):
+    steps = {step.title: step.lines for step in trace.trace(workspace, "doc#2")}
+    place = workspace.run.corpus.path.replace("{lang}", "fi")
+    assert steps["fi: document"] == [f"{place}, row 2", "source site, licence CC0"]
+    assert steps["text"][0].startswith("text 2 of it, as doc#2; lid_prob ")
+    rows = {r["id"]: r["text"] for r in shards.read_rows(workspace.path("corpus/fi"))}
+    assert steps["text"][1] == rows["doc#2"]
+    assert steps["round 1: instruction"][0] == "Ask 1."
+    assert steps["round 1: rating"][0] == "not kept: too_short"
+    assert "by generator/round-2 (" in steps["round 2: instruction"][1]
+    assert steps["round 2: rating"][0] == "kept"
+    assert "p_good 0.75, score 0.8" in steps["round 2: rating"][1]
+    assert steps["cluster"][0] == "drawn; cluster 1 of 3, 2 of its 8 pairs drawn"
+    assert steps["cluster"][1] == "nearest to its centre: Near 1."
+    assert steps["dataset"] == ["dataset/fi/part-00000-of-00001.parquet, row 2"]
+    assert list(steps) == [
+        "fi: document",
+        "text",
+        "round 1: instruction",
+        "round 1: rating",
+        "round 2: instruction",
+        "round 2: rating",
+        "cluster",
+        "dataset",
+    ]
+
+
+def test_every_text_of_a_corpus_finds_its_own_row(workspace):
+    """Also where two documents have one id, and where one has none."""
+    starts = {"Ensin": 2, "Toiseksi": 3, "Kolmanneksi": 4}
+    rows = shards.read_rows(workspace.path("corpus/fi"))
+    assert {row["id"].partition("#")[0] for row in rows} >= {"doc"}
+    assert any("~" in row["id"] for row in rows)
+    for row in rows:
+        place = trace.raw_place(workspace.run.corpus, "fi", row["id"], row["text"])
+        number = next((n for word, n in starts.items() if word in row["text"]), None)
+        assert place is not None
+        if number is not None:
+            assert place.endswith(f", row {number}")
+
+
+def test_a_language_before_the_id_and_none_give_the_same(workspace):
+    steps = trace.trace(workspace, "doc#2")
+    assert trace.trace(workspace, "fi/doc#2") == steps
+
+
+def test_a_rejected_text_says_why(workspace):
+    (step,) = trace.trace(workspace, "short")
+    assert step.title == "fi: rejected"
+    assert "too_short (found 12 chars" in step.lines[0]
+
+
+def test_an_unknown_id_is_one_clear_error(workspace, capsys, tmp_path):
+    with pytest.raises(UserError, match=r"--id 'nowhere'.*in fi\. .*such as 'other'"):
+        trace.trace(workspace, "nowhere")
+    empty = Workspace(workspace.run, tmp_path)
+    with pytest.raises(UserError, match="corpus is not made yet"):
+        trace.trace(empty, "doc#2")
+    given = ["--gin_file", "gin/runs/quickstart.gin", "--workdir", str(tmp_path)]
+    status = command.main(["trace", *given, "--id", "x"])
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_row_of_any_text_is_printed_as_it_is(workspace, capsys):
+
+    step = trace.Step("[red]title", ["[bold]not markup[/bold]", "แม่น้ำ"])
+    trace.show([step], rich.console.Console(width=60))
+    shown = capsys.readouterr().out
+    assert "[red]title" in shown and "[bold]not markup[/bold]" in shown
+    assert "แม่น้ำ" in shown

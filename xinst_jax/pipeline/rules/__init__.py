@@ -1,0 +1,87 @@
+"""Rules that a pair must pass whatever the rater thinks of it, each named, in one list.
+
+A rule says what is wrong with an instruction in itself, or beside its response, or with
+the shape of the response; whether the response answers it is the rater's question. All
+text is compared in NFC.
+"""
+
+import dataclasses
+import unicodedata
+from collections.abc import Callable
+
+from xinst_jax.config import RateConfig
+from xinst_jax.pipeline.rules import english, loops, references, responses
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """What a rule looks at: an instruction, stripped, its response, both NFC."""
+
+    instruction: str
+    response: str
+    config: RateConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A rule.
+
+    Attributes:
+      name: the reason that is recorded and counted.
+      breaks: whether a pair breaks it.
+    """
+
+    name: str
+    breaks: Callable[[Pair], bool]
+
+
+EMPTY = "empty"
+"""An instruction without text; nothing else is asked of it."""
+
+RULES = (
+    Rule("too_short", lambda p: len(p.instruction) < p.config.min_instruction_chars),
+    Rule("too_long", lambda p: len(p.instruction) > p.config.max_instruction_chars),
+    Rule("prompt_echo", lambda p: loops.echoes_prompt(p.instruction)),
+    Rule("not_english", lambda p: not english.is_english(p.instruction)),
+    Rule("repetition", lambda p: loops.repeats(p.instruction)),
+    Rule(
+        "copies_response",
+        lambda p: (
+            loops.copied_share(p.instruction, p.response) > p.config.max_copied_share
+        ),
+    ),
+    Rule("quotes_response", lambda p: loops.quotes_response(p.instruction, p.response)),
+    Rule(
+        "refers_to_missing_text",
+        lambda p: references.missing_reference(p.instruction) is not None,
+    ),
+    Rule("response_unfinished", lambda p: responses.is_unfinished(p.response)),
+    Rule(
+        "answer_type_mismatch",
+        lambda p: responses.missing_answer_type(p.instruction, p.response) is not None,
+    ),
+)
+"""Every rule, in the order in which they are reported."""
+
+REASONS = (EMPTY, *(rule.name for rule in RULES))
+"""The rules' names; a pair that breaks several is counted under the first."""
+
+
+def check(instruction: str, output: str, config: RateConfig) -> tuple[str, ...]:
+    """The names of the rules that a pair breaks, in the order of `REASONS`.
+
+        check("Write about tea.", "Chai ni kinywaji.", RateConfig())        # ()
+        check("Summarize the article.", "Chai ni kinywaji.", RateConfig())
+        # ('refers_to_missing_text',)
+
+    Args:
+      instruction: as the generator wrote it.
+      output: the response, in its language.
+      config: shortest and longest instruction, in characters, and the share of it that
+        may be copied from the response.
+    """
+    text = unicodedata.normalize("NFC", instruction).strip()
+    if not text:
+        return (EMPTY,)
+    pair = Pair(text, unicodedata.normalize("NFC", output), config)
+    return tuple(rule.name for rule in RULES if rule.breaks(pair))

@@ -1,0 +1,266 @@
+"""One row of the dataset back to its document: what every stage knows of it."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import regex
+import rich.console
+import rich.table
+import rich.text
+
+from xinst_jax import manifest, shards
+from xinst_jax.config import CorpusConfig
+from xinst_jax.data import raw_rows, sources
+from xinst_jax.errors import UserError
+from xinst_jax.pipeline import raw_files
+from xinst_jax.pipeline.clean import clean
+from xinst_jax.pipeline.workspace import Workspace
+
+_DIGEST_CHARS = 16
+_START_CHARS = 40
+_AFTER_DOCUMENT = regex.compile(r"^(?P<document>.*?)(?:#(?P<part>\d+))?(?:~\d+)?$")
+_NEVER_SHOWN = ("id", "lang", "instruction", "output", "text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What one stage knows of a row.
+
+    Attributes:
+      title: which stage, in words.
+      lines: what it knows, in words.
+    """
+
+    title: str
+    lines: list[str]
+
+
+def trace(workspace: Workspace, id: str) -> list[Step]:
+    """What every stage knows of a row, from its document on.
+
+    Args:
+      workspace: a run's workdir, as far as it is made.
+      id: the row's, as in the column `id`; with the language's code and a slash before
+        it ('fi/doc-7#2') of that language alone.
+
+    Returns:
+      The steps, in order, as far as the row came; of each language that has the id.
+
+    Raises:
+      UserError: no language has such a row, or the corpus is not made yet.
+    """
+    workspace.check_owner()
+    corpus = workspace.path("corpus")
+    if manifest.read(corpus) is None:
+        raise UserError(
+            f"{corpus} is not made yet, so that no row can be traced. Run prepare, or "
+            "give the --workdir of a run that did."
+        )
+    steps: list[Step] = []
+    for code in workspace.run.languages:
+        for name in dict.fromkeys((id, id.removeprefix(f"{code}/"))):
+            steps += _of_language(workspace, code, name)
+    if not steps:
+        raise UserError(
+            f"--id {id!r}: no row of {corpus} has it, neither among the kept texts nor "
+            f"the rejected ones, in {', '.join(workspace.run.languages)}. Expected an "
+            f"id as in the column 'id' of dataset/, such as {_example(workspace)!r}."
+        )
+    return steps
+
+
+def show(steps: Sequence[Step], console: rich.console.Console) -> None:
+    """Prints the steps, one under another."""
+    grid = rich.table.Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for step in steps:
+        for number, line in enumerate(step.lines):
+            title = step.title if number == 0 else ""
+            grid.add_row(rich.text.Text(title, "bold"), rich.text.Text(line))
+        grid.add_row("", "")
+    console.print(grid)
+
+
+def _of_language(workspace: Workspace, code: str, id: str) -> list[Step]:
+    row = _row(workspace.path("corpus") / code, id)
+    if row is None:
+        lost = _row(workspace.path("corpus") / "rejected" / code, id)
+        return [] if lost is None else [_rejected(lost)]
+    steps = [_document(workspace, code, row), _text(row)]
+    for number in range(1, workspace.run.rounds + 1):
+        steps += _round(workspace, code, id, number)
+    return [*steps, *_cluster(workspace, code, id), *_dataset(workspace, code, id)]
+
+
+def _document(workspace: Workspace, code: str, row: Mapping[str, Any]) -> Step:
+    config = workspace.run.corpus
+    config = dataclasses.replace(config, path=raw_files.located(config.path))
+    place = raw_place(config, code, row["id"], row["text"])
+    return Step(
+        f"{code}: document",
+        [
+            place or f"no longer found in {config.path.replace('{lang}', code)}",
+            f"source {row['source'] or 'not named'}, licence "
+            f"{row['license'] or 'not named'}",
+        ],
+    )
+
+
+def raw_place(config: CorpusConfig, code: str, id: str, text: str) -> str | None:
+    """File and row of the document that a text of the corpus was cut from.
+
+    Reads the raw files from the first row on, until it is found.
+
+    Args:
+      config: of the corpus; its path is that of files that are there.
+      code: the language.
+      id: the text's id: the document's, or it and '#k', '~n' or both.
+      text: the text, to tell documents of one id apart.
+
+    Returns:
+      'FILE, row N', counted from 1; None where the files do not have it any more.
+    """
+    match = _AFTER_DOCUMENT.match(id)
+    names = {id, id.partition("~")[0], match["document"] if match else id}
+    start = " ".join(text[:_START_CHARS].split())
+    for row in sources.read(config.path, code):
+        if isinstance(row, raw_rows.Rejected):
+            continue
+        whole = raw_rows.text_field(row, config.text_field)
+        if isinstance(whole, raw_rows.Rejected):
+            continue
+        digest = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:16]
+        name = clean(raw_rows.label(row, config.id_field)) or digest
+        if name in names and start in " ".join(clean(whole).split()):
+            file, _, number = row.place.rpartition(":")
+            return f"{file}, row {number}"
+    return None
+
+
+def _rejected(row: Mapping[str, Any]) -> Step:
+    return Step(
+        f"{row['lang']}: rejected",
+        [
+            f"by the corpus: {row['reason']} (found {row['value']}; expected "
+            f"{row['threshold']})",
+            row["text"],
+        ],
+    )
+
+
+def _text(row: Mapping[str, Any]) -> Step:
+    match = _AFTER_DOCUMENT.match(row["id"])
+    which = f"text {match['part']} of it" if match and match["part"] else "all of it"
+    return Step("text", [f"{which}, as {row['id']}; {_words(row)}", row["text"]])
+
+
+def _round(workspace: Workspace, code: str, id: str, number: int) -> list[Step]:
+    """A round's instruction, and what its rating was."""
+    steps = []
+    candidate = _row(workspace.path(f"candidates/round-{number}") / code, id)
+    if candidate is not None:
+        writer = f"generator/round-{candidate['round']}"
+        stands = "" if candidate["round"] == number else " (it stands from there)"
+        steps.append(
+            Step(
+                f"round {number}: instruction",
+                [
+                    candidate["instruction"],
+                    f"by {writer}{_digest(workspace, writer)}{stands}; "
+                    f"{_words(candidate)}",
+                ],
+            )
+        )
+    rating = _row(workspace.path(f"ratings/round-{number}") / code, id)
+    if rating is not None:
+        rater = f"rater/round-{number}"
+        verdict = "kept" if rating["kept"] else "not kept"
+        if rating["reasons"]:
+            verdict += f": {', '.join(rating['reasons'])}"
+        steps.append(
+            Step(
+                f"round {number}: rating",
+                [verdict, f"by {rater}{_digest(workspace, rater)}; {_words(rating)}"],
+            )
+        )
+    return steps
+
+
+def _cluster(workspace: Workspace, code: str, id: str) -> list[Step]:
+    diverse = workspace.path("diverse")
+    row = _row(diverse / code, id)
+    summary = diverse / "clusters" / f"{code}.parquet"
+    if row is None or not summary.exists():
+        return []
+    clusters = {one["cluster"]: one for one in pq.read_table(summary).to_pylist()}
+    own = clusters[row["cluster"]]
+    verdict = "drawn" if row["selected"] else f"not drawn: {row['reason']}"
+    return [
+        Step(
+            "cluster",
+            [
+                f"{verdict}; cluster {row['cluster']} of {len(clusters)}, "
+                f"{own['selected']} of its {own['size']} pairs drawn",
+                f"nearest to its centre: {own['nearest_instruction']}",
+                _words(row, without=("cluster", "selected", "reason")),
+            ],
+        )
+    ]
+
+
+def _dataset(workspace: Workspace, code: str, id: str) -> list[Step]:
+    directory = workspace.path("dataset")
+    paths = shards.shard_paths(directory / code) if (directory / code).exists() else []
+    for path in paths:
+        ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
+        if id in ids:
+            place = f"{path.relative_to(workspace.workdir)}, row {ids.index(id) + 1}"
+            return [Step("dataset", [f"{place}{_digest(workspace, 'dataset')}"])]
+    return []
+
+
+def _row(directory: pathlib.Path, id: str) -> dict[str, Any] | None:
+    """The row with an id of a directory's shards; None where it has none."""
+    if not shards.complete(directory):
+        return None
+    paths = [str(path) for path in shards.shard_paths(directory)]
+    wanted = pyarrow.dataset.field("id") == id
+    found = pyarrow.dataset.dataset(paths).to_table(filter=wanted).to_pylist()
+    return found[0] if found else None
+
+
+def _words(row: Mapping[str, Any], without: Sequence[str] = ()) -> str:
+    """A row's figures and short fields, in a line."""
+    hidden = (*_NEVER_SHOWN, "source", "license", "kept", "reasons", "round", *without)
+    parts = []
+    for name, value in row.items():
+        if name not in hidden and value is not None:
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            parts.append(f"{name} {shown}")
+    return ", ".join(parts)
+
+
+def _digest(workspace: Workspace, stage: str) -> str:
+    """What identifies a stage's content, in brackets; empty where it is not made."""
+    record = manifest.read(workspace.path(stage))
+    if record is None:
+        return ""
+    return f" ({manifest.content_digest(record)[:_DIGEST_CHARS]})"
+
+
+def _example(workspace: Workspace) -> str:
+    """Some id of the dataset, else of the corpus."""
+    for stage in ("dataset", "corpus"):
+        for code in workspace.run.languages:
+            directory = workspace.path(stage) / code
+            if shards.complete(directory):
+                ids = shards.read_table(directory, ["id"])["id"]
+                if len(ids):
+                    return str(ids[0].as_py())
+    return "doc-1"
