@@ -14,6 +14,7 @@ from xinst_jax.config.text import (
     LanguageConfig,
     SeedConfig,
     TokenizerConfig,
+    TranslateConfig,
 )
 from xinst_jax.config.training import PROJECTIONS, LoraConfig, TrainConfig
 
@@ -34,6 +35,7 @@ __all__ = [
     "SeedConfig",
     "TokenizerConfig",
     "TrainConfig",
+    "TranslateConfig",
     "as_record",
     "check_lengths",
     "digest",

@@ -3,7 +3,15 @@
 import dataclasses
 
 from xinst_jax import languages as languages_lib
-from xinst_jax.config.fields import Typed, not_negative, positive, registered, share
+from xinst_jax.config.fields import (
+    Typed,
+    not_negative,
+    one_of,
+    operational,
+    positive,
+    registered,
+    share,
+)
 from xinst_jax.errors import UserError
 
 
@@ -30,11 +38,26 @@ class CorpusConfig(Typed):
       target_chars: length a segment is filled up to when a document is cut.
       min_lid_prob: share of a text that language identification must give to its
         language.
+      quality_filters: whether FineWeb-2's rules of quality and repetition are asked,
+        with the values that it has for the language.
+      evaluation_sets: files that a model is to be evaluated on, as `path`: a text with
+        a word 8-gram of one of them (where words are not spaced, 25 characters) is
+        dropped.
+      screen_words: file of words and phrases, one a line, that no text may hold; a
+        language without such a file goes without. Empty for none.
+      screen_model: 'MODULE:FUNCTION' that gives the probability that a text, in the
+        language of a code, should not be used. Empty for none.
+      max_screen_probability: greatest such probability that is accepted.
       near_duplicate_threshold: Jaccard similarity of character 5-grams from which two
         texts are one.
+      max_document_chars: longest raw document that is looked at, in characters.
       max_documents: most raw documents read per language; 0 reads all.
       shard_rows: rows of a written shard.
       max_bad_share: share of unreadable rows that stops the stage.
+      executor: 'local', a pool of processes on this machine; or 'beam', Apache Beam,
+        which has to be installed (requirements-beam.txt). What they make is the same.
+      workers: processes of the local executor; 0 for one a processor.
+      beam_options: command-line flags of Beam's pipeline: '--runner=FlinkRunner'.
     """
 
     path: str = "data/sample/corpus/{lang}.jsonl"
@@ -44,20 +67,91 @@ class CorpusConfig(Typed):
     max_chars: int = 2000
     target_chars: int = 1200
     min_lid_prob: float = 0.8
+    quality_filters: bool = True
+    evaluation_sets: tuple[str, ...] = ()
+    screen_words: str = ""
+    screen_model: str = ""
+    max_screen_probability: float = 0.5
     near_duplicate_threshold: float = 0.8
+    max_document_chars: int = 1_000_000
     max_documents: int = 0
     shard_rows: int = 10000
     max_bad_share: float = 0.01
+    executor: str = operational("local")
+    workers: int = operational(0)
+    beam_options: tuple[str, ...] = operational(())
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "beam_options", tuple(self.beam_options))
+        object.__setattr__(self, "evaluation_sets", tuple(self.evaluation_sets))
         positive(self, "min_chars", "max_chars", "target_chars", "shard_rows")
+        positive(self, "max_document_chars")
         share(self, "min_lid_prob", "near_duplicate_threshold", "max_bad_share")
-        not_negative(self, "max_documents")
+        share(self, "max_screen_probability")
+        not_negative(self, "max_documents", "workers")
+        one_of(self, "executor", ("local", "beam"))
         if not self.min_chars <= self.target_chars <= self.max_chars:
             raise UserError(
                 "CorpusConfig needs min_chars <= target_chars <= max_chars, found "
                 f"{self.min_chars}, {self.target_chars}, {self.max_chars}."
+            )
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class TranslateConfig(Typed):
+    """How English pairs become seed pairs, by a server that translates the responses.
+
+    Attributes:
+      path: files of English pairs, as `CorpusConfig.path`; empty translates nothing.
+      url: base address of a server of OpenAI-compatible chat completions.
+      model: the model's name there.
+      key_variable: environment variable with the server's key; it may be unset.
+      prompt: what is asked; '{language}' stands for the language's English name and
+        '{text}' for the response.
+      temperature: of the sampling; 0 is greedy.
+      max_tokens: most tokens of a translation; a longer one is refused.
+      min_length_ratio: least length of a translation, in characters, by its source's.
+      max_length_ratio: greatest.
+      min_lid_prob: share of it that must be in the language.
+      concurrency: requests under way at once.
+    """
+
+    path: str = ""
+    url: str = ""
+    model: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    prompt: str = (
+        "Translate the following text into {language}. Keep its meaning, its tone and "
+        "its layout. Give the translation alone.\n\n{text}"
+    )
+    temperature: float = 0.0
+    max_tokens: int = 4096
+    min_length_ratio: float = 0.3
+    max_length_ratio: float = 3.0
+    min_lid_prob: float = 0.8
+    concurrency: int = operational(8)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "max_tokens", "concurrency", "min_length_ratio")
+        not_negative(self, "temperature")
+        share(self, "min_lid_prob")
+        if self.max_length_ratio < self.min_length_ratio:
+            raise UserError(
+                "TranslateConfig.max_length_ratio is below min_length_ratio: "
+                f"{self.max_length_ratio}, {self.min_length_ratio}."
+            )
+        if self.path and not (self.url and self.model):
+            raise UserError(
+                f"TranslateConfig.path = {self.path!r} needs TranslateConfig.url and "
+                ".model: the server that translates."
+            )
+        if "{text}" not in self.prompt or "{language}" not in self.prompt:
+            raise UserError(
+                "TranslateConfig.prompt must hold '{language}' and '{text}', found "
+                f"{self.prompt!r}."
             )
 
 
@@ -76,6 +170,8 @@ class SeedConfig(Typed):
         is put into `title_template` where a row has no `instruction_field`.
       title_template: instruction made from that first line; '{title}' is the line.
       parallel_output_field: field with the response in a parallel document.
+      translate: English pairs whose responses are translated, beside those of `path`.
+      evaluation_sets: as in `CorpusConfig`; here both sides of a pair are compared.
       max_pairs: most pairs used per language (the paper's seed is about 3,000).
       max_output_chars: longer responses are cut at a sentence end.
       held_out_share: share of pairs, chosen by a digest of the instruction, that is
@@ -89,6 +185,8 @@ class SeedConfig(Typed):
     title_field: str = "en_text"
     title_template: str = 'Write the text "{title}".'
     parallel_output_field: str = "text"
+    translate: TranslateConfig = dataclasses.field(default_factory=TranslateConfig)
+    evaluation_sets: tuple[str, ...] = ()
     max_pairs: int = 3000
     max_output_chars: int = 2000
     held_out_share: float = 0.1
@@ -96,6 +194,7 @@ class SeedConfig(Typed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "evaluation_sets", tuple(self.evaluation_sets))
         positive(self, "max_pairs", "max_output_chars")
         share(self, "held_out_share", "max_bad_share")
 

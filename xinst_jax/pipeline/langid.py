@@ -10,6 +10,9 @@ from xinst_jax.languages import Language
 
 ENGLISH = Language("en", "English")
 _MIN_SCRIPT_SHARE = 0.5
+_PURE_SHARE = 0.97
+_MIN_LETTERS = 40
+_BLANK_LINES = regex.compile(r"\n{3,}")
 _LETTERS = regex.compile(r"[\p{L}\p{M}]+")
 # pycld2 raises on these.
 _UNREADABLE = regex.compile(r"[\p{Cc}\p{Cs}\p{Cn}--\n\t]", regex.V1)
@@ -67,6 +70,51 @@ def identify(text: str, language: Language, min_share: float) -> Verdict:
     if language.code in _cld2_codes():
         return Verdict("wrong_language", share, f"{shares} (cld2)")
     return Verdict("", script_share, "judged by its script alone")
+
+
+def right_paragraphs(text: str, language: Language, min_share: float) -> str:
+    """A text without the paragraphs that are clearly in another language.
+
+    A paragraph goes if half its letters are of other scripts, or if CLD2 gives
+    `min_share` of it to another language and none to its own. What is too short to
+    tell stays; so does the whole text where nothing would be left.
+
+    Args:
+      text: cleaned; paragraphs are parted by line breaks.
+      language: the language it should be in.
+      min_share: share, 0 to 1, by which a paragraph is another language's.
+    """
+    paragraphs = text.split("\n")
+    if len(paragraphs) < 2 or _is_pure(text, language):
+        return text
+    kept = [
+        paragraph
+        for paragraph in paragraphs
+        if not _is_foreign(paragraph, language, min_share)
+    ]
+    left = _BLANK_LINES.sub("\n\n", "\n".join(kept)).strip()
+    return left or text
+
+
+def _is_pure(text: str, language: Language) -> bool:
+    shares = _cld2_shares(text)
+    return set(shares) == {language.code} and shares[language.code] >= _PURE_SHARE
+
+
+def _is_foreign(paragraph: str, language: Language, min_share: float) -> bool:
+    if sum(map(len, _LETTERS.findall(paragraph))) < _MIN_LETTERS:
+        return False
+    if _script_share(paragraph, language) < _MIN_SCRIPT_SHARE:
+        return True
+    shares = _cld2_shares(paragraph)
+    own = shares.pop(language.code, 0.0)
+    if own or max(shares.values(), default=0.0) < min_share:
+        return False
+    # As in `identify`: Malay for Indonesian is the second opinion's to decide.
+    labels = _py3langid().labels
+    return language.code not in labels or (
+        _py3langid().classify(paragraph)[0] != language.code
+    )
 
 
 def _script_share(text: str, language: Language) -> float:

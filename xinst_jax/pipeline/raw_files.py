@@ -40,7 +40,8 @@ def corpus_digests(run: RunConfig) -> Mapping[str, str]:
     path = located(run.corpus.path)
     for code in run.languages:
         sources.preflight(path, code, [[run.corpus.text_field]])
-    return _digests(path, run.languages)
+    beside = (*run.corpus.evaluation_sets, run.corpus.screen_words)
+    return {**_digests(path, run.languages), **_beside(beside, run.languages)}
 
 
 @functools.cache
@@ -52,7 +53,7 @@ def seed_digests(run: RunConfig) -> Mapping[str, str]:
     """
     path, config = located(run.seed_pairs.path), run.seed_pairs
     seeded = [code for code in run.languages if sources.exists(path, code)]
-    if not seeded:
+    if not seeded and not config.translate.path:
         raise UserError(
             f"No seed pairs: nothing matches SeedConfig.path = {config.path!r} for "
             f"{', '.join(run.languages)}. At least one language needs pairs of an "
@@ -64,7 +65,10 @@ def seed_digests(run: RunConfig) -> Mapping[str, str]:
     ]
     for code in seeded:
         sources.preflight(path, code, alternatives)
-    return _digests(path, tuple(seeded))
+    beside = dict(_beside(config.evaluation_sets, run.languages))
+    if config.translate.path:
+        beside |= _digests(located(config.translate.path), ("en",))
+    return {**_digests(path, tuple(seeded)), **beside}
 
 
 @functools.cache
@@ -189,6 +193,15 @@ def questions(run: RunConfig) -> list[dict[str, Any]]:
         found.append(row.fields)
     evaluate.check_questions(found)
     return found[: run.evaluate.max_questions or None]
+
+
+def _beside(paths: tuple[str, ...], codes: tuple[str, ...]) -> Mapping[str, str]:
+    """Digests of files that texts are compared with; '{lang}' stands for each code."""
+    return {
+        f"beside/{number}/{name}": digest
+        for number, path in enumerate(filter(None, paths))
+        for name, digest in _digests(located(path), codes).items()
+    }
 
 
 def _digests(path: str, codes: tuple[str, ...]) -> Mapping[str, str]:

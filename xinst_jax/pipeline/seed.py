@@ -4,20 +4,22 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
 from xinst_jax import shards
 from xinst_jax.config import SeedConfig
-from xinst_jax.data import raw_rows, sources
+from xinst_jax.data import sources
 from xinst_jax.errors import UserError
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import segment
-from xinst_jax.pipeline.clean import clean, one_line
+from xinst_jax.pipeline import seed_pairs, segment, translate
+from xinst_jax.pipeline.clean import clean
+from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.langid import ENGLISH
-from xinst_jax.pipeline.rejects import REJECTED, Dropped, of_bad_row
+from xinst_jax.pipeline.rejects import REJECTED, Dropped
+from xinst_jax.pipeline.seed_pairs import Pair
 
 SCHEMA = pa.schema(
     [
@@ -32,25 +34,13 @@ SCHEMA = pa.schema(
 )
 TRAIN, HELD_OUT = "train", "held_out"
 _SHARD_ROWS = 10_000
-_TITLE_CHARS = 200
-# The field in which Alpaca, Dolly and their kin keep a text that the instruction is
-# about; the prompts have no place for one, so such a pair cannot be learnt from.
-_INPUT_FIELD = "input"
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """One seed pair: an English instruction and a response in the language."""
-
-    id: str
-    instruction: str
-    output: str
-    source: str
-    license: str
 
 
 def run(
-    stage: StageDirectory, config: SeedConfig, languages: Mapping[str, Language]
+    stage: StageDirectory,
+    config: SeedConfig,
+    languages: Mapping[str, Language],
+    translations: pathlib.Path | None = None,
 ) -> dict[str, Counts]:
     """Checks and splits each language's pairs: `{lang}/` and `rejected/{lang}/`.
 
@@ -61,6 +51,8 @@ def run(
       stage: where to write.
       config: what to read and how to split it.
       languages: languages by code.
+      translations: where answers of `SeedConfig.translate`'s server are kept, beside
+        the stage, so that another configuration need not ask for them again.
 
     Returns:
       Counts by language; `rows_in == rows_out + sum(dropped)`.
@@ -70,7 +62,7 @@ def run(
         of the fields; later, too many bad rows.
     """
     given = [code for code in languages if sources.exists(config.path, code)]
-    if not given:
+    if not given and not config.translate.path:
         raise UserError(
             f"No seed pairs: nothing matches SeedConfig.path = {config.path!r} for "
             f"{', '.join(languages)}. At least one language needs pairs of an English "
@@ -80,21 +72,43 @@ def run(
     parallel = [config.title_field, config.parallel_output_field]
     for code in given:
         sources.preflight(config.path, code, [pair, parallel])
+    endpoint = None
+    if config.translate.path:
+        sources.preflight(config.translate.path, ENGLISH.code, [pair])
+        folder = translations or stage.path
+        endpoint = translate.Endpoint(config.translate, folder / "answers.jsonl")
+    index = decontamination.read(config.evaluation_sets, tuple(languages))
     return {
-        code: _language(stage.path, config, language, code in given)
+        code: _language(stage.path, config, language, code in given, index, endpoint)
         for code, language in languages.items()
     }
 
 
 def _language(
-    directory: pathlib.Path, config: SeedConfig, language: Language, given: bool
+    directory: pathlib.Path,
+    config: SeedConfig,
+    language: Language,
+    given: bool,
+    index: decontamination.Index,
+    endpoint: translate.Endpoint | None,
 ) -> Counts:
     code = language.code
     done = directory / "counts" / f"{code}.json"
     if done.exists():
         return Counts(**json.loads(done.read_bytes()))
     counts = Counts() if given else Counts(notes={"files": "none"})
-    kept, dropped = _selected(_pairs(config, language), config)
+    kept: list[Pair] = []
+    dropped: list[Dropped] = []
+    if given:
+        pairs = seed_pairs.read(config, config.path, language)
+        kept, dropped = _selected((_clear(pair, index) for pair in pairs), config)
+    if endpoint is not None:
+        room = config.max_pairs - len(kept)
+        made = list(_translated(config, language, endpoint, kept, room))
+        counts.notes["translated"] = sum(isinstance(pair, Pair) for pair in made)
+        made = [_clear(pair, index) for pair in made]
+        kept, more = _selected(iter([*kept, *made]), config)
+        dropped += more
     counts.rows_in, counts.rows_out = len(kept) + len(dropped), len(kept)
     for one in dropped:
         counts.drop(one.reason)
@@ -109,95 +123,50 @@ def _language(
     return counts
 
 
-def _pairs(config: SeedConfig, language: Language) -> Iterator[Pair | Dropped]:
-    """A language's pairs in the order of its files; stops at too many bad rows."""
-    bad_rows = raw_rows.BadRows(
-        config.path.replace("{lang}", language.code),
-        config.max_bad_share,
-        "SeedConfig.max_bad_share",
-    )
-    for row in sources.read(config.path, language.code):
-        fields = _fields(row, config)
-        if isinstance(fields, raw_rows.Rejected):
-            bad_rows.add(fields)
-            yield of_bad_row(fields)
-        else:
-            bad_rows.add(None)
-            yield _checked(fields, config, language)
-    bad_rows.check()
+def _clear(pair: Pair | Dropped, index: decontamination.Index) -> Pair | Dropped:
+    """A pair, unless the instruction or the response is in an evaluation set."""
+    if isinstance(pair, Dropped):
+        return pair
+    flaw = index.find(pair.instruction) or index.find(pair.output)
+    if flaw is None:
+        return pair
+    return Dropped(pair.id, flaw.reason, flaw.value, flaw.threshold, pair.output)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Fields:
-    """A row's instruction, or title to make one of, and its response, as found."""
+def _translated(
+    config: SeedConfig,
+    language: Language,
+    endpoint: translate.Endpoint,
+    kept: Sequence[Pair],
+    room: int,
+) -> Iterator[Pair | Dropped]:
+    """English pairs with their responses translated: as many as there is room for.
 
-    row: raw_rows.Row
-    instruction: str
-    is_title: bool
-    output: str
-
-
-def _fields(
-    row: raw_rows.Row | raw_rows.Rejected, config: SeedConfig
-) -> _Fields | raw_rows.Rejected:
-    if isinstance(row, raw_rows.Rejected):
-        return row
-    is_title = config.instruction_field not in row.fields and (
-        config.title_field in row.fields
-    )
-    asked = config.title_field if is_title else config.instruction_field
-    answered = config.parallel_output_field if is_title else config.output_field
-    instruction = raw_rows.text_field(row, asked)
-    output = raw_rows.text_field(row, answered)
-    if isinstance(instruction, raw_rows.Rejected):
-        return instruction
-    if isinstance(output, raw_rows.Rejected):
-        return output
-    return _Fields(row, instruction, is_title, output)
-
-
-def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | Dropped:
-    """A cleaned pair, or the first reason to drop it."""
-    output = clean(fields.output)
-    raw = fields.instruction + "\n" + fields.output
-    digest = hashlib.sha256(raw.encode("utf-8", "replace")).hexdigest()[:16]
-    id = clean(raw_rows.label(fields.row, "id")) or digest
-    if fields.is_title:
-        instruction = _titled(fields.instruction, config.title_template)
-    else:
-        instruction = one_line(fields.instruction)
-    if clean(raw_rows.label(fields.row, _INPUT_FIELD)):
-        expected = f"no {_INPUT_FIELD!r} beside the instruction"
-        return Dropped(id, "needs_input", instruction[:80], expected, output)
-    if not instruction or not output:
-        empty = "output" if instruction else "instruction"
-        return Dropped(id, "empty", empty, "text in both", instruction or output)
-    cut = segment.shorten(output, language, config.max_output_chars)
-    if cut is None:
-        found, expected = f"{len(output)} chars", f"<= {config.max_output_chars}"
-        return Dropped(id, "too_long", found, expected, output)
-    file = pathlib.Path(fields.row.place.rpartition(":")[0]).name
-    return Pair(
-        id=id,
-        instruction=instruction,
-        output=cut,
-        source=clean(raw_rows.label(fields.row, "source", default=file)),
-        license=clean(raw_rows.label(fields.row, "license")),
-    )
-
-
-def _titled(text: str, template: str) -> str:
-    """The instruction to write a text, by its first line, or that line's start.
-
-    >>> _titled("Goat and Cow\\nThey were friends.", 'Write the text "{title}".')
-    'Write the text "Goat and Cow".'
+    Of more, those with the smallest digests are taken, in every language the same.
     """
-    first = clean(text).split("\n")[0]
-    if len(first) > _TITLE_CHARS:
-        sentence = segment.shorten(first, ENGLISH, _TITLE_CHARS)
-        words = first[:_TITLE_CHARS].rsplit(" ", 1)[0]
-        first = sentence if sentence is not None else f"{words} ..."
-    return template.replace("{title}", first.strip()) if first else ""
+    known = {pair.instruction.casefold() for pair in kept}
+    pairs = seed_pairs.read(config, config.translate.path, ENGLISH)
+    english: list[Pair] = []
+    for pair in pairs:
+        if isinstance(pair, Dropped):
+            yield pair
+        elif pair.instruction.casefold() not in known:
+            english.append(pair)
+    english = sorted(english, key=lambda pair: _place(pair.instruction))[:room]
+    answers = endpoint.translate([pair.output for pair in english], language)
+    for pair, (source, answer) in zip(english, answers, strict=True):
+        flaw = translate.flaw(source, answer, config.translate, language)
+        if flaw is not None:
+            reason = (flaw.reason, flaw.value, flaw.threshold)
+            yield Dropped(pair.id, *reason, clean(answer.text))
+            continue
+        text = clean(answer.text)
+        cut = segment.shorten(text, language, config.max_output_chars)
+        if cut is None:
+            most = f"<= {config.max_output_chars}"
+            yield Dropped(pair.id, "too_long", f"{len(text)} chars", most, text)
+        else:
+            yield dataclasses.replace(pair, output=cut)
 
 
 def _selected(

@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import regex
 
 from xinst_jax.languages import Language
-from xinst_jax.pipeline import endings
+from xinst_jax.pipeline import endings, openings
 
 _CLOSING = r"""(?:["'\p{Pe}\p{Pf}]|\[\d+\])*"""
 _LETTER = regex.compile(r"\p{L}")
@@ -18,12 +19,16 @@ _HEADING_CHARS = 80
 _ABBREVIATION_LETTERS = 4
 
 # What a cut costs beside the distance of a segment's length from the target: least at
-# the end of a paragraph, most where the segment before it would not end a sentence.
+# the end of a paragraph, more where what follows it could not be read by itself, most
+# where the segment before it would not end a sentence.
 _PARAGRAPH_COST = 0.0
 _LINE_COST = 0.05
 _SENTENCE_COST = 0.3
+_GOES_ON_COST = 1.0
 _UNFINISHED_COST = 3.0
 _SHORT_COST = 5.0
+_MAX_TRIES = 2_000_000
+_UNITS_A_SEGMENT = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +53,8 @@ def cut(
 
     A document that fits is left whole. A longer one is cut where the sum, over its
     segments, of the squared relative distance from `target_chars` and of the cost of
-    the cut is least; segments under `min_chars`, and cuts behind a heading or a list
+    the cut is least; a cut before what goes on from the text before it ('But') costs
+    more, and segments under `min_chars`, and cuts behind a heading or a list
     item, are taken only where there is no other way. A sentence longer than `max_chars`
     stays whole, for the caller to refuse. Headings that nothing follows are left off.
 
@@ -60,9 +66,26 @@ def cut(
     """
     if len(text) <= max_chars:
         return [_without_trailing_headings(text, language)]
-    units = _units(text, language)
+    units = _bounded(_units(text, language), len(text), max_chars)
     spans = _best_spans(units, min_chars, max_chars, target_chars)
     return [_without_trailing_headings(text[slice(*span)], language) for span in spans]
+
+
+def _bounded(units: list[_Unit], length: int, max_chars: int) -> list[_Unit]:
+    """The units, or where they are too many and too short to try them all, longer ones.
+
+    The number of tries grows with the square of how many units a character has.
+    """
+    if len(units) ** 2 * max_chars <= _MAX_TRIES * length:
+        return units
+    joined = units[:1]
+    for unit in units[1:]:
+        first = joined[-1]
+        if unit.end - first.start <= max_chars // _UNITS_A_SEGMENT:
+            joined[-1] = dataclasses.replace(unit, start=first.start)
+        else:
+            joined.append(unit)
+    return joined
 
 
 def _best_spans(
@@ -140,7 +163,16 @@ def _units(text: str, language: Language) -> list[_Unit]:
         elif units:
             units[-1] = dataclasses.replace(units[-1], cost=base)
         start = behind
-    return units
+    return [_priced(text, language, *pair) for pair in itertools.pairwise(units)] + (
+        units[-1:]
+    )
+
+
+def _priced(text: str, language: Language, unit: _Unit, following: _Unit) -> _Unit:
+    """A unit whose cut costs more if what follows cannot be read by itself."""
+    if not openings.goes_on(text[following.start : following.end], language, True):
+        return unit
+    return dataclasses.replace(unit, cost=unit.cost + _GOES_ON_COST)
 
 
 def _sentence_stops(line: str, language: Language) -> list[tuple[int, int]]:

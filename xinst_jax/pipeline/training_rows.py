@@ -108,7 +108,7 @@ def kept_by(
 
 def _boilerplate(workspace: Workspace) -> dict[str, list[str]]:
     """By language, the menus and notices that were found in the corpus."""
-    from xinst_jax.pipeline import boilerplate
+    from xinst_jax.pipeline.corpus import boilerplate
 
     found = {}
     for code in workspace.run.languages:

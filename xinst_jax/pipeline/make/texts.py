@@ -11,10 +11,15 @@ from xinst_jax.pipeline.workspace import Workspace, model_shape
 
 def corpus(workspace: Workspace, stage: StageDirectory) -> Made:
     """Raw text to clean, response-sized documents."""
-    from xinst_jax.pipeline import corpus as corpus_lib
+    from xinst_jax.pipeline.corpus import stage as corpus_lib
 
     config = workspace.run.corpus
-    config = dataclasses.replace(config, path=raw_files.located(config.path))
+    config = dataclasses.replace(
+        config,
+        path=raw_files.located(config.path),
+        evaluation_sets=tuple(map(raw_files.located, config.evaluation_sets)),
+        screen_words=raw_files.located(config.screen_words),
+    )
     return Made(corpus_lib.run(stage, config, workspace.run.language_table))
 
 
@@ -23,8 +28,17 @@ def seed(workspace: Workspace, stage: StageDirectory) -> Made:
     from xinst_jax.pipeline import seed as seed_lib
 
     config = workspace.run.seed_pairs
-    config = dataclasses.replace(config, path=raw_files.located(config.path))
-    return Made(seed_lib.run(stage, config, workspace.run.language_table))
+    config = dataclasses.replace(
+        config,
+        path=raw_files.located(config.path),
+        evaluation_sets=tuple(map(raw_files.located, config.evaluation_sets)),
+        translate=dataclasses.replace(
+            config.translate, path=raw_files.located(config.translate.path)
+        ),
+    )
+    translations = workspace.workdir / "translations"
+    languages = workspace.run.language_table
+    return Made(seed_lib.run(stage, config, languages, translations))
 
 
 def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:

@@ -15,16 +15,16 @@ from xinst_jax.config import CorpusConfig
 from xinst_jax.errors import UserError
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import corpus
+from xinst_jax.pipeline.corpus import stage as corpus
 
-SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample" / "corpus"
+SAMPLE = pathlib.Path(__file__).parents[3] / "data" / "sample" / "corpus"
 CONFIG = CorpusConfig(path=f"{SAMPLE}/{{lang}}.jsonl", shard_rows=7)
 REASONS = {
     "menu": {"menu"},
     "cookie_notice": {"cookie_notice"},
     "duplicate": {"duplicate"},
     "wrong_language": {"wrong_language", "wrong_script"},
-    "cut_off": {"unfinished"},
+    "cut_off": {"unfinished", "line_ends"},
 }
 
 

@@ -6,9 +6,9 @@ import pathlib
 import pytest
 
 from xinst_jax.languages import BUILT_IN, Language
-from xinst_jax.pipeline import boilerplate
+from xinst_jax.pipeline.corpus import boilerplate
 
-SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample"
+SAMPLE = pathlib.Path(__file__).parents[3] / "data" / "sample"
 
 
 def rows(code, folder="corpus"):

@@ -1,0 +1,165 @@
+"""Lines of a page that are none of its text: menus, notices, captions, 'read more'."""
+
+import collections
+import functools
+from collections.abc import Mapping
+
+import regex
+
+from xinst_jax.languages import Language
+from xinst_jax.pipeline import endings
+from xinst_jax.pipeline.corpus import boilerplate
+
+READ_MORE: dict[str, tuple[str, ...]] = {
+    "en": ("read more", "continue reading", "see also", "click here", "share this"),
+    "fi": ("lue lisää", "lue myös", "jatka lukemista", "katso myös", "jaa artikkeli"),
+    "id": ("baca juga", "baca selengkapnya", "selengkapnya", "lihat juga", "bagikan"),
+    "th": ("อ่านต่อ", "อ่านเพิ่มเติม", "อ่านข่าวต่อ", "ดูเพิ่มเติม", "แชร์"),
+    "tr": ("devamını oku", "devamı için", "ayrıca bakınız", "ilgili haber", "paylaş"),
+    "vi": ("xem thêm", "đọc thêm", "đọc tiếp", "xem tiếp", "chia sẻ"),
+    "bn": ("আরও পড়ুন", "আরো পড়ুন", "বিস্তারিত পড়ুন", "আরও দেখুন", "শেয়ার করুন"),
+    "hi": ("और पढ़ें", "आगे पढ़ें", "यह भी पढ़ें", "ये भी पढ़ें", "शेयर करें"),
+    "sw": ("soma zaidi", "soma pia", "endelea kusoma", "tazama pia", "shiriki"),
+    "ta": ("மேலும் படிக்க", "மேலும் வாசிக்க", "இதையும் படிக்க", "தொடர்ந்து படிக்க", "பகிர"),
+    "ur": ("مزید پڑھیں", "یہ بھی پڑھیں", "مزید جانیے", "پڑھنا جاری رکھیں", "شیئر کریں"),
+}
+"""What links at the end of an article say, in lower case."""
+
+CAPTION: dict[str, tuple[str, ...]] = {
+    "en": ("photo", "image", "picture", "source", "credit", "figure", "getty images"),
+    "fi": ("kuva", "kuvat", "kuvaaja", "lähde", "valokuva"),
+    "id": ("foto", "gambar", "sumber", "ilustrasi"),
+    "th": ("ภาพ", "ภาพประกอบ", "ที่มา", "ขอบคุณภาพ", "เครดิต"),
+    "tr": ("fotoğraf", "foto", "görsel", "kaynak"),
+    "vi": ("ảnh", "hình", "nguồn", "ảnh minh họa"),
+    "bn": ("ছবি", "সূত্র", "ফাইল ছবি", "চিত্র"),
+    "hi": ("फोटो", "चित्र", "तस्वीर", "स्रोत", "साभार"),
+    "sw": ("picha", "chanzo"),
+    "ta": ("படம்", "புகைப்படம்", "ஆதாரம்", "நன்றி"),
+    "ur": ("تصویر", "فوٹو", "ماخذ", "بشکریہ"),
+}
+"""What captions and credits begin with, before a colon, in lower case."""
+
+NOTICE_LINE, READ_MORE_LINE = "notice_line", "read_more_line"
+CAPTION_LINE, MENU_LINE = "caption_line", "menu_line"
+
+_NOTICE_CHARS = 300
+_LINK_CHARS = 120
+_CAPTION_CHARS = 150
+_ITEM_CHARS = 40
+_MIN_ITEMS = 4
+_SEPARATOR = regex.compile(r"\s*[|•·»›]\s*")
+_LIST_ITEM = regex.compile(r"(?:[-–*•·‣▪●◦]|\p{N}{1,3}[.)])\s*\S")
+
+
+def without_frame(text: str, language: Language) -> tuple[str, Mapping[str, int]]:
+    """A cleaned document without the lines that a page's frame is made of.
+
+    Dropped are short lines that ask for consent to cookies, that begin with what links
+    say ('Read more: ...'), that are captions ('Photo: ...'), and menus: lines of four
+    items or more between bars or dots, and four or more lines in a row at the start or
+    the end of the page that are short, no sentences and no list.
+
+    >>> from xinst_jax.languages import BUILT_IN
+    >>> without_frame("Lumi satoi. Tuuli kävi.\\nLue lisää »", BUILT_IN["fi"])
+    ('Lumi satoi. Tuuli kävi.', {'read_more_line': 1})
+
+    Returns:
+      The text that is left, and how many lines were dropped, by kind.
+    """
+    lines = text.split("\n")
+    kinds = [_kind(line, language) for line in lines]
+    for number in (*_head(lines, kinds, language), *_tail(lines, kinds, language)):
+        kinds[number] = MENU_LINE
+    dropped = collections.Counter(kind for kind in kinds if kind)
+    if not dropped:
+        return text, {}
+    kept = [line for line, kind in zip(lines, kinds, strict=True) if not kind]
+    left = regex.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+    return left, dict(sorted(dropped.items()))
+
+
+def _kind(line: str, language: Language) -> str:
+    """What a line is if it is no text; '' for one that may be."""
+    lower = line.lower()
+    if not lower or len(lower) > _NOTICE_CHARS:
+        return ""
+    if _has(lower, boilerplate.COOKIE_WORDS, language) and _has(
+        lower, boilerplate.CONSENT_WORDS, language
+    ):
+        return NOTICE_LINE
+    if len(lower) <= _LINK_CHARS and _is_link(lower, language):
+        return READ_MORE_LINE
+    if len(lower) <= _CAPTION_CHARS and _is_caption(lower, language):
+        return CAPTION_LINE
+    items = [item for item in _SEPARATOR.split(line) if item]
+    if len(items) >= _MIN_ITEMS and all(
+        len(item) <= _ITEM_CHARS and not _ends_sentence(item, language)
+        for item in items
+    ):
+        return MENU_LINE
+    return ""
+
+
+def _has(lower: str, words: Mapping[str, tuple[str, ...]], language: Language) -> bool:
+    return any(word in lower for word in _of(words, language))
+
+
+def _of(words: Mapping[str, tuple[str, ...]], language: Language) -> tuple[str, ...]:
+    return (*words["en"], *words.get(language.code, ()))
+
+
+def _is_link(lower: str, language: Language) -> bool:
+    """Nothing but a link's words, or these before a colon and a title."""
+    return _links(language).fullmatch(lower) is not None
+
+
+@functools.lru_cache
+def _links(language: Language) -> regex.Pattern:
+    phrases = "|".join(map(regex.escape, _of(READ_MORE, language)))
+    around = r"[\s\[(…«»›→>.]*"
+    return regex.compile(rf"{around}(?:{phrases})(?:{around}|\s*[:：>»›→].*)")
+
+
+def _is_caption(lower: str, language: Language) -> bool:
+    head, colon, rest = lower.replace("：", ":").partition(":")
+    if colon and rest.strip():
+        return head.strip("([ ") in _of(CAPTION, language)
+    return False
+
+
+def _head(lines: list[str], kinds: list[str], language: Language) -> list[int]:
+    """Numbers of the lines of a menu that opens the page."""
+    return _run(range(len(lines)), lines, kinds, language)
+
+
+def _tail(lines: list[str], kinds: list[str], language: Language) -> list[int]:
+    """Numbers of the lines of a menu that closes it; what a colon announces is none."""
+    found = _run(range(len(lines) - 1, -1, -1), lines, kinds, language)
+    before = next(
+        (lines[n] for n in range(min(found, default=0) - 1, -1, -1) if lines[n]), ""
+    )
+    return [] if before.endswith((":", "：")) else found
+
+
+def _run(
+    numbers: range, lines: list[str], kinds: list[str], language: Language
+) -> list[int]:
+    found: list[int] = []
+    for number in numbers:
+        line = lines[number]
+        if not line or kinds[number]:
+            continue
+        if (
+            len(line) > _ITEM_CHARS
+            or _LIST_ITEM.match(line)
+            or line.endswith((":", "："))
+            or _ends_sentence(line, language)
+        ):
+            break
+        found.append(number)
+    return found if len(found) >= _MIN_ITEMS else []
+
+
+def _ends_sentence(line: str, language: Language) -> bool:
+    return endings.marks_sentences(language) and endings.is_finished(line, language)
