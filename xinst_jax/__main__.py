@@ -48,6 +48,7 @@ _VERBS = {
 }
 _TASKS = ("lm", "reverse", "rate", "sft")
 _PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
+_TRIED = ("generate", "rate")
 _DOES_NOT_FIT = 1
 
 
@@ -121,6 +122,20 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="say which stages are not up to date, and why; make nothing",
             )
+        if verb in _TRIED:
+            command.add_argument(
+                "--dry_run",
+                action="store_true",
+                help="count rows, tokens and FLOPs, and measure on a few rows how long "
+                "all would take; make nothing",
+            )
+            command.add_argument(
+                "--limit",
+                type=_rows,
+                metavar="N",
+                help="the first N rows of each language alone, into trial/ beside the "
+                "run's own",
+            )
         if verb == "compile":
             _add_compile_arguments(command)
         elif verb == "trace":
@@ -132,6 +147,13 @@ def _parser() -> argparse.ArgumentParser:
         else:
             _add_cluster(command)
     return parser
+
+
+def _rows(given: str) -> int:
+    """A number of rows, 1 at least."""
+    if not given.isdecimal() or int(given) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more rows, found {given!r}")
+    return int(given)
 
 
 def _add_compile_arguments(command: argparse.ArgumentParser) -> None:
@@ -238,6 +260,10 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> int:
 
     workspace = Workspace(run, pathlib.Path(options.workdir))
     graph = stages.graph(run)
+    if getattr(options, "limit", None) is not None:
+        from xinst_jax.pipeline import trial
+
+        graph = trial.graph(workspace, graph, options.verb, options.limit)
     workspace.name_programs()
     conduct = functools.partial(_conduct, options, workspace, graph, target)
     if found is None:
@@ -270,6 +296,12 @@ def _conduct(
     console = rich.console.Console()
     if options.verb == "pipeline" and options.dry_run:
         runner.preview(workspace, graph, console)
+        return
+    if getattr(options, "dry_run", False):
+        from xinst_jax.pipeline import dry_run
+
+        wanted = stages.of_verb(graph, options.verb)
+        dry_run.report(workspace, graph, wanted, console, options.limit)
         return
     with workspace.lock():
         workspace.claim()

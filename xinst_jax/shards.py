@@ -19,6 +19,10 @@ import pyarrow.parquet as pq
 
 from xinst_jax.errors import UserError
 
+PROGRESS = "progress.json"
+"""How far a job is or was, under this name or one that ends in it: it depends on when
+and how fast it ran, and so is no part of what a stage makes."""
+
 _SHARD = re.compile(r"part-(\d{5})-of-(\d{5})\.parquet")
 
 
@@ -194,9 +198,11 @@ def file_digest(path: pathlib.Path) -> str:
 
 
 def each_file(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Every finished file under a directory, sorted by path."""
+    """Every finished file under a directory but a job's progress, sorted by path."""
     return sorted(
         path
         for path in directory.rglob("*")
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file()
+        and not path.name.startswith(".")
+        and not path.name.endswith(PROGRESS)
     )

@@ -1,13 +1,24 @@
-"""Scores equal log-probabilities of plain full forward passes in NumPy."""
+"""Scores equal those of plain full forward passes, in NumPy and in transformers."""
+
+import dataclasses
 
 import jax
 import numpy as np
 import pytest
+import torch
 
+from tests.hf import tiny_models
 from tests.models import numpy_llama
 from xinst_jax.config import MeshConfig
 from xinst_jax.errors import UserError
-from xinst_jax.infer.score import label_logprobs, response_logprobs
+from xinst_jax.hf import config as hf_config
+from xinst_jax.hf import folder as hf_folder
+from xinst_jax.infer import packs
+from xinst_jax.infer.score import (
+    continuation_logprobs,
+    label_logprobs,
+    response_logprobs,
+)
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.decoder import abstract_params
 from xinst_jax.models.presets import tiny
@@ -70,6 +81,80 @@ def test_packed_responses_score_as_each_pair_alone(name):
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     assert tokens.tolist() == [len(response) for response in responses]
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_continuations_of_a_prompt_score_as_each_alone(name):
+    mesh = _mesh(name)
+    params = _params(mesh)
+    prompts = _texts(9, 20, seed=12)
+    counts = np.random.default_rng(13).integers(0, 5, len(prompts))
+    continuations = [_texts(n, 12, seed=20 + i) for i, n in enumerate(counts)]
+    found = continuation_logprobs(
+        params, MODEL, RULES, mesh, prompts, continuations, 4, 64
+    )
+    assert packs.plan(prompts, continuations, 64).forks
+    assert [len(one) for one in found.logprobs] == counts.tolist()
+    for prompt, given, logprobs in zip(
+        prompts, continuations, found.logprobs, strict=True
+    ):
+        expected = [_logprob(params, prompt, one) for one in given]
+        np.testing.assert_allclose(logprobs, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama3", "gemma", "gemma2", "gemma3", "qwen3"])
+def test_continuations_score_as_in_transformers(family, tmp_path):
+    """Windows of 16 tokens and soft caps too; one continuation is the greedy one."""
+    tiny = tiny_models.save(family, tmp_path / "model")
+    mesh = _mesh("one device")
+    read = hf_config.read(tiny.folder)
+    model = dataclasses.replace(read, compute_dtype="float32")
+    params = hf_folder.import_params(tiny.folder, model, RULES, mesh)
+    rng = np.random.default_rng(14)
+    prompts = [rng.integers(3, 500, size).tolist() for size in (40, 7, 23)]
+    continuations = [
+        [rng.integers(3, 500, size).tolist() for size in (19, 1, 8)] for _ in prompts
+    ]
+    with torch.no_grad():
+        best = tiny.model(torch.tensor(prompts[:1])).logits[0, -1].argmax()
+        continuations[0].append([int(best)])
+        found = continuation_logprobs(
+            params, model, RULES, mesh, prompts, continuations, 1, 192
+        )
+        for prompt, given, logprobs, greedy in zip(
+            prompts, continuations, found.logprobs, found.greedy, strict=True
+        ):
+            for tokens, logprob, likeliest in zip(given, logprobs, greedy, strict=True):
+                whole = torch.tensor([[*prompt, *tokens]])
+                logits_tv = tiny.model(whole).logits[0, len(prompt) - 1 : -1]
+                of_tokens = torch.log_softmax(logits_tv, -1).gather(
+                    1, torch.tensor(tokens)[:, None]
+                )
+                assert abs(logprob - float(of_tokens.sum())) < 1e-4 * len(tokens)
+                assert likeliest == (logits_tv.argmax(-1).tolist() == tokens)
+    assert found.greedy[0].tolist() == [False, False, False, True]
+
+
+def test_continuations_that_overfill_a_row_take_several_with_the_prompt():
+    prompt, continuations = [1] * 30, [[2] * 20, [3] * 20, [4] * 20]
+    plan = packs.plan([prompt], [continuations], 64)
+    groups = [group for row in plan.rows for group, _ in row]
+    assert [group.members for group in groups] == [(0,), (1,), (2,)]
+    assert [group.columns for group in groups] == [49] * 3
+    assert not plan.forks
+
+
+def test_a_prompt_stands_in_its_row_once():
+    """Columns, positions, branches and targets of a small call, by hand."""
+    plan = packs.plan([[7, 8], [9]], [[[1, 2, 3], [4]], [[5, 6]]], 8)
+    (rows,) = plan.batches(1)
+    assert rows.tokens_bt.tolist() == [[7, 8, 1, 2, 9, 5, 0, 0]]
+    assert rows.segment_ids_bt.tolist() == [[1, 1, 1, 1, 2, 2, 0, 0]]
+    assert rows.positions_bt.tolist() == [[0, 1, 2, 3, 0, 1, 0, 0]]
+    assert rows.branch_ids_bt is None
+    assert rows.columns_bm[0, :6].tolist() == [1, 2, 3, 1, 4, 5]
+    assert rows.targets_bm[0, :6].tolist() == [1, 2, 3, 4, 5, 6]
+    assert rows.owners_bm[0].tolist() == [0, 0, 0, 1, 2, 2, -1, -1]
 
 
 @pytest.mark.parametrize("labels", [[], [[3], []]])

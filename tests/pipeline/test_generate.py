@@ -6,18 +6,23 @@ import pytest
 
 from xinst_jax import manifest, shards
 from xinst_jax.data import prompts
+from xinst_jax.errors import UserError
+from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
 from xinst_jax.pipeline import corpus, generate
 
 _FRAME = len(prompts.reverse(""))
 
 
-def _writer(asked: list[str], longest: int = 10_000) -> generate.Writer:
+def _writer(
+    asked: list[str], longest: int = 10_000, says=" About {} ", read: list | None = None
+) -> generate.Writer:
     def write(rows, ids):
         asked.extend(ids)
-        return [
-            Generation([ord(c) for c in f" About {one} "], -1.5, "stop") for one in ids
-        ]
+        if read is not None:
+            read.extend("".join(map(chr, row)) for row in rows)
+        written = [says.format(one) if says else "" for one in ids]
+        return [Generation([ord(c) for c in one], -1.5, "stop") for one in written]
 
     return generate.Writer(
         generate=write,
@@ -36,9 +41,11 @@ def corpus_path(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "corpus"
 
 
-def _run(path, corpus_path, writer, kept=None, number=1):
-    stage = manifest.StageDirectory(path, "candidates", {}, {})
-    return generate.run(stage, ["fi"], corpus_path, kept or {}, number, writer, 3)
+def _run(path, corpus_path, writer, kept=None, number=1, config=None, **more):
+    stage = manifest.StageDirectory(path, "candidates", config or {}, {})
+    return generate.run(
+        stage, ["fi"], corpus_path, kept or {}, number, writer, 3, **more
+    )
 
 
 def test_every_document_gets_its_instruction_in_order(tmp_path, corpus_path):
@@ -78,13 +85,86 @@ def test_a_stopped_job_goes_on_at_its_first_missing_shard(tmp_path, corpus_path)
         assert again.read_bytes() == path.read_bytes()
 
 
-def test_long_documents_are_cut_and_counted(tmp_path, corpus_path):
-    counts = _run(tmp_path / "out", corpus_path, _writer([], _FRAME + 40))
+def test_long_documents_are_cut_at_their_end_and_counted(tmp_path, corpus_path):
+    read: list[str] = []
+    writer = _writer([], _FRAME + 40, read=read)
+    counts = _run(tmp_path / "out", corpus_path, writer)
     assert counts["fi"].notes["prompts_cut"] == 7
     assert counts["fi"].rows_out == 7
+    before, after = prompts.reverse("|").split("|")
+    texts = [row["output"] for row in shards.read_rows(tmp_path / "out" / "fi")]
+    for prompt, text in zip(read, texts, strict=True):
+        assert prompt.startswith(before) and prompt.endswith(after)
+        shown = prompt.removeprefix(before).removesuffix(after)
+        assert text.startswith(shown) and 38 <= len(shown) <= 40 < len(text)
 
 
 def test_a_frame_that_does_not_fit_drops_the_row_and_counts_it(tmp_path, corpus_path):
     counts = _run(tmp_path / "out", corpus_path, _writer([], _FRAME - 1))
     assert counts["fi"].dropped == {"prompt_too_long": 7}
     assert shards.read_rows(tmp_path / "out" / "fi") == []
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [(" \n", "no_output"), ("", "no_output"), ("Name \ufffd", "invalid_text")],
+)
+def test_what_is_no_text_is_rejected_with_its_reason(
+    says, reason, tmp_path, corpus_path
+):
+    counts = _run(tmp_path / "out", corpus_path, _writer([], says=says))
+    assert counts["fi"].dropped == {reason: 7}
+    assert (counts["fi"].rows_in, counts["fi"].rows_out) == (7, 0)
+    rows = shards.read_rows(tmp_path / "out" / "rejected" / "fi")
+    assert [row["id"] for row in rows] == [f"d{i}" for i in range(7)]
+    assert {row["reason"] for row in rows} == {reason}
+    assert rows[0]["text"].startswith("Teksti 0.")
+
+
+def test_an_instruction_is_text():
+    ok = "Kirjoita\ttarina\nmetsästä: नदी क्‍ष 😀"
+    assert generate.why_rejected(ok) is None
+    for bad in ("a\x00b", "a\ud800b", "a\uffffb", "a\x1bb"):
+        assert generate.why_rejected(bad) == "invalid_text"
+
+
+def test_a_limit_takes_the_first_documents(tmp_path, corpus_path):
+    asked: list[str] = []
+    counts = _run(tmp_path / "out", corpus_path, _writer(asked), limit=4)
+    assert asked == ["d0", "d1", "d2", "d3"]
+    assert (counts["fi"].rows_in, counts["fi"].rows_out) == (4, 4)
+
+
+def test_each_part_of_the_key_makes_the_candidates_again(tmp_path, corpus_path):
+    """Model, sampling, prompt and input; what changes none of them goes on."""
+    config = {"model": 1, "generate": {"top_p": 0.9}, "seed": 1}
+
+    def made(kept=None, **changed):
+        asked: list[str] = []
+        given = config | changed
+        _run(tmp_path / "out", corpus_path, _writer(asked), kept, 2, given)
+        return len(asked)
+
+    assert made() == 7
+    assert made() == 0
+    for change in ({"model": 2}, {"generate": {"top_p": 0.8}}, {"seed": 2}):
+        assert made(**change) == 7
+    assert made() == 7
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prompts, "reverse", lambda text: f"Ask for this:\n{text}\n")
+        assert made() == 7
+    first = shards.read_rows(tmp_path / "out" / "fi")[0]
+    assert made({"fi": {"d0": first | {"instruction": "Old", "round": 1}}}) == 6
+    assert made() == 7
+
+
+def test_processes_with_a_model_each_write_disjoint_shards(tmp_path, corpus_path):
+    asked: list[list[str]] = [[], []]
+    with pytest.raises(UserError, match="lacks part-00000"):
+        _run(tmp_path / "out", corpus_path, _writer(asked[1]), share=jobs.Share(1, 2))
+    _run(tmp_path / "out", corpus_path, _writer(asked[0]), share=jobs.Share(0, 2))
+    assert asked == [["d0", "d1", "d2", "d6"], ["d3", "d4", "d5"]]
+    _run(tmp_path / "whole", corpus_path, _writer([]))
+    for path in shards.shard_paths(tmp_path / "whole" / "fi"):
+        again = tmp_path / "out" / "fi" / path.name
+        assert again.read_bytes() == path.read_bytes()

@@ -1,103 +1,175 @@
 """Long jobs over rows, shard by shard: a shard that is there is not made again.
 
-Several processes make every shard together, on the devices of all; process 0 says which
-are missing, and writes them.
+Several processes make every shard together, on the devices of all, and process 0 says
+which are missing and writes them; or each takes a share of the shards, told by
+arithmetic alone, and writes its own.
 """
 
-import contextlib
+import dataclasses
+import json
 import pathlib
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
-import rich.progress
+import pyarrow.parquet as pq
 
-from xinst_jax import distributed, shards
+from xinst_jax import config, distributed, shards
+from xinst_jax.errors import UserError
+from xinst_jax.infer.job_progress import Progress
 
-_QUIET_SECONDS = 30.0
-"""Time between two lines of progress where the output is not a terminal."""
+JOB = "job.json"
+"""What a job's shards are made from, beside them."""
+
+_DIGEST = b"xinst_jax.job"
+"""Under this name a shard carries the digest of its job's key."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The shards that a process takes: every `count`-th, from `index` on.
+
+    `Share(1, 3)` of 8 shards are 1, 4 and 7; those of 0, 1 and 2 together are all, and
+    no two have one in common.
+
+    Attributes:
+      index: which share, from 0.
+      count: of how many.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise UserError(
+                f"Share {self.index} of {self.count}: expected a number from 0 to "
+                f"{self.count - 1}."
+            )
+
+    def of(self, indices: Iterable[int]) -> list[int]:
+        """Those of the indices that are in the share."""
+        return [index for index in indices if index % self.count == self.index]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What is made of a shard's rows.
+
+    Attributes:
+      rows: the shard.
+      rejected: rows that failed, with their reasons; None in a job that rejects none.
+      tokens: computed for it, for the progress.
+    """
+
+    rows: pa.Table
+    rejected: pa.Table | None = None
+    tokens: int = 0
 
 
 def run_shards(
     directory: pathlib.Path,
     count: int,
-    compute: Callable[[int], pa.Table],
+    compute: Callable[[int], Part | pa.Table],
     label: str,
+    *,
+    key: Mapping[str, str] | None = None,
+    rejected: pathlib.Path | None = None,
+    share: Share | None = None,
 ) -> int:
     """Writes the shards of a directory that are not there yet, in order.
 
-    A shard that exists is whole, since it was renamed to its name when complete; a job
-    that was stopped loses at most the shard it was working on.
+    A shard that exists is whole, since it was written under a temporary name, flushed
+    to the disk and renamed when complete: a job that was stopped loses at most the
+    shard that each process was working on. `progress.json` beside the shards says how
+    far the job is (see `Progress`).
 
     Args:
       directory: where the shards go; made if missing.
       count: shards of the whole job.
-      compute: gives the table of shard `index`; a function of the index alone, called
-        by all processes.
+      compute: gives shard `index`; a function of the index alone, called by all
+        processes of a run, or by the one whose share it is in.
       label: what the progress is called.
+      key: digests of what the shards depend on, by name, such as model and input. Each
+        shard carries the digest of them all, and is made again where that differs;
+        `job.json` says what they are. None trusts every shard that is there.
+      rejected: where rows that failed go, in a shard for each shard.
+      share: the shards that this process takes, and writes; None where the processes
+        of a run make each shard together.
 
     Returns:
       How many shards were computed.
     """
 
-    def path(index: int) -> pathlib.Path:
-        return directory / shards.shard_name(index, count)
-
+    every, digest = range(count), ""
+    if key is not None:
+        digest = distributed.from_primary(label, lambda: config.digest(dict(key)))
+    notes = share is None or share.index == 0
+    if key is not None and notes and distributed.is_primary():
+        _note(directory, count, key, digest)
+        _remove_other_cuts((directory, rejected), count)
     missing = distributed.from_primary(
-        label, lambda: [index for index in range(count) if not path(index).exists()]
+        label,
+        lambda: [
+            index
+            for index in every
+            if not _made(directory / shards.shard_name(index, count), digest)
+        ],
     )
-    writes = distributed.is_primary()
-    progress = _progress if writes else _no_progress
-    with progress(label, count, len(missing)) as advance:
-        for index in missing:
-            table = compute(index)
-            if writes:
-                shards.write_table(path(index), table)
-            advance(table.num_rows)
-    return len(missing)
+    own = share.of(every) if share else every
+    todo = sorted(set(missing) & set(own))
+    if not (share or distributed.is_primary()):
+        for index in todo:
+            compute(index)
+        return len(todo)
+    progress_path = directory / _progress_name(share)
+    with Progress(label, progress_path, len(own), len(own) - len(todo)) as progress:
+        for index in todo:
+            made = compute(index)
+            part = made if isinstance(made, Part) else Part(made)
+            name = shards.shard_name(index, count)
+            # The rows that failed first: the shard itself says that both are there.
+            if rejected is not None and part.rejected is not None:
+                shards.write_table(rejected / name, part.rejected)
+            shards.write_table(directory / name, _signed(part.rows, digest))
+            progress.advance(part.rows.num_rows, part.tokens)
+    if share:
+        distributed.barrier(label)
+    return len(todo)
 
 
-@contextlib.contextmanager
-def _no_progress(*job: object) -> Iterator[Callable[[int], None]]:
-    yield lambda rows: None
+def _progress_name(share: Share | None) -> str:
+    if share is None or share.count == 1:
+        return shards.PROGRESS
+    return f"{share.index:05d}-of-{share.count:05d}.{shards.PROGRESS}"
 
 
-@contextlib.contextmanager
-def _progress(label: str, count: int, missing: int) -> Iterator[Callable[[int], None]]:
-    """Yields what is to be called with each finished shard's rows."""
-    start, done, rows = time.monotonic(), 0, 0
+def _note(
+    directory: pathlib.Path, count: int, key: Mapping[str, str], digest: str
+) -> None:
+    note = {"digest": digest, "shards": count, "key": dict(key)}
+    content = f"{json.dumps(note, indent=1, sort_keys=True)}\n".encode()
+    path = directory / JOB
+    if not path.exists() or path.read_bytes() != content:
+        shards.write_bytes(path, content)
 
-    def state() -> str:
-        seconds = max(time.monotonic() - start, 1e-9)
-        left = seconds / done * (missing - done)
-        return f"{rows / seconds:.1f} rows/s, {left:.0f} s left"
 
-    if sys.stdout.isatty():
-        columns = (
-            rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("shards  {task.fields[state]}"),
-        )
-        with rich.progress.Progress(*columns) as bar:
-            task = bar.add_task(label, total=count, completed=count - missing, state="")
+def _remove_other_cuts(directories: Iterable[pathlib.Path | None], count: int) -> None:
+    """Removes shards of a job that had another number of them."""
+    for directory in directories:
+        for shard in directory.glob("part-*.parquet") if directory else ():
+            if not shard.name.endswith(f"-of-{count:05d}.parquet"):
+                shard.unlink()
 
-            def advance_bar(new_rows: int) -> None:
-                nonlocal done, rows
-                done, rows = done + 1, rows + new_rows
-                bar.update(task, advance=1, state=state())
 
-            yield advance_bar
-        return
-    told = start
+def _made(path: pathlib.Path, digest: str) -> bool:
+    """Whether a shard is there, and made from what it would be made from now."""
+    if not path.exists() or not digest:
+        return path.exists()
+    return (pq.read_schema(path).metadata or {}).get(_DIGEST) == digest.encode()
 
-    def advance_lines(new_rows: int) -> None:
-        nonlocal done, rows, told
-        done, rows = done + 1, rows + new_rows
-        if done == missing or time.monotonic() - told >= _QUIET_SECONDS:
-            told = time.monotonic()
-            finished = count - missing + done
-            print(f"{label}: {finished} of {count} shards, {state()}", flush=True)
 
-    yield advance_lines
+def _signed(table: pa.Table, digest: str) -> pa.Table:
+    if not digest:
+        return table
+    metadata = dict(table.schema.metadata or {}) | {_DIGEST: digest.encode()}
+    return table.replace_schema_metadata(metadata)

@@ -1,8 +1,13 @@
-"""Log-probabilities of given text: labels after prompts, responses after prompts."""
+"""Log-probabilities of given text: of continuations, labels and responses.
 
-import bisect
+One prefill of packed rows serves all of them: prompts stand in a row one after another,
+each with its continuations behind it, and the head is computed where a target is
+predicted and nowhere else.
+"""
+
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +15,99 @@ import numpy as np
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.infer.batches import bucketed, check_tokens
-from xinst_jax.infer.decode import prefill
+from xinst_jax.infer import packs
+from xinst_jax.infer.batches import check_tokens
+from xinst_jax.infer.packs import Tokens
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.decoder import Decoder, Params, bind, compute_params
 
+_UNIT = 64
+"""Columns of a row are a multiple of this on every device that has a part of it."""
+
 _CHUNK = 64
-"""Columns of a packed row whose logits are held at once."""
+"""Targets of a row whose logits are held at once, on a device that has it whole."""
+
+
+class Scores(NamedTuple):
+    """How likely each continuation is after its prompt; an entry for each prompt.
+
+    Attributes:
+      logprobs: float32 of each continuation, natural logarithms, summed over tokens.
+      greedy: booleans, whether each of its tokens was a likeliest one.
+    """
+
+    logprobs: list[np.ndarray]
+    greedy: list[np.ndarray]
+
+
+def continuation_logprobs(
+    params: Params,
+    model: ModelConfig,
+    rules: ShardingRules,
+    mesh: jax.sharding.Mesh,
+    prompts: Sequence[Tokens],
+    continuations: Sequence[Sequence[Tokens]],
+    batch_rows: int,
+    length: int,
+) -> Scores:
+    """How likely each of several continuations is after each prompt.
+
+    A prompt is read once for all of its continuations, which do not see each other:
+    the result is that of scoring each alone.
+
+    Args:
+      params: the weights; those of `models.decoder.compute_params` are not copied.
+      model: the decoder's shape.
+      rules: how arrays are divided.
+      mesh: the devices.
+      prompts: token ids of each prompt.
+      continuations: of each prompt the token ids of its continuations, any number.
+      batch_rows: packed rows read together.
+      length: tokens of a packed row at least; it is rounded up to a multiple of 64 (and
+        of the devices that a row is divided over).
+
+    Returns:
+      Log-probabilities over the whole vocabulary.
+
+    Raises:
+      UserError: a prompt or continuation is empty, the two are together longer than a
+        row, an id is unknown to the model, or the batch does not divide over the mesh.
+    """
+    rules.divide(mesh.shape, (batch_rows,), ("batch",))
+    parts = mesh.shape["sequence"]
+    length = _rounded(length, _UNIT * parts)
+    flat = [tokens for of_prompt in continuations for tokens in of_prompt]
+    check_tokens(prompts, model.vocab_size)
+    check_tokens(flat, model.vocab_size)
+    _check_sizes(prompts, continuations, min(length, model.max_length))
+    plan = packs.plan(prompts, continuations, length)
+    chunk = min(_CHUNK, plan.targets) * parts
+    weights = compute_params(model, rules, mesh, params)
+    running = []
+    with jax.set_mesh(mesh):
+        for rows in plan.batches(batch_rows):
+            made = score_rows(
+                weights,
+                *_device_inputs(rows, chunk),
+                model=model,
+                rules=rules,
+                chunk=chunk,
+            )
+            running.append((rows.owners_bm, made))
+    sums_k = np.zeros(len(flat), np.float64)
+    greedy_k = np.ones(len(flat), bool)
+    for owners_bm, made in running:
+        logprobs_bm, best_bm = (
+            a[:, : owners_bm.shape[1]] for a in jax.device_get(made)
+        )
+        there_bm = owners_bm >= 0
+        np.add.at(sums_k, owners_bm[there_bm], logprobs_bm[there_bm])
+        np.logical_and.at(greedy_k, owners_bm[there_bm], best_bm[there_bm])
+    ends = np.cumsum([len(of_prompt) for of_prompt in continuations])[:-1]
+    return Scores(
+        np.split(sums_k.astype(np.float32), ends) if len(prompts) else [],
+        np.split(greedy_k, ends) if len(prompts) else [],
+    )
 
 
 def label_logprobs(
@@ -24,15 +115,12 @@ def label_logprobs(
     model: ModelConfig,
     rules: ShardingRules,
     mesh: jax.sharding.Mesh,
-    prompts: Sequence[Sequence[int]],
-    labels: Sequence[Sequence[int]],
+    prompts: Sequence[Tokens],
+    labels: Sequence[Tokens],
     batch_rows: int,
     buckets: Sequence[int],
 ) -> np.ndarray:
     """How likely each label is as the continuation of each prompt.
-
-    A prompt is read once; a label's first token is scored from the prompt's last hidden
-    state, and its later tokens are read after the prompt's keys and values.
 
     Args:
       params: the weights; those of `models.decoder.compute_params` are not copied.
@@ -41,8 +129,10 @@ def label_logprobs(
       mesh: the devices.
       prompts: token ids of each prompt.
       labels: token ids of each label, the same for all prompts.
-      batch_rows: prompts read together.
-      buckets: ascending prompt lengths, in tokens, that programs are compiled for.
+      batch_rows: packed rows read together.
+      buckets: ascending prompt lengths, in tokens. Rows have the length of the first
+        that holds the longest prompt with its labels, so that few programs are
+        compiled.
 
     Returns:
       Natural logarithms, (prompts, labels) float32, over the whole vocabulary.
@@ -51,72 +141,39 @@ def label_logprobs(
       UserError: a prompt is empty or too long, a label is empty, an id is unknown to
         the model, or the batch does not divide over the mesh.
     """
-    rules.divide(mesh.shape, (batch_rows,), ("batch",))
-    check_tokens(prompts, model.vocab_size)
-    check_tokens(labels, model.vocab_size)
     if not labels or not all(labels):
         raise UserError(f"Labels need at least one token each, found {labels!r}.")
-    longest = model.max_length - max(map(len, labels))
-    fitting = sorted({min(bucket, longest) for bucket in buckets})
-    weights = compute_params(model, rules, mesh, params)
-    fixed = tuple(tuple(label) for label in labels)
-    running = []
-    with jax.set_mesh(mesh):
-        for batch in bucketed(prompts, fitting, batch_rows):
-            tokens_bt, lengths_b = batch.tokens_bt, batch.lengths_b
-            scores = score_labels(
-                weights, tokens_bt, lengths_b, model=model, rules=rules, labels=fixed
+    longest = min(buckets[-1], model.max_length - max(map(len, labels)))
+    for row, prompt in enumerate(prompts):
+        if not 0 < len(prompt) <= longest:
+            raise UserError(
+                f"Prompt {row} has {len(prompt)} tokens; expected 1 to {longest}. "
+                "Cut the prompt, or add a longer bucket."
             )
-            running.append((list(batch.rows), scores))
-    found = np.zeros((len(prompts), len(labels)), np.float32)
-    for rows, scores in running:
-        found[rows] = jax.device_get(scores)[: len(rows)]
-    return found
+    found = continuation_logprobs(
+        params,
+        model,
+        rules,
+        mesh,
+        prompts,
+        [labels] * len(prompts),
+        batch_rows,
+        row_length(prompts, labels, buckets, _UNIT * mesh.shape["sequence"]),
+    )
+    return np.array(found.logprobs, np.float32).reshape(len(prompts), len(labels))
 
 
-@functools.partial(jax.jit, static_argnames=("model", "rules", "labels"))
-def score_labels(
-    params: Params,
-    tokens_bt: jax.Array,
-    lengths_b: jax.Array,
-    *,
-    model: ModelConfig,
-    rules: ShardingRules,
-    labels: tuple[tuple[int, ...], ...],
-) -> jax.Array:
-    """Log-probabilities of labels after one batch of prompts; see `label_logprobs`.
-
-    Args:
-      params: the weights.
-      tokens_bt: int32 prompts, padded on the right.
-      lengths_b: int32 tokens of each prompt.
-      model: the decoder's shape.
-      rules: how arrays are divided.
-      labels: token ids of each label.
-
-    Returns:
-      (B, labels) float32, on every device.
-    """
-    decoder = bind(model, rules, params)
-    rows, width = tokens_bt.shape
-    lengths_b = jax.reshard(lengths_b, rules.spec("batch"))
-    columns_s = jnp.arange(width + max(map(len, labels)))
-    valid_bs = (columns_s < lengths_b[:, None]) | (columns_s >= width)
-    empty = decoder.init_cache(rows, len(columns_s))
-    x_b1d, cache = prefill(decoder, tokens_bt, lengths_b, valid_bs, empty)
-
-    def score(label: tuple[int, ...]) -> jax.Array:
-        read, x_btd = len(label) - 1, x_b1d
-        if read:
-            read_bt = jnp.broadcast_to(jnp.asarray(label[:-1], jnp.int32), (rows, read))
-            positions_bt = lengths_b[:, None] + jnp.arange(read)
-            later_btd, _ = decoder.extend(read_bt, positions_bt, valid_bs, cache, width)
-            x_btd = jnp.concatenate([x_b1d, later_btd], axis=1)
-        targets_bt = jnp.broadcast_to(jnp.asarray(label, jnp.int32), (rows, len(label)))
-        return jnp.sum(_target_logprobs(decoder, x_btd, targets_bt), axis=1)
-
-    scores = jnp.stack([score(label) for label in labels], axis=1)
-    return jax.reshard(scores, jax.P())
+def row_length(
+    prompts: Sequence[Tokens],
+    labels: Sequence[Tokens],
+    buckets: Sequence[int],
+    unit: int = _UNIT,
+) -> int:
+    """Columns of the rows that `label_logprobs` packs: a multiple of `unit`."""
+    behind = max(sum(len(label) - 1 for label in labels), max(map(len, labels)))
+    needed = max(map(len, prompts), default=1) + behind
+    sizes = (_rounded(bucket, unit) for bucket in buckets)
+    return next((size for size in sizes if size >= needed), _rounded(needed, unit))
 
 
 def response_logprobs(
@@ -124,8 +181,8 @@ def response_logprobs(
     model: ModelConfig,
     rules: ShardingRules,
     mesh: jax.sharding.Mesh,
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Sequence[int]],
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
     batch_rows: int,
     length: int,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -139,137 +196,136 @@ def response_logprobs(
       prompts: token ids of each prompt.
       responses: token ids of each response, scored token by token.
       batch_rows: packed rows read together.
-      length: tokens of a packed row at least; it is rounded up to a multiple of 64 (and
-        of the devices that a row is divided over).
+      length: tokens of a packed row at least; see `continuation_logprobs`.
 
     Returns:
       The sum of natural logarithms over each response's tokens, float32, and the number
       of those tokens, int32.
 
     Raises:
-      UserError: a pair is empty on one side or longer than a row, an id is unknown to
-        the model, or the batch does not divide over the mesh.
+      UserError: as `continuation_logprobs`.
     """
-    rules.divide(mesh.shape, (batch_rows,), ("batch",))
-    check_tokens(prompts, model.vocab_size)
-    check_tokens(responses, model.vocab_size)
-    unit = _CHUNK * mesh.shape["sequence"]
-    length = -(-length // unit) * unit
-    sizes = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
-    for row, size in enumerate(sizes):
-        if (
-            not prompts[row]
-            or not responses[row]
-            or size > min(length, model.max_length)
-        ):
-            raise UserError(
-                f"Pair {row} has {len(prompts[row])} prompt and {len(responses[row])} "
-                "response tokens; expected at least one of each and at most "
-                f"{min(length, model.max_length)} together."
-            )
-    packed = _best_fit(sizes, length)
-    weights = compute_params(model, rules, mesh, params)
-    running = []
-    with jax.set_mesh(mesh):
-        for start in range(0, len(packed), batch_rows):
-            rows = packed[start : start + batch_rows]
-            batch = _pack(prompts, responses, rows, (batch_rows, length))
-            logprobs_bt = score_rows(weights, *batch, model=model, rules=rules)
-            running.append((rows, logprobs_bt))
-    sums = np.zeros(len(prompts), np.float32)
-    for rows, logprobs in running:
-        logprobs_bt = np.asarray(jax.device_get(logprobs), np.float64)
-        for place, members in enumerate(rows):
-            for pair, start in members:
-                first = start + len(prompts[pair]) - 1
-                last = first + len(responses[pair])
-                sums[pair] = logprobs_bt[place, first:last].sum()
+    each = [[response] for response in responses]
+    found = continuation_logprobs(
+        params, model, rules, mesh, prompts, each, batch_rows, length
+    )
+    sums = np.array(found.logprobs, np.float32).reshape(len(prompts))
     return sums, np.array([len(response) for response in responses], np.int32)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "rules"))
+@functools.partial(jax.jit, static_argnames=("model", "rules", "chunk"))
 def score_rows(
     params: Params,
     tokens_bt: jax.Array,
     segment_ids_bt: jax.Array,
     positions_bt: jax.Array,
+    branch_ids_bt: jax.Array | None,
+    columns_bm: jax.Array,
+    targets_bm: jax.Array,
+    chunks: jax.Array,
     *,
     model: ModelConfig,
     rules: ShardingRules,
-) -> jax.Array:
-    """Log-probability of each token's successor in packed rows.
+    chunk: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probabilities of targets in packed rows; see `packs.Rows`.
 
     Args:
       params: the weights.
-      tokens_bt: int32 token ids, T a multiple of 64.
+      tokens_bt: int32 token ids.
       segment_ids_bt: int32 segments; 0 is padding.
       positions_bt: int32 positions in the segments.
+      branch_ids_bt: int32 branches, or None where no segment forks.
+      columns_bm: int32 column of the hidden state that predicts each target.
+      targets_bm: int32 token ids.
+      chunks: int32 scalar, how many times `chunk` targets of every row are computed.
       model: the decoder's shape.
       rules: how arrays are divided.
+      chunk: targets of a row whose logits exist at once; M is a multiple of it.
 
     Returns:
-      (B, T) float32 on every device: at t, log p(token t + 1 | tokens to t); of no
-      meaning where a segment ends.
+      On every device, (B, M) float32 log-probabilities and booleans, whether none is
+      more likely; zeros behind the chunks that are computed.
     """
     decoder = bind(model, rules, params)
-    rows, length = tokens_bt.shape
-    x_btd = decoder(tokens_bt, segment_ids_bt, positions_bt)
+    x_btd = decoder(tokens_bt, segment_ids_bt, positions_bt, branch_ids_bt)
     x_btd = jax.reshard(x_btd, rules.spec("batch", None, "act_embed"))
-    targets_bt = jnp.roll(jax.reshard(tokens_bt, rules.spec("batch", None)), -1, axis=1)
+    rows = rules.spec("batch", None)
+    columns_bm, targets_bm = (jax.reshard(a, rows) for a in (columns_bm, targets_bm))
 
-    def score(start: jax.Array) -> jax.Array:
-        part = functools.partial(
-            jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=_CHUNK, axis=1
+    def score(
+        number: jax.Array, made: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        first = number * chunk
+        columns_bc, targets_bc = (
+            jax.lax.dynamic_slice_in_dim(a, first, chunk, axis=1)
+            for a in (columns_bm, targets_bm)
         )
-        return _target_logprobs(decoder, part(x_btd), part(targets_bt))
+        x_bcd = jnp.take_along_axis(x_btd, columns_bc[..., None], axis=1)
+        x_bcd = jax.reshard(x_bcd, rules.spec("batch", "length", "act_embed"))
+        logprobs_bm, best_bm = (
+            jax.lax.dynamic_update_slice_in_dim(
+                whole_bm, jax.reshard(part_bc, rows), first, axis=1
+            )
+            for whole_bm, part_bc in zip(
+                made, _scored(decoder, x_bcd, targets_bc), strict=True
+            )
+        )
+        return logprobs_bm, best_bm
 
-    parts_cbt = jax.lax.map(score, jnp.arange(0, length, _CHUNK))
-    parts_cbt = jax.reshard(parts_cbt, jax.P())
-    return jnp.swapaxes(parts_cbt, 0, 1).reshape(rows, length)
-
-
-def _target_logprobs(
-    decoder: Decoder, x_btd: jax.Array, targets_bt: jax.Array
-) -> jax.Array:
-    """Log-probability of each target given its hidden state, (B, T) float32."""
-    logits_btv = decoder.logits(x_btd)
-    hit_btv = jnp.arange(logits_btv.shape[-1]) == targets_bt[..., None]
-    logit_bt = jnp.sum(jnp.where(hit_btv, logits_btv, 0), axis=-1)
-    return logit_bt - jax.nn.logsumexp(logits_btv, axis=-1)
-
-
-def _best_fit(sizes: Sequence[int], length: int) -> list[list[tuple[int, int]]]:
-    """Rows of (pair, first column): longest pair first, into the fullest row it fits.
-
-    Example: sizes (3, 6, 2) and length 8 give [[(1, 0), (2, 6)], [(0, 0)]].
-    """
-    rows: list[list[tuple[int, int]]] = []
-    room: list[tuple[int, int]] = []  # (columns left, row), ascending
-    for pair in sorted(range(len(sizes)), key=lambda pair: (-sizes[pair], pair)):
-        place = bisect.bisect_left(room, (sizes[pair], -1))
-        if place == len(room):
-            left, row = length, len(rows)
-            rows.append([])
-        else:
-            left, row = room.pop(place)
-        rows[row].append((pair, length - left))
-        bisect.insort(room, (left - sizes[pair], row))
-    return rows
+    nothing = (
+        jnp.zeros(targets_bm.shape, jnp.float32, out_sharding=rows),
+        jnp.zeros(targets_bm.shape, jnp.bool, out_sharding=rows),
+    )
+    made = jax.lax.fori_loop(0, chunks, score, nothing)
+    logprobs_bm, best_bm = (jax.reshard(a, jax.P()) for a in made)
+    return logprobs_bm, best_bm
 
 
-def _pack(
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Sequence[int]],
-    rows: Sequence[Sequence[tuple[int, int]]],
-    shape: tuple[int, int],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, segment ids and positions of packed rows, each int32 of `shape`."""
-    tokens_bt, segments_bt, positions_bt = (np.zeros(shape, np.int32) for _ in range(3))
-    for place, members in enumerate(rows):
-        for segment, (pair, start) in enumerate(members, 1):
-            ids = [*prompts[pair], *responses[pair]]
-            here = slice(start, start + len(ids))
-            tokens_bt[place, here] = ids
-            segments_bt[place, here] = segment
-            positions_bt[place, here] = np.arange(len(ids))
-    return tokens_bt, segments_bt, positions_bt
+def _scored(
+    decoder: Decoder, x_bcd: jax.Array, targets_bc: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probability of each target given its hidden state, and whether it is best."""
+    logits_bcv = decoder.logits(x_bcd)
+    spec = jax.P(*jax.typeof(logits_bcv).sharding.spec[:2])
+    targets_bc = jax.reshard(targets_bc, spec)
+    hit_bcv = jnp.arange(logits_bcv.shape[-1]) == targets_bc[..., None]
+    logit_bc = jnp.sum(jnp.where(hit_bcv, logits_bcv, 0), axis=-1)
+    best_bc = logit_bc >= jnp.max(logits_bcv, axis=-1)
+    return logit_bc - jax.nn.logsumexp(logits_bcv, axis=-1), best_bc
+
+
+def _device_inputs(
+    rows: packs.Rows, chunk: int
+) -> tuple[np.ndarray | np.int32 | None, ...]:
+    """What `score_rows` reads of a batch; M is made a multiple of `chunk`."""
+    room = -rows.targets_bm.shape[1] % chunk
+    columns_bm, targets_bm = (
+        np.pad(a, ((0, 0), (0, room))) for a in (rows.columns_bm, rows.targets_bm)
+    )
+    return (
+        rows.tokens_bt,
+        rows.segment_ids_bt,
+        rows.positions_bt,
+        rows.branch_ids_bt,
+        columns_bm,
+        targets_bm,
+        np.int32(-(-rows.most_targets // chunk)),
+    )
+
+
+def _check_sizes(
+    prompts: Sequence[Tokens], continuations: Sequence[Sequence[Tokens]], most: int
+) -> None:
+    for row, (prompt, of_prompt) in enumerate(zip(prompts, continuations, strict=True)):
+        for tokens in of_prompt:
+            if not prompt or not tokens or len(prompt) + len(tokens) > most:
+                raise UserError(
+                    f"Pair {row} has {len(prompt)} prompt and {len(tokens)} response "
+                    "tokens; expected at least one of each and at most "
+                    f"{most} together."
+                )
+
+
+def _rounded(size: int, unit: int) -> int:
+    return -(-size // unit) * unit

@@ -150,7 +150,11 @@ class Decoder(nnx.Module):
             )
 
     def __call__(
-        self, tokens_bt: jax.Array, segment_ids_bt: jax.Array, positions_bt: jax.Array
+        self,
+        tokens_bt: jax.Array,
+        segment_ids_bt: jax.Array,
+        positions_bt: jax.Array,
+        branch_ids_bt: jax.Array | None = None,
     ) -> jax.Array:
         """Reads packed rows.
 
@@ -159,13 +163,18 @@ class Decoder(nnx.Module):
           segment_ids_bt: int32; a token sees the earlier tokens of its own segment, and
             0 is padding.
           positions_bt: int32 position of each token in its segment.
+          branch_ids_bt: int32, where a segment is a text (branch 0) with several
+            continuations, one after another: each sees the text and itself, and its
+            positions go on where the text ends. None where no segment forks.
 
         Returns:
           Final-normed hidden states (B, T, D) in the compute dtype.
         """
         rows = self.rules.spec("batch", "length")
         tokens_bt = jax.reshard(tokens_bt, rows)
-        seen = packed_rows(self.config, self.rules, segment_ids_bt)
+        seen = packed_rows(
+            self.config, self.rules, segment_ids_bt, positions_bt, branch_ids_bt
+        )
         views = Views(self.config, jax.reshard(positions_bt, rows), seen)
         graphdef, stacked = nnx.split(self.layers)
 

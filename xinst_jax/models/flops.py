@@ -101,6 +101,14 @@ def training_flops(
     )
 
 
+def forward_flops(
+    model: ModelConfig, tokens: int, pairs: int, *, predicted: int | None = None
+) -> Flops:
+    """FLOPs of the forward pass alone; arguments as for `training_flops`."""
+    whole = training_flops(model, tokens, pairs, predicted=predicted)
+    return Flops(whole.blocks / 3, whole.head / 3, whole.attention / 3)
+
+
 def flops_per_token(
     model: ModelConfig, length: int, adapters: int = 0, *, causal: bool = False
 ) -> float:

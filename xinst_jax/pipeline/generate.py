@@ -1,19 +1,25 @@
 """Candidates: an instruction written for every text of the corpus."""
 
+import collections
 import dataclasses
 import functools
+import hashlib
+import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import regex
 
-from xinst_jax import distributed, shards
+from xinst_jax import config, distributed, shards
 from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline.rejects import REJECTED, Dropped
+
+REJECTED_DIRECTORY = "rejected"
 
 SCHEMA = pa.schema(
     [
@@ -29,7 +35,15 @@ SCHEMA = pa.schema(
     ]
 )
 
-_REJECTED_ROWS = 10_000
+PROMPT_TOO_LONG = "prompt_too_long"
+NO_OUTPUT = "no_output"
+INVALID_TEXT = "invalid_text"
+
+# What the decoder puts for bytes that are no UTF-8, and characters that no text has:
+# controls but for tabs and line breaks, halves of surrogate pairs, noncharacters.
+_INVALID = regex.compile(
+    r"[\ufffd\p{Cs}\p{Noncharacter_Code_Point}[\p{Cc}--[\t\n]]]", regex.V1
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +71,15 @@ def run(
     number: int,
     writer: Writer,
     shard_rows: int,
+    *,
+    limit: int | None = None,
+    share: jobs.Share | None = None,
 ) -> dict[str, Counts]:
     """Writes `candidates/round-k/{lang}`; shards that are there already are kept.
+
+    A document that gets no candidate is in `rejected/{lang}`, with the reason: its
+    prompt's frame does not fit (`prompt_too_long`), nothing but space was written
+    (`no_output`), or what was written is no text (`invalid_text`).
 
     Args:
       stage: the directory to write.
@@ -69,13 +90,17 @@ def run(
       number: the round, from 1.
       writer: the generator.
       shard_rows: documents of an output shard.
+      limit: documents of each language, the first ones; None takes all.
+      share: the shards that this process writes, where each has a whole model; None
+        where all processes of a run write each shard together.
 
     Returns:
       Counts by language; of several processes only process 0 counts.
     """
     counts = {}
     for language in languages:
-        documents = shards.read_rows(corpus / language, ["id", "lang", "text"])
+        documents = corpus_rows(corpus, language, limit)
+        standing = kept.get(language, {})
         parts = [
             documents[start : start + shard_rows]
             for start in range(0, max(1, len(documents)), shard_rows)
@@ -83,12 +108,62 @@ def run(
         jobs.run_shards(
             stage.path / language,
             len(parts),
-            functools.partial(_shard, parts, kept.get(language, {}), number, writer),
+            functools.partial(_shard, parts, standing, number, writer),
             label=f"generate {language}",
+            key=_key(stage, documents, standing, shard_rows),
+            rejected=stage.path / REJECTED_DIRECTORY / language,
+            share=share,
         )
         if distributed.is_primary():
-            counts[language] = _counts(documents, stage.path, language, number)
+            counts[language] = _counts(len(documents), stage.path, language, number)
     return counts
+
+
+def corpus_rows(
+    corpus: pathlib.Path, language: str, limit: int | None
+) -> list[dict[str, Any]]:
+    """The documents of a language that instructions are written for."""
+    return shards.read_rows(corpus / language, ["id", "lang", "text"])[:limit]
+
+
+def fitted(writer: Writer, text: str) -> fitting.FittedPrompt | None:
+    """The prompt of a document, cut at the document's end; None if it cannot fit."""
+    return fitting.fit(text, prompts.reverse, writer.encode, writer.longest_prompt)
+
+
+def why_rejected(instruction: str) -> str | None:
+    """Why what was written cannot be a candidate; None if it can.
+
+    >>> why_rejected("Describe a lake."), why_rejected(" "), why_rejected("a\\ufffdb")
+    (None, 'no_output', 'invalid_text')
+    """
+    if not instruction.strip():
+        return NO_OUTPUT
+    return INVALID_TEXT if _INVALID.search(instruction) else None
+
+
+def _key(
+    stage: StageDirectory,
+    documents: Iterable[Mapping[str, Any]],
+    standing: Mapping[str, Mapping[str, Any]],
+    shard_rows: int,
+) -> dict[str, str]:
+    """Digests of what a language's candidates are made from."""
+    model = {
+        name: digest
+        for name, digest in stage.inputs.items()
+        if name.split("/")[0] in ("tokenizer", "base", "generator")
+    }
+    named = {name: stage.config.get(name) for name in ("model", "generate", "seed")}
+    rows = hashlib.sha256(str(shard_rows).encode())
+    for row in (*documents, *standing.values()):
+        rows.update(json.dumps(row, sort_keys=True).encode())
+    return {
+        "template": config.digest(prompts.reverse("{text}")),
+        "model": config.digest({"inputs": model, "config": named["model"]}),
+        "sampling": config.digest({name: named[name] for name in ("generate", "seed")}),
+        "input": rows.hexdigest(),
+    }
 
 
 def _shard(
@@ -97,70 +172,77 @@ def _shard(
     number: int,
     writer: Writer,
     index: int,
-) -> pa.Table:
+) -> jobs.Part:
     """The candidates of one part of the documents, in the documents' order."""
     rows = {row["id"]: row for row in standing.values()}
     new = [document for document in parts[index] if document["id"] not in rows]
-    rows |= {row["id"]: row for row in _written(new, number, writer)}
+    written, dropped = _written(new, number, writer)
+    rows |= {row["id"]: row for row in written}
     found = [rows[one["id"]] for one in parts[index] if one["id"] in rows]
-    return pa.Table.from_pylist(found, schema=SCHEMA)
+    return jobs.Part(
+        pa.Table.from_pylist(found, schema=SCHEMA),
+        pa.Table.from_pylist(dropped, schema=REJECTED),
+        tokens=sum(row["n_tokens"] for row in written),
+    )
 
 
 def _written(
     documents: Sequence[Mapping[str, Any]], number: int, writer: Writer
-) -> list[dict[str, Any]]:
-    """A new candidate for each document whose prompt fits."""
-    asked = []
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """A new candidate for each document that one can be written for; the others."""
+    asked, written, dropped = [], [], []
     for document in documents:
-        prompt = fitting.fit(
-            document["text"], prompts.reverse, writer.encode, writer.longest_prompt
-        )
-        if prompt is not None:
+        prompt = fitted(writer, document["text"])
+        if prompt is None:
+            limit = f"{writer.longest_prompt} tokens"
+            dropped.append(_drop(document, PROMPT_TOO_LONG, "a longer frame", limit))
+        else:
             asked.append((document, prompt))
     generations = writer.generate(
         [prompt.ids for _, prompt in asked], [document["id"] for document, _ in asked]
     )
-    return [
-        {
-            "id": document["id"],
-            "lang": document["lang"],
-            "instruction": writer.decode(generation.tokens).strip(),
-            "output": document["text"],
-            "logprob": generation.logprob,
-            "n_tokens": len(generation.tokens),
-            "finish": generation.finish,
-            "prompt_cut": prompt.cut,
-            "round": number,
-        }
-        for (document, prompt), generation in zip(asked, generations, strict=True)
-    ]
+    for (document, prompt), generation in zip(asked, generations, strict=True):
+        instruction = writer.decode(generation.tokens).strip()
+        reason = why_rejected(instruction)
+        if reason is not None:
+            dropped.append(_drop(document, reason, repr(instruction), "text"))
+            continue
+        written.append(
+            {
+                "id": document["id"],
+                "lang": document["lang"],
+                "instruction": instruction,
+                "output": document["text"],
+                "logprob": generation.logprob,
+                "n_tokens": len(generation.tokens),
+                "finish": generation.finish,
+                "prompt_cut": prompt.cut,
+                "round": number,
+            }
+        )
+    return written, dropped
+
+
+def _drop(
+    document: Mapping[str, Any], reason: str, value: str, threshold: str
+) -> dict[str, str]:
+    dropped = Dropped(document["id"], reason, value, threshold, document["text"])
+    return dropped.row(document["lang"])
 
 
 def _counts(
-    documents: Sequence[Mapping[str, Any]],
-    directory: pathlib.Path,
-    language: str,
-    number: int,
+    documents: int, directory: pathlib.Path, language: str, number: int
 ) -> Counts:
-    """Counts of a language's finished shards; what has no candidate is rejected."""
+    """Counts of a language's finished shards, and of what has no candidate."""
     columns = ["id", "finish", "prompt_cut", "n_tokens", "round"]
     rows = shards.read_rows(directory / language, columns)
     new = [row for row in rows if row["round"] == number]
-    counts = Counts(rows_in=len(documents), rows_out=len(rows))
-    done = {row["id"] for row in rows}
-    dropped = [
-        Dropped(one["id"], "prompt_too_long", "the prompt's frame", "fits", one["text"])
-        for one in documents
-        if one["id"] not in done
-    ]
-    if dropped:
-        counts.drop("prompt_too_long", len(dropped))
-    shards.write_shards(
-        directory / "rejected" / language,
-        [one.row(language) for one in dropped],
-        REJECTED,
-        _REJECTED_ROWS,
-    )
+    counts = Counts(rows_in=documents, rows_out=len(rows))
+    rejected = shards.read_table(directory / REJECTED_DIRECTORY / language, ["reason"])
+    reasons = collections.Counter(rejected["reason"].to_pylist())
+    for reason in (PROMPT_TOO_LONG, NO_OUTPUT, INVALID_TEXT):
+        if reasons[reason]:
+            counts.drop(reason, reasons[reason])
     counts.notes = {
         "written": len(new),
         "standing": len(rows) - len(new),

@@ -142,6 +142,29 @@ def run_verb(
       UserError: what that stage is made from is not up to date; the message names the
         command that makes it.
     """
+    stage = due(workspace, stages, wanted, console)
+    if stage is not None:
+        directory = stage_directory(workspace, stage)
+        make(workspace, stage, directory, False, console, together)
+
+
+def due(
+    workspace: Workspace,
+    stages: Sequence[Stage],
+    wanted: Sequence[Stage],
+    console: rich.console.Console,
+) -> Stage | None:
+    """The first of the wanted stages that is not up to date; says which are, and why.
+
+    Args:
+      workspace: the run.
+      stages: the whole graph.
+      wanted: the stages that a verb stands for, in order (one a round).
+      console: where it is said.
+
+    Raises:
+      UserError: as `run_verb`.
+    """
     for stage in wanted:
         stage.files()
         for before in () if stage.partial else _all_before(stages, stage):
@@ -151,15 +174,14 @@ def run_verb(
                     f"it with the verb '{before.verb}' first, or run 'pipeline'."
                 )
         directory = stage_directory(workspace, stage)
-        if directory.finished():
-            console.print(f"{stage.name}: up to date", style="dim", highlight=False)
-            continue
-        console.print(
-            f"[bold]{stage.name}[/bold]: {escape(directory.why_stale())}",
-            highlight=False,
-        )
-        make(workspace, stage, directory, False, console, together)
-        return
+        if not directory.finished():
+            console.print(
+                f"[bold]{stage.name}[/bold]: {escape(directory.why_stale())}",
+                highlight=False,
+            )
+            return stage
+        console.print(f"{stage.name}: up to date", style="dim", highlight=False)
+    return None
 
 
 def make(

@@ -13,6 +13,7 @@ from typing import Any
 
 from xinst_jax import __version__
 from xinst_jax import config as config_lib
+from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.pipeline import raw_files
 from xinst_jax.pipeline.make import answers, models, texts
@@ -174,7 +175,11 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
         Stage(
             name=f"candidates/{this}",
             verb="generate",
-            config={**model, "generate": config_lib.as_record(run.generate)},
+            config={
+                **model,
+                "generate": config_lib.as_record(run.generate),
+                "template": config_lib.digest(prompts.reverse("{text}")),
+            },
             inputs=(
                 *("corpus", "tokenizer", f"generator/{this}"),
                 *(*_under(run.generator), *kept),
@@ -203,6 +208,12 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             config={
                 **model,
                 "rate": config_lib.as_record(run.rate),
+                "template": config_lib.digest(
+                    [
+                        prompts.rate("{instruction}", "{text}", "{language}"),
+                        *prompts.LABELS,
+                    ]
+                ),
                 "prompt_buckets": list(run.generate.prompt_buckets),
             },
             inputs=(

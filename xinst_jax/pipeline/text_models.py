@@ -38,22 +38,11 @@ def rater(workspace: Workspace, stage: str) -> Callable[[Sequence[Pair]], np.nda
       (rows, labels) log-probabilities of `prompts.LABELS`. A response that is too long
       for the rater's training length is cut at its end.
     """
-    run, encode = workspace.run, workspace.vocabulary.encode_prompt
+    run, prompt_of = workspace.run, rating_prompt(workspace)
     params = training.trained_params(workspace, stage)
-    labels = [workspace.vocabulary.encode(label) for label in prompts.LABELS]
-    longest = run.rater.length - max(map(len, labels))
+    labels = label_ids(workspace)
+    longest = _longest_rated(workspace)
     buckets = [size for size in run.generate.prompt_buckets if size < longest]
-
-    def read(pair: Pair) -> list[int]:
-        instruction, response, code = pair
-        name = run.language_table[code].name
-
-        def frame(text: str) -> str:
-            return prompts.rate(instruction, text, name)
-
-        fitted = fitting.fit(response, frame, encode, longest)
-        # An instruction that fills the whole prompt is no instruction: rate its start.
-        return fitted.ids if fitted else encode(frame(""))[:longest]
 
     def rate(pairs: Sequence[Pair]) -> np.ndarray:
         return score.label_logprobs(
@@ -61,13 +50,50 @@ def rater(workspace: Workspace, stage: str) -> Callable[[Sequence[Pair]], np.nda
             workspace.model,
             workspace.rules,
             workspace.mesh,
-            [read(pair) for pair in pairs],
+            [prompt_of(pair)[0] for pair in pairs],
             labels,
             run.rate.batch_rows,
             [*buckets, longest],
         )
 
     return rate
+
+
+def label_ids(workspace: Workspace) -> list[list[int]]:
+    """Token ids of `prompts.LABELS`."""
+    return [workspace.vocabulary.encode(label) for label in prompts.LABELS]
+
+
+def rating_prompt(
+    workspace: Workspace,
+) -> Callable[[Pair], tuple[list[int], bool]]:
+    """How the rater is asked: a function of (instruction, response, language code).
+
+    Returns:
+      A function that gives the prompt's token ids, and whether the response, or else
+      the instruction, lost its end.
+    """
+    run, encode = workspace.run, workspace.vocabulary.encode_prompt
+    longest = _longest_rated(workspace)
+
+    def prompt_of(pair: Pair) -> tuple[list[int], bool]:
+        instruction, response, code = pair
+        name = run.language_table[code].name
+
+        def frame(text: str) -> str:
+            return prompts.rate(instruction, text, name)
+
+        fitted = fitting.fit(response, frame, encode, longest)
+        if fitted is not None:
+            return fitted.ids, fitted.cut
+        # An instruction that fills the whole prompt is no instruction: rate its start.
+        return encode(frame(""))[:longest], True
+
+    return prompt_of
+
+
+def _longest_rated(workspace: Workspace) -> int:
+    return workspace.run.rater.length - max(map(len, label_ids(workspace)))
 
 
 def mutual_information(

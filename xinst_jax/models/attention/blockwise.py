@@ -18,7 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.attention.blocks import Block, filled, visible
-from xinst_jax.models.attention.masks import PackedRows
+from xinst_jax.models.attention.masks import Branches, PackedRows, branch_mask
 from xinst_jax.models.layers import CONTEXT, leading_spec
 from xinst_jax.models.product import wide_product
 
@@ -46,6 +46,7 @@ class _Rows(NamedTuple):
       key_segments_bs: int32; 0 is padding.
       start: int32, place of the first query among the keys.
       window: int32, tokens that a query sees at most; 0 sets no limit.
+      branches: where segments fork.
     """
 
     q_bkgth: jax.Array
@@ -55,6 +56,14 @@ class _Rows(NamedTuple):
     key_segments_bs: jax.Array
     start: jax.Array
     window: jax.Array
+    branches: Branches | None
+
+    def visible(self, block: int) -> tuple[jax.Array, jax.Array]:
+        """See `blocks.visible`."""
+        # Columns of a branch are further from the trunk's than its tokens are.
+        window = self.window if self.branches is None else 0
+        segments = self.query_segments_bt, self.key_segments_bs
+        return visible(*segments, self.start, window, block)
 
 
 _Sums = tuple[jax.Array, jax.Array, jax.Array]
@@ -95,9 +104,10 @@ def blockwise_attention(
     q_spec = jax.P(rows, heads, length, width)
     k_spec = jax.P(rows, rules.kv_heads, None, width)
     segments = jax.P(rows, length), jax.P(rows, None)
+    branches = None if seen.branches is None else Branches(*segments, *segments)
     return jax.shard_map(
         functools.partial(_on_device, settings, length),
-        in_specs=(q_spec, k_spec, k_spec, *segments, jax.P()),
+        in_specs=(q_spec, k_spec, k_spec, *segments, jax.P(), branches),
         out_specs=q_spec,
         check_vma=False,
     )(
@@ -107,6 +117,7 @@ def blockwise_attention(
         seen.query_segments_bt,
         seen.key_segments_bs,
         jnp.asarray(seen.window, jnp.int32),
+        seen.branches,
     )
 
 
@@ -119,6 +130,7 @@ def _on_device(
     query_segments_bt: jax.Array,
     key_segments_bs: jax.Array,
     window: jax.Array,
+    branches: Branches | None,
 ) -> jax.Array:
     batch, heads, length, width = q_bnth.shape
     groups, block = k_bksh.shape[1], settings.block
@@ -132,6 +144,7 @@ def _on_device(
         filled(key_segments_bs, 1, block),
         jnp.asarray(start, jnp.int32),
         window,
+        jax.tree.map(lambda a: filled(a, 1, block), branches),
     )
     return _attend(settings, rows)[:, :, :, :length].reshape(q_bnth.shape)
 
@@ -143,7 +156,7 @@ def _attend(settings: _Settings, rows: _Rows) -> jax.Array:
 
 
 def _forward(settings: _Settings, rows: _Rows) -> tuple[jax.Array, _Residuals]:
-    first_bi, end_bi = visible(*rows[3:], settings.block)
+    first_bi, end_bi = rows.visible(settings.block)
     count = first_bi.shape[1]
 
     def visit(
@@ -209,7 +222,7 @@ def _backward(
     settings: _Settings, residuals: _Residuals, grad_bkgth: jax.Array
 ) -> tuple[_Rows]:
     rows, context_bkgth, normaliser_bkgt = residuals
-    first_bi, end_bi = visible(*rows[3:], settings.block)
+    first_bi, end_bi = rows.visible(settings.block)
     count = first_bi.shape[1]
     share_bkgt = jnp.sum(
         grad_bkgth.astype(jnp.float32) * context_bkgth.astype(jnp.float32), axis=-1
@@ -287,12 +300,18 @@ def _scores(
     if cap := settings.soft_cap:
         bent_1kgts = jnp.tanh(scores_1kgts / cap)
         scores_1kgts, slope = cap * bent_1kgts, 1 - jnp.square(bent_1kgts)
-    places = jnp.arange(settings.block)
+    place_t = jnp.arange(settings.block)
     apart = rows.start + (queries.number - keys.number) * settings.block
-    apart_ts = apart + places[:, None] - places
-    near_ts = (apart_ts >= 0) & ((rows.window == 0) | (apart_ts < rows.window))
+    apart_ts = apart + place_t[:, None] - place_t
+    near_ts = apart_ts >= 0
+    if rows.branches is None:
+        near_ts &= (rows.window == 0) | (apart_ts < rows.window)
     queries_1t = queries.of(rows.query_segments_bt, 1)
     keys_1s = keys.of(rows.key_segments_bs, 1)
     same_1ts = (queries_1t[:, :, None] == keys_1s[:, None]) & (keys_1s != 0)[:, None]
     seen_1ts = near_ts & same_1ts
+    if rows.branches is not None:
+        places = (queries, keys, queries, keys)
+        here = (at.of(a, 1) for at, a in zip(places, rows.branches, strict=True))
+        seen_1ts &= branch_mask(Branches(*here), rows.window)
     return jnp.where(seen_1ts[:, None, None], scores_1kgts, _LOWEST), slope

@@ -10,7 +10,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.mesh import ShardingRules, devices, platform
 from xinst_jax.models.attention.blockwise import blockwise_attention
 from xinst_jax.models.attention.dense import dense_attention
-from xinst_jax.models.attention.masks import PackedRows, segment_mask
+from xinst_jax.models.attention.masks import Branches, PackedRows, segment_mask
 from xinst_jax.models.attention.splash import splash_attention
 from xinst_jax.models.attention.triton import triton_attention
 
@@ -25,7 +25,11 @@ _GPU_BLOCK = 512
 
 
 def packed_rows(
-    config: ModelConfig, rules: ShardingRules, segment_ids_bt: jax.Array
+    config: ModelConfig,
+    rules: ShardingRules,
+    segment_ids_bt: jax.Array,
+    positions_bt: jax.Array,
+    branch_ids_bt: jax.Array | None = None,
 ) -> Callable[[int], PackedRows | jax.Array]:
     """What the queries of packed rows see under a window of so many tokens, 0 for none.
 
@@ -33,6 +37,8 @@ def packed_rows(
       config: says which attention is taken.
       rules: how rows are divided.
       segment_ids_bt: int32; 0 is padding.
+      positions_bt: int32 position of each token in its segment.
+      branch_ids_bt: int32 branch of each token where segments fork (see `Branches`).
 
     Returns:
       A function to a mask of booleans (B, T, T) for dense attention, and for any other
@@ -41,12 +47,21 @@ def packed_rows(
     Raises:
       UserError: the attention that is asked for cannot compute this model here.
     """
-    segments = (
-        jax.reshard(segment_ids_bt, rules.spec("batch", "length")),
-        jax.reshard(segment_ids_bt, rules.spec("batch", None)),
-    )
-    dense = kernel(config, rules, segment_ids_bt.shape[1]) == "dense"
-    return functools.partial(segment_mask if dense else PackedRows, *segments)
+
+    def both(a_bt: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """As the queries' and as the keys'."""
+        queries, keys = rules.spec("batch", "length"), rules.spec("batch", None)
+        return jax.reshard(a_bt, queries), jax.reshard(a_bt, keys)
+
+    branches = None
+    if branch_ids_bt is not None:
+        ids, positions = both(branch_ids_bt), both(positions_bt)
+        branches = Branches(*ids, *positions)
+    forked = branches is not None
+    dense = kernel(config, rules, segment_ids_bt.shape[1], forked) == "dense"
+    see = segment_mask if dense else PackedRows
+    segments = both(segment_ids_bt)
+    return lambda window: see(*segments, window, branches)
 
 
 def attention_over(
@@ -55,7 +70,8 @@ def attention_over(
     """The attention for what queries see: `dense_attention` if that is a mask."""
     if not isinstance(seen, PackedRows):
         return dense_attention
-    name = kernel(config, rules, seen.key_segments_bs.shape[1])
+    forked = seen.branches is not None
+    name = kernel(config, rules, seen.key_segments_bs.shape[1], forked)
     if name == "splash":
         return functools.partial(splash_attention, window=config.window)
     if name == "triton":
@@ -65,23 +81,34 @@ def attention_over(
     return blockwise_attention
 
 
-def kernel(config: ModelConfig, rules: ShardingRules, length: int) -> str:
+def kernel(
+    config: ModelConfig, rules: ShardingRules, length: int, forked: bool = False
+) -> str:
     """The name of the attention over packed rows, on the mesh that is set.
+
+    Where segments fork, dense attention stands in for the kernels that cannot compute
+    it: triton, and splash under a window that is shorter than the row.
 
     Args:
       config: says 'auto', or the name.
       rules: how rows are divided.
       length: positions of a whole row.
+      forked: whether segments fork into branches.
 
     Raises:
       UserError: the attention that is asked for cannot compute this model here.
     """
-    if config.attention == "auto":
-        if platform() == "tpu":
-            return "splash"
-        return "dense" if length <= _SHORT else "blockwise"
-    _check(config, rules)
-    return config.attention
+    if config.attention != "auto":
+        _check(config, rules)
+        name = config.attention
+    elif platform() == "tpu":
+        name = "splash"
+    else:
+        name = "dense" if length <= _SHORT else "blockwise"
+    windowed = 0 < config.window < length
+    if forked and (name == "triton" or (name == "splash" and windowed)):
+        return "dense"
+    return name
 
 
 def _check(config: ModelConfig, rules: ShardingRules) -> None:

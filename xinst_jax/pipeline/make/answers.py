@@ -2,7 +2,9 @@
 
 import functools
 import json
+import shutil
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import rich.console
 
@@ -12,21 +14,38 @@ from xinst_jax.pipeline import raw_files, rounds, training_rows
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
 
+if TYPE_CHECKING:
+    from xinst_jax.pipeline import generate
 
-def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
-    """An instruction for every document that has none worth keeping yet."""
+
+def writer(workspace: Workspace, number: int) -> "generate.Writer":
+    """The generator of a round."""
     from xinst_jax.pipeline import generate, text_models
 
-    if rounds.settled(workspace, number):
-        return rounds.carried(workspace, stage, "candidates", number)
     run, vocabulary = workspace.run, workspace.vocabulary
     engine = text_models.engine(workspace, f"generator/round-{number}", run.generate)
-    writer = generate.Writer(
-        functools.partial(engine.generate, seed=workspace.seed(stage.stage)),
+    # A trial draws what the whole round draws.
+    seed = workspace.seed(f"candidates/round-{number}")
+    return generate.Writer(
+        functools.partial(engine.generate, seed=seed),
         vocabulary.encode_prompt,
         vocabulary.decode,
         engine.longest_prompt,
     )
+
+
+def candidates(
+    workspace: Workspace, stage: StageDirectory, number: int, limit: int | None = None
+) -> Made:
+    """An instruction for every document that has none worth keeping yet.
+
+    With a limit, of each language for its first documents.
+    """
+    from xinst_jax.pipeline import generate
+
+    if rounds.settled(workspace, number):
+        return rounds.carried(workspace, stage, "candidates", number)
+    run = workspace.run
     return Made(
         generate.run(
             stage,
@@ -34,26 +53,38 @@ def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made
             workspace.path("corpus"),
             training_rows.kept_by(workspace, number - 1),
             number,
-            writer,
+            writer(workspace, number),
             run.generate.shard_rows,
+            limit=limit,
         )
     )
 
 
-def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
-    """Scores of the candidates, which of them are kept, and how good the rater is."""
+def ratings(
+    workspace: Workspace, stage: StageDirectory, number: int, limit: int | None = None
+) -> Made:
+    """Scores of the candidates, which of them are kept, and how good the rater is.
+
+    With a limit, of each language's first candidates.
+    """
     from xinst_jax import distributed
-    from xinst_jax.pipeline import rate, signals, text_models
+    from xinst_jax.pipeline import rate, signals, text_models, trial
 
     if rounds.settled(workspace, number):
         return rounds.carried(workspace, stage, "ratings", number)
     this, run = f"round-{number}", workspace.run
+    rated = workspace.path(f"candidates/{this}")
+    first = stage.path / "candidates"
+    if limit is not None:
+        name = trial.source(workspace, f"candidates/{this}")
+        trial.first_rows(workspace.path(name), first, run.languages, limit)
+        rated = first
     levels = shards.read_rows(workspace.path(f"rater/{this}") / "levels")
     counts = rate.run(
         stage,
         run.rate,
         run.languages,
-        workspace.path(f"candidates/{this}"),
+        rated,
         signals.Signals(
             text_models.rater(workspace, f"rater/{this}"),
             text_models.mutual_information(workspace, "base") if run.rate.pmi else None,
@@ -61,7 +92,8 @@ def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
         [row for row in levels if row["split"] == "held_out"],
     )
     if distributed.is_primary():
-        if number > 1:
+        shutil.rmtree(first, ignore_errors=True)
+        if number > 1 and limit is None:
             before = workspace.path(f"ratings/round-{number - 1}")
             rounds.write_moved(before, stage.path, run.languages, counts)
         rich.console.Console().print(rate.quality_table(stage.path, number))
