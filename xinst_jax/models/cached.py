@@ -102,41 +102,39 @@ def read_token(
             config,
             windowed=windowed and config.local_rope_theta > 0,
         )
-        for windowed in set(flags)
+        for windowed in sorted(set(flags))
     }
     period = config.full_every if len(angles) == 2 else 1
     graphdef, stacked = nnx.split(decoder.layers)
 
+    def through(
+        carry: tuple[jax.Array, Cache],
+        layer: jax.Array | int,
+        windowed: bool,
+        number: jax.Array | int,
+    ) -> tuple[jax.Array, Cache]:
+        x_b1d, cache = carry
+        state = jax.tree.map(
+            lambda w: jax.lax.dynamic_index_in_dim(w, layer, keepdims=False), stacked
+        )
+
+        def over(
+            q_bn1h: jax.Array, k_bk1h: jax.Array, v_bk1h: jax.Array
+        ) -> tuple[jax.Array, Cache]:
+            return attend(cache, windowed, number, q_bn1h, k_bk1h, v_bk1h)
+
+        return nnx.merge(graphdef, state).through(x_b1d, angles[windowed], over)
+
     def read(
         carry: tuple[jax.Array, Cache], group: jax.Array | int, size: int
     ) -> tuple[jax.Array, Cache]:
-        x_b1d, cache = carry
         for place in range(size):
-            windowed = flags[place]
-            # All of a group but its last are windowed, where both kinds are there.
-            alike = period - 1 if windowed and period > 1 else 1
-            number = group * alike + (place if alike > 1 else 0)
-            layer = group * period + place
-            state = jax.tree.map(
-                lambda w, layer=layer: jax.lax.dynamic_index_in_dim(
-                    w, layer, keepdims=False
-                ),
-                stacked,
-            )
-
-            def over(
-                q_bn1h: jax.Array,
-                k_bk1h: jax.Array,
-                v_bk1h: jax.Array,
-                cache: Cache = cache,
-                windowed: bool = windowed,
-                number: jax.Array | int = number,
-            ) -> tuple[jax.Array, Cache]:
-                return attend(cache, windowed, number, q_bn1h, k_bk1h, v_bk1h)
-
-            block = nnx.merge(graphdef, state)
-            x_b1d, cache = block.through(x_b1d, angles[windowed], over)
-        return x_b1d, cache
+            layer, number = group * period + place, group
+            if flags[place] and period > 1:
+                # All blocks of a mixed group but its last are windowed.
+                number = group * (period - 1) + place
+            carry = through(carry, layer, flags[place], number)
+        return carry
 
     groups, rest = divmod(len(flags), period)
     rows = decoder.rules.spec("batch", None)
