@@ -7,7 +7,6 @@ import pytest
 from tests.models import numpy_llama
 from xinst_jax.config import DecodeConfig, MeshConfig
 from xinst_jax.errors import UserError
-from xinst_jax.infer.decode import decode_batch
 from xinst_jax.infer.engine import Engine
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.decoder import abstract_params
@@ -134,14 +133,16 @@ def test_eight_devices_give_the_tokens_of_one(sampled_generations):
         assert generation.logprob == pytest.approx(expected.logprob, abs=1e-4)
 
 
-def test_a_bucket_is_compiled_once():
+def test_a_bucket_is_compiled_once_and_decoding_once_for_all():
     decode = DecodeConfig(
-        max_new_tokens=2, temperature=0, batch_rows=2, prompt_buckets=(4, 8, 16)
+        max_new_tokens=2, temperature=0, batch_rows=2, prompt_buckets=(4, 12, 20)
     )
-    engine, before = _engine(decode), decode_batch._cache_size()
+    engine = _engine(decode)
     engine.generate([[1, 2], [3], [4, 5, 6], [1] * 7], ["a", "b", "c", "d"], seed=0)
+    assert engine.usage.programs == {"prefill": 2, "insert": 2, "decode": 1}
     engine.generate([[1, 2, 3, 4], [2] * 8], ["e", "f"], seed=9)
-    assert decode_batch._cache_size() - before == 2
+    assert engine.usage.programs == {"prefill": 2, "insert": 2, "decode": 1}
+    assert "5 programs compiled" in str(engine.usage)
 
 
 def test_buckets_leave_room_for_the_new_tokens():

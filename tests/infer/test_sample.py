@@ -70,12 +70,13 @@ def test_greedy_takes_the_first_of_the_likeliest():
 def test_a_row_draws_the_same_numbers_in_any_company():
     hashes_b = np.array([row_hash(name) for name in "abcdef"], np.uint32)
     draw = jax.jit(row_uniforms)
-    alone_b = draw(np.uint32(3), hashes_b, np.int32(5))
-    turned_b = draw(np.uint32(3), hashes_b[::-1], np.int32(5))
+    step_b = np.full(6, 5, np.int32)
+    alone_b = draw(np.uint32(3), hashes_b, step_b)
+    turned_b = draw(np.uint32(3), hashes_b[::-1], step_b)
     np.testing.assert_array_equal(alone_b, turned_b[::-1])
     others = (
-        draw(np.uint32(4), hashes_b, np.int32(5)),
-        draw(np.uint32(3), hashes_b, 6),
+        draw(np.uint32(4), hashes_b, step_b),
+        draw(np.uint32(3), hashes_b, step_b + 1),
     )
     drawn = np.concatenate([alone_b, *others])
     assert len(set(drawn.tolist())) == 18

@@ -186,7 +186,7 @@ def test_embeddings_in_bfloat16_are_scaled_by_a_rounded_number_as_in_transformer
     theirs = GemmaTextScaledWordEmbedding(128, 48, 0, embed_scale=48**0.5)
     theirs.weight.data = torch.tensor(np.asarray(params["embedding"]["table_vd"]))
     with jax.set_mesh(mesh):
-        x_btd = decoder_lib.bind(config, RULES, params)._embed(jnp.asarray(tokens_bt))
+        x_btd = decoder_lib.bind(config, RULES, params).embed(jnp.asarray(tokens_bt))
     assert x_btd.dtype == jnp.bfloat16
     expected_btd = theirs.to(torch.bfloat16)(torch.tensor(tokens_bt)).float()
     np.testing.assert_array_equal(

@@ -22,25 +22,61 @@ class DecodeConfig(Typed):
       max_new_tokens: most tokens written after a prompt.
       temperature: divides the logits; 0 is greedy.
       top_p: smallest set of tokens with this probability is sampled from.
-      batch_rows: prompts decoded together.
+      top_k: most tokens sampled from; 0 sets no limit.
+      min_p: smallest probability sampled, as a share of the likeliest token's; 0 sets
+        none.
+      no_repeat_ngram: length, in tokens, of a run that no text has twice, its prompt's
+        runs included; 0 allows all. The paper's released inference has 6.
+      stop_strings: texts that end a row, which is cut where the first begins.
+      batch_rows: slots: rows decoded together.
       prompt_buckets: prompt lengths, in tokens, that programs are compiled for,
         ascending; a longer prompt is cut at its document's end.
+      pack_prompts: whether several prompts are read in one row of a bucket's length.
+        Off, each has a row of its own, and its numbers are the same bit for bit on
+        every kind of device, whatever else is generated.
+      cache_dtype: of the keys and values that are kept: 'compute' (the model's compute
+        dtype), 'bfloat16' or 'int8', with a scale for every head and position.
+      placement: what continues a row: 'mesh' (the model over all devices), 'slice' or
+        'host' (a replica on the devices of each slice, or of each host, and nothing
+        exchanged between them); `batch_rows` are those of a replica.
       shard_rows: rows of an output shard: what a stopped job loses at most.
     """
 
     max_new_tokens: int = 128
     temperature: float = 0.7
     top_p: float = 0.9
+    top_k: int = 0
+    min_p: float = 0.0
+    no_repeat_ngram: int = 0
+    stop_strings: tuple[str, ...] = ()
     batch_rows: int = 32
     prompt_buckets: tuple[int, ...] = (256, 512, 1024, 2048)
+    pack_prompts: bool = True
+    cache_dtype: str = "compute"
+    placement: str = "mesh"
     shard_rows: int = 1024
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "prompt_buckets", tuple(self.prompt_buckets))
+        object.__setattr__(self, "stop_strings", tuple(self.stop_strings))
         positive(self, "max_new_tokens", "batch_rows", "shard_rows", "top_p")
+        not_negative(self, "top_k", "no_repeat_ngram")
+        share(self, "min_p")
+        one_of(self, "cache_dtype", ("compute", "bfloat16", "int8"))
+        one_of(self, "placement", ("mesh", "slice", "host"))
         if self.temperature < 0 or self.top_p > 1:
             raise UserError("DecodeConfig needs temperature >= 0 and top_p <= 1.")
+        if self.no_repeat_ngram == 1:
+            raise UserError(
+                "DecodeConfig.no_repeat_ngram = 1 would rule out every token of the "
+                "prompt; set it to 0, or to 2 or more."
+            )
+        if not all(isinstance(one, str) and one for one in self.stop_strings):
+            raise UserError(
+                "DecodeConfig.stop_strings are texts that are not empty, found "
+                f"{self.stop_strings!r}."
+            )
         if not self.prompt_buckets or list(self.prompt_buckets) != sorted(
             set(self.prompt_buckets)
         ):

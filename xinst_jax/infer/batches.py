@@ -39,13 +39,9 @@ def bucketed(
     Raises:
       UserError: a prompt is empty or longer than the last bucket.
     """
+    check_lengths(prompts, buckets[-1])
     groups: dict[int, list[int]] = {bucket: [] for bucket in buckets}
     for row, prompt in enumerate(prompts):
-        if not 0 < len(prompt) <= buckets[-1]:
-            raise UserError(
-                f"Prompt {row} has {len(prompt)} tokens; expected 1 to {buckets[-1]}. "
-                "Cut the prompt, or add a longer bucket."
-            )
         groups[next(size for size in buckets if len(prompt) <= size)].append(row)
     for bucket, members in groups.items():
         for start in range(0, len(members), batch_rows):
@@ -56,6 +52,16 @@ def bucketed(
                 lengths_b[place] = len(prompts[row])
                 tokens_bt[place, : lengths_b[place]] = prompts[row]
             yield Batch(rows, tokens_bt, lengths_b)
+
+
+def check_lengths(prompts: Sequence[Sequence[int]], longest: int) -> None:
+    """Raises UserError if a prompt is empty or has more than `longest` tokens."""
+    for row, prompt in enumerate(prompts):
+        if not 0 < len(prompt) <= longest:
+            raise UserError(
+                f"Prompt {row} has {len(prompt)} tokens; expected 1 to {longest}. Cut "
+                "the prompt, or add a longer bucket."
+            )
 
 
 def check_tokens(rows: Sequence[Sequence[int]], size: int) -> None:

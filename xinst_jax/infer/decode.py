@@ -1,116 +1,196 @@
-"""Prefill and decode of one batch: a single program, on the device from end to end."""
+"""The two programs of generation: prompts are read, and slots are continued."""
 
 import functools
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import DecodeConfig, ModelConfig
+from xinst_jax.infer.cache import Layout
+from xinst_jax.infer.cache_attention import attention
+from xinst_jax.infer.repeats import without_repeats
 from xinst_jax.infer.sample import greedy, row_uniforms, sample
+from xinst_jax.infer.slots import Slots
 from xinst_jax.mesh import ShardingRules
+from xinst_jax.models import cached
 from xinst_jax.models.decoder import Decoder, KVCache, Params, bind
 from xinst_jax.models.layers import leading_spec
 
 
-class Decoded(NamedTuple):
-    """What a batch of rows was continued with.
+class Report(NamedTuple):
+    """What the host learns of slots, the same on every device.
 
     Attributes:
-      tokens_bt: int32 generated ids, T = max_new_tokens; zeros after a row's end.
-      lengths_b: int32 generated tokens, the stop token not counted.
-      logprobs_b: float32 log-probability of the generated tokens, the stop token
-        included, under the model's own distribution (temperature 1, the whole
-        vocabulary): how likely the model finds the text, however it was drawn.
-      stopped_b: whether a stop token ended the row.
+      tokens_bg: as in `Slots`.
+      logprobs_bg: as in `Slots`.
+      count_b: as in `Slots`.
+      live_b: as in `Slots`.
+      stopped_b: as in `Slots`.
+      steps: int32 how many tokens every slot was given time for.
+      live_steps: int32 for how many of them a slot had a live row, all together.
     """
 
-    tokens_bt: jax.Array
-    lengths_b: jax.Array
-    logprobs_b: jax.Array
+    tokens_bg: jax.Array
+    logprobs_bg: jax.Array
+    count_b: jax.Array
+    live_b: jax.Array
     stopped_b: jax.Array
+    steps: jax.Array
+    live_steps: jax.Array
 
 
-class _State(NamedTuple):
-    step: jax.Array
-    token_b: jax.Array
-    decoded: Decoded
-    cache: KVCache
+@functools.partial(jax.jit, static_argnames=("model", "rules"))
+def read_prompts(
+    params: Params,
+    tokens_bt: jax.Array,
+    segment_ids_bt: jax.Array,
+    positions_bt: jax.Array,
+    *,
+    model: ModelConfig,
+    rules: ShardingRules,
+) -> tuple[jax.Array, jax.Array]:
+    """Keys and values of prompts packed into rows: `cached.keys_and_values`, compiled.
 
-
-_Choice: TypeAlias = tuple[jax.Array, Decoded]
+    Compiled once for each shape of `tokens_bt`. Called under `jax.set_mesh`.
+    """
+    decoder = bind(model, rules, params)
+    return cached.keys_and_values(decoder, tokens_bt, segment_ids_bt, positions_bt)
 
 
 @functools.partial(
-    jax.jit, static_argnames=("model", "rules", "decode", "stop_ids", "vocab_limit")
+    jax.jit,
+    static_argnames=("model", "rules", "shape", "decode", "vocab_limit"),
+    donate_argnames=("slots",),
 )
-def decode_batch(
+def decode_slots(
     params: Params,
-    tokens_bt: jax.Array,
-    lengths_b: jax.Array,
-    hashes_b: jax.Array,
+    slots: Slots,
+    kept_b: jax.Array,
+    enough: jax.Array,
+    most_steps: jax.Array,
     seed: jax.Array,
     *,
     model: ModelConfig,
     rules: ShardingRules,
+    shape: Layout,
     decode: DecodeConfig,
-    stop_ids: tuple[int, ...],
     vocab_limit: int,
-) -> Decoded:
-    """Continues each prompt until a stop token or `max_new_tokens`.
+) -> tuple[Slots, Report]:
+    """Continues the rows of all slots, token by token, until enough of them are free.
 
-    Compiled once for each shape of `tokens_bt`. A row's result depends on its prompt,
-    its hash and the seed, and on no other row. Called under `jax.set_mesh`.
+    A row's tokens depend on its prompt, its hash, its limits and the seed, and on no
+    other row. Compiled once. Called under `jax.set_mesh`.
 
     Args:
       params: the weights.
-      tokens_bt: int32 prompts, padded on the right.
-      lengths_b: int32 tokens of each prompt; a row of none is not continued.
-      hashes_b: uint32 `sample.row_hash` of each row.
+      slots: the rows; their buffers are used up.
+      kept_b: booleans; a row without is given up.
+      enough: int32 scalar; live rows at which to return.
+      most_steps: int32 scalar; tokens of a row at which to return.
       seed: uint32 scalar.
       model: the decoder's shape.
       rules: how arrays are divided.
+      shape: the cache's.
       decode: how tokens are chosen.
-      stop_ids: ids that end a row.
       vocab_limit: ids from here on are padding of the vocabulary, never generated.
     """
     decoder = bind(model, rules, params)
-    width, batch = tokens_bt.shape[1], rules.spec("batch")
-    lengths_b, hashes_b = jax.reshard(lengths_b, batch), jax.reshard(hashes_b, batch)
-    columns_s = jnp.arange(width + decode.max_new_tokens)
-    valid_bs = (columns_s < lengths_b[:, None]) | (columns_s >= width)
 
-    def choose(x_b1d: jax.Array, step: jax.Array, decoded: Decoded) -> _Choice:
-        logits_bv = _limited(decoder, x_b1d, vocab_limit)
-        if decode.temperature == 0:
-            token_b = greedy(logits_bv)
-        else:
-            uniforms_b = row_uniforms(seed, hashes_b, step)
-            token_b = sample(logits_bv, uniforms_b, decode.temperature, decode.top_p)
-        live_b = (lengths_b > 0) & ~decoded.stopped_b
-        stop_b = live_b & jnp.isin(token_b, jnp.asarray(stop_ids, jnp.int32))
-        return token_b, _append(decoded, token_b, logits_bv, live_b, stop_b, step)
+    def unfinished(state: tuple[Slots, jax.Array, jax.Array]) -> jax.Array:
+        slots, steps, _ = state
+        live = jnp.sum(slots.live_b, dtype=jnp.int32)
+        return (steps < most_steps) & (live > enough)
 
-    def unfinished(state: _State) -> jax.Array:
-        live_b = (lengths_b > 0) & ~state.decoded.stopped_b
-        return (state.step < decode.max_new_tokens) & jnp.any(live_b)
-
-    def advance(state: _State) -> _State:
-        column = width + state.step - 1
-        position_b1 = (lengths_b + state.step - 1)[:, None]
-        x_b1d, cache = decoder.extend(
-            state.token_b[:, None], position_b1, valid_bs, state.cache, column
+    def advance(
+        state: tuple[Slots, jax.Array, jax.Array],
+    ) -> tuple[Slots, jax.Array, jax.Array]:
+        slots, steps, live_steps = state
+        live_b, position_b = slots.live_b, slots.position_b
+        attend = attention(model, rules, shape, position_b, live_b)
+        x_b1d, cache = cached.read_token(
+            decoder, slots.token_b, position_b, attend, slots.cache
         )
-        token_b, decoded = choose(x_b1d, state.step, state.decoded)
-        return _State(state.step + 1, token_b, decoded, cache)
+        logits_bv = _limited(decoder, x_b1d, vocab_limit)
+        token_b = _choose(logits_bv, slots, seed, decode, rules)
+        slots = _append(slots._replace(cache=cache), token_b, logits_bv)
+        return slots, steps + 1, live_steps + jnp.sum(live_b, dtype=jnp.int32)
 
-    cache = decoder.init_cache(len(tokens_bt), len(columns_s))
-    x_b1d, cache = prefill(decoder, tokens_bt, lengths_b, valid_bs, cache)
-    start = _nothing(lengths_b, decode.max_new_tokens, rules)
-    token_b, decoded = choose(x_b1d, jnp.int32(0), start)
-    state = _State(jnp.int32(1), token_b, decoded, cache)
-    decoded = jax.lax.while_loop(unfinished, advance, state).decoded
-    return jax.tree.map(lambda leaf: jax.reshard(leaf, jax.P()), decoded)
+    kept_b = jax.reshard(kept_b, rules.spec("batch"))
+    slots = slots._replace(live_b=slots.live_b & kept_b)
+    zero = jnp.int32(0)
+    slots, steps, live_steps = jax.lax.while_loop(
+        unfinished, advance, (slots, zero, zero)
+    )
+    told = (getattr(slots, name) for name in Report._fields[:5])
+    report = Report(*told, steps, live_steps)
+    return slots, jax.tree.map(lambda leaf: jax.reshard(leaf, jax.P()), report)
+
+
+def _choose(
+    logits_bv: jax.Array,
+    slots: Slots,
+    seed: jax.Array,
+    decode: DecodeConfig,
+    rules: ShardingRules,
+) -> jax.Array:
+    """The next token of each row, (B,) int32."""
+    if decode.no_repeat_ngram:
+        logits_bv = without_repeats(
+            logits_bv,
+            slots.history_bs,
+            slots.position_b + 1,
+            decode.no_repeat_ngram,
+            rules,
+        )
+    if decode.temperature == 0:
+        return greedy(logits_bv)
+    uniforms_b = row_uniforms(seed, slots.hash_b, slots.count_b)
+    return sample(
+        logits_bv,
+        uniforms_b,
+        decode.temperature,
+        decode.top_p,
+        decode.top_k,
+        decode.min_p,
+    )
+
+
+def _append(slots: Slots, token_b: jax.Array, logits_bv: jax.Array) -> Slots:
+    """The slots with one token more in each live row; a stop token is not kept."""
+    chosen_bv = jnp.arange(logits_bv.shape[1]) == token_b[:, None]
+    logit_b = jnp.sum(jnp.where(chosen_bv, logits_bv, 0), axis=-1)
+    logprob_b = logit_b - jax.nn.logsumexp(logits_bv, axis=-1)
+    live_b, count_b = slots.live_b, slots.count_b
+    stop_b = live_b & jnp.any(slots.stops_bn == token_b[:, None], axis=1)
+    kept_b = live_b & ~stop_b
+    here_bg = jnp.arange(slots.tokens_bg.shape[1]) == count_b[:, None]
+    position_b = slots.position_b + live_b
+    next_bs = jnp.arange(slots.history_bs.shape[1]) == position_b[:, None]
+    grown_b = count_b + kept_b
+    return slots._replace(
+        token_b=jnp.where(live_b, token_b, slots.token_b),
+        position_b=position_b,
+        count_b=grown_b,
+        live_b=kept_b & (grown_b < slots.limit_b),
+        stopped_b=slots.stopped_b | stop_b,
+        tokens_bg=jnp.where(
+            here_bg & kept_b[:, None], token_b[:, None], slots.tokens_bg
+        ),
+        logprobs_bg=jnp.where(
+            here_bg & live_b[:, None], logprob_b[:, None], slots.logprobs_bg
+        ),
+        history_bs=jnp.where(
+            next_bs & live_b[:, None], token_b[:, None], slots.history_bs
+        ),
+    )
+
+
+def _limited(decoder: Decoder, x_b1d: jax.Array, vocab_limit: int) -> jax.Array:
+    """Scores of the next token, (B, V) float32; -inf from `vocab_limit` on."""
+    logits_b1v = decoder.logits(x_b1d)
+    logits_bv = jax.reshard(logits_b1v, jax.P(*leading_spec(x_b1d, 1)))[:, 0]
+    return jnp.where(jnp.arange(logits_bv.shape[1]) < vocab_limit, logits_bv, -jnp.inf)
 
 
 def prefill(
@@ -120,7 +200,7 @@ def prefill(
     valid_bs: jax.Array,
     cache: KVCache,
 ) -> tuple[jax.Array, KVCache]:
-    """Reads prompts into an empty cache.
+    """Reads prompts, one a row, into an empty cache of columns shared by all rows.
 
     Args:
       decoder: the model.
@@ -140,45 +220,3 @@ def prefill(
     # A sum of one term: exact, and indifferent to how the arrays are divided.
     x_b1d = jnp.sum(jnp.where(last_bt[..., None], x_btd, 0), axis=1, keepdims=True)
     return x_b1d, cache
-
-
-def _limited(decoder: Decoder, x_b1d: jax.Array, vocab_limit: int) -> jax.Array:
-    """Scores of the next token, (B, V) float32; -inf from `vocab_limit` on."""
-    logits_b1v = decoder.logits(x_b1d)
-    logits_bv = jax.reshard(logits_b1v, jax.P(*leading_spec(x_b1d, 1)))[:, 0]
-    return jnp.where(jnp.arange(logits_bv.shape[1]) < vocab_limit, logits_bv, -jnp.inf)
-
-
-def _nothing(
-    lengths_b: jax.Array, max_new_tokens: int, rules: ShardingRules
-) -> Decoded:
-    shape = (len(lengths_b), max_new_tokens)
-    return Decoded(
-        tokens_bt=jnp.zeros(shape, jnp.int32, out_sharding=rules.spec("batch", None)),
-        lengths_b=jnp.zeros_like(lengths_b),
-        logprobs_b=jnp.zeros_like(lengths_b, jnp.float32),
-        stopped_b=jnp.zeros_like(lengths_b, jnp.bool),
-    )
-
-
-def _append(
-    decoded: Decoded,
-    token_b: jax.Array,
-    logits_bv: jax.Array,
-    live_b: jax.Array,
-    stop_b: jax.Array,
-    step: jax.Array,
-) -> Decoded:
-    """`decoded` with one more token in each live row; a stop token is only counted."""
-    chosen_bv = jnp.arange(logits_bv.shape[1]) == token_b[:, None]
-    logit_b = jnp.sum(jnp.where(chosen_bv, logits_bv, 0), axis=-1)
-    logprob_b = logit_b - jax.nn.logsumexp(logits_bv, axis=-1)
-    kept_b = live_b & ~stop_b
-    here_t = jnp.arange(decoded.tokens_bt.shape[1]) == step
-    written_bt = kept_b[:, None] & here_t
-    return Decoded(
-        tokens_bt=jnp.where(written_bt, token_b[:, None], decoded.tokens_bt),
-        lengths_b=decoded.lengths_b + kept_b,
-        logprobs_b=decoded.logprobs_b + jnp.where(live_b, logprob_b, 0),
-        stopped_b=decoded.stopped_b | stop_b,
-    )

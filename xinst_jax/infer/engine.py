@@ -1,7 +1,8 @@
-"""Generation for many prompts: buckets, batches, and rows put back in order."""
+"""Generation for many prompts: prompts packed, slots refilled, rows put in order."""
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
@@ -9,11 +10,24 @@ import numpy as np
 
 from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.infer.batches import Batch, bucketed, check_tokens
-from xinst_jax.infer.decode import Decoded, decode_batch
-from xinst_jax.infer.sample import row_hash
-from xinst_jax.mesh import ShardingRules
-from xinst_jax.models.decoder import Params, compute_params
+from xinst_jax.infer import cache as cache_lib
+from xinst_jax.infer import decode as decode_lib
+from xinst_jax.infer import slots as slots_lib
+from xinst_jax.infer.batches import check_lengths, check_tokens
+from xinst_jax.infer.continuous import Continued, Programs, continue_all
+from xinst_jax.infer.placement import place
+from xinst_jax.infer.requests import Request, requests_of
+from xinst_jax.infer.rows import packed
+from xinst_jax.infer.stop_strings import cut
+from xinst_jax.infer.usage import Usage
+from xinst_jax.mesh import ShardingRules, axis_names
+from xinst_jax.models.decoder import Params
+
+TextOf = Callable[[Sequence[int]], str]
+
+_UNIT = 64
+"""Columns at whose multiples a packed prompt begins: the blocks of blockwise attention,
+which so computes the same for a prompt wherever it lies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,23 +35,31 @@ class Generation:
     """What one prompt was continued with.
 
     Attributes:
-      tokens: generated ids, without the stop token.
+      tokens: generated ids, without the stop token, cut where a stop string begins.
       logprob: log-probability of the tokens, the stop token included, under the model's
         own distribution (natural logarithm, temperature 1).
-      finish: 'stop' where a stop token ended it, 'length' where it ran out of tokens.
+      finish: 'stop' where a stop token or string ended it, 'length' where it ran out of
+        tokens.
+      text: the text up to a stop string, where one ended it; else None. The last token
+        may reach into that string.
     """
 
     tokens: list[int]
     logprob: float
     finish: Literal["stop", "length"]
+    text: str | None = None
 
 
 class Engine:
-    """Continues prompts with one model; a program is compiled for each bucket.
+    """Continues prompts with one model, in slots that are refilled as they get free.
 
     Attributes:
       buckets: prompt lengths in tokens, ascending: those configured, cut to what the
         model's longest sequence leaves after `max_new_tokens`.
+      replica: which of the replicas this process generates with: a job gives it the
+        rows, or shards, whose number leaves this remainder when divided by
+      replicas: how many there are; 1 where one model lies over the mesh.
+      usage: what was done so far.
     """
 
     def __init__(
@@ -49,6 +71,7 @@ class Engine:
         decode: DecodeConfig,
         stop_ids: tuple[int, ...],
         vocab_limit: int,
+        text_of: TextOf | None = None,
     ):
         """Readies the weights.
 
@@ -57,15 +80,19 @@ class Engine:
           model: the decoder's shape.
           rules: how arrays are divided; with `embed` None each device keeps its weights
             whole along the model's width and a step of decoding gathers nothing.
-          mesh: the devices.
+          mesh: the devices of the run; DecodeConfig.placement says how many of them
+            continue a row together.
           decode: how tokens are chosen.
           stop_ids: ids that end a row.
           vocab_limit: ids from this one on are never generated; the tokenizer's size,
             or the model's where that is smaller.
+          text_of: the text of ids; needed for stop strings.
 
         Raises:
           UserError: a size does not fit the mesh, the model or the tokenizer.
         """
+        placed = place(params, model, rules, mesh, decode.placement)
+        mesh = placed.mesh
         rules.divide(mesh.shape, (decode.batch_rows,), ("batch",))
         longest = model.max_length - decode.max_new_tokens
         if longest < 1:
@@ -79,18 +106,40 @@ class Engine:
                 f"{model.vocab_size}: the tokenizer does not match the model."
             )
         self.buckets = tuple(sorted({min(b, longest) for b in decode.prompt_buckets}))
-        self._params = compute_params(model, rules, mesh, params)
+        self.usage = Usage()
+        self.replica, self.replicas = placed.replica, placed.replicas
+        self._params = placed.params
         self._model, self._rules, self._mesh = model, rules, mesh
         self._decode, self._stop_ids = decode, stop_ids
-        self._vocab_limit = vocab_limit
+        self._vocab_limit, self._text_of = vocab_limit, text_of
+        self._devices = math.prod(mesh.shape[axis] for axis in axis_names(rules.batch))
+        self._shape = cache_lib.layout(
+            model,
+            decode.batch_rows,
+            self.buckets[-1] + decode.max_new_tokens,
+            decode.cache_dtype,
+        )
 
     @property
     def longest_prompt(self) -> int:
         """Tokens of the longest prompt that can be continued."""
         return self.buckets[-1]
 
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of the slots' keys and values, all devices together."""
+        return cache_lib.bytes_of(self._model, self._shape)
+
     def generate(
-        self, prompts: Sequence[Sequence[int]], row_ids: Sequence[str], seed: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        row_ids: Sequence[str],
+        seed: int,
+        *,
+        samples: int = 1,
+        max_new_tokens: Sequence[int] | None = None,
+        stop_ids: Sequence[Sequence[int]] | None = None,
+        stop_strings: Sequence[Sequence[str]] | None = None,
     ) -> list[Generation]:
         """Continues each prompt; equal (prompt, row id, seed) give equal results.
 
@@ -98,47 +147,132 @@ class Engine:
           prompts: token ids of each prompt, BOS included where the model expects it.
           row_ids: a name for each row, from which its random numbers come.
           seed: the run's.
+          samples: continuations of each prompt, which is read once for all. The first
+            is what one alone would be.
+          max_new_tokens: of each row; DecodeConfig's by default, and never more.
+          stop_ids: of each row; the engine's by default.
+          stop_strings: of each row; DecodeConfig's by default.
 
         Returns:
-          One generation for each prompt, in the order given.
+          The generations in the order given, those of one prompt side by side.
 
         Raises:
-          UserError: a prompt is empty, too long, or has ids the model does not know.
+          UserError: a prompt is empty, too long, or has ids the model does not know, or
+            what is asked of a row cannot be.
         """
+        decode, count = self._decode, len(prompts)
         check_tokens(prompts, self._vocab_limit)
-        hashes = np.array([row_hash(row_id) for row_id in row_ids], np.uint32)
-        batches = list(bucketed(prompts, self.buckets, self._decode.batch_rows))
-        # All are enqueued before the first is fetched, so that the device never waits.
-        running = [self._start(batch, hashes, seed) for batch in batches]
-        found: dict[int, Generation] = {}
-        for batch, decoded in zip(batches, running, strict=True):
-            result = jax.device_get(decoded)
-            for place, row in enumerate(batch.rows):
-                found[row] = _generation(result, place)
-        return [found[row] for row in range(len(prompts))]
-
-    def _start(self, batch: Batch, hashes: np.ndarray, seed: int) -> Decoded:
-        hashes_b = np.zeros(len(batch.lengths_b), np.uint32)
-        hashes_b[: len(batch.rows)] = hashes[list(batch.rows)]
+        check_lengths(prompts, self.longest_prompt)
+        requests = requests_of(
+            row_ids,
+            [decode.max_new_tokens] * count
+            if max_new_tokens is None
+            else max_new_tokens,
+            [self._stop_ids] * count if stop_ids is None else stop_ids,
+            [decode.stop_strings] * count if stop_strings is None else stop_strings,
+            samples,
+            count,
+            decode.max_new_tokens,
+        )
+        if self._text_of is None and any(one.stop_strings for one in requests):
+            raise UserError(
+                "Rows have stop strings, and the engine was given no text_of to make "
+                "texts of tokens with."
+            )
+        if not requests:
+            return []
         with jax.set_mesh(self._mesh):
-            return decode_batch(
+            before = _compiled()
+            programs = self._programs(requests, seed)
+            rows = packed([len(one) - 1 for one in prompts], *self._widths())
+            done = continue_all(programs, prompts, requests, samples, rows, self.usage)
+            for name, count in _compiled().items():
+                new = count - before[name]
+                self.usage.programs[name] = self.usage.programs.get(name, 0) + new
+        return [
+            self._generation(request, continued)
+            for request, continued in zip(requests, done, strict=True)
+        ]
+
+    def _widths(self) -> tuple[tuple[int, ...], int]:
+        """Widths of the rows that prefill reads, and where prompts begin in them."""
+        parts = self._mesh.shape["sequence"]
+        unit = _UNIT * parts
+        if self.buckets[-1] <= unit:
+            # Each prompt is alone, in a row that is as wide for it every time.
+            return tuple(
+                sorted({-(-size // parts) * parts for size in self.buckets})
+            ), unit
+        # Two units at least: shorter rows would be attended to by another kernel.
+        widths = {max(2, -(-size // unit)) * unit for size in self.buckets}
+        return tuple(sorted(widths)), unit if self._decode.pack_prompts else 2**31
+
+    def _programs(self, requests: Sequence[Request], seed: int) -> Programs:
+        decode, shape = self._decode, self._shape
+        model, rules = self._model, self._rules
+        most_stops = max(len(request.stop_ids) for request in requests)
+        sizes = {
+            "new": decode.max_new_tokens,
+            # In fours, so that few programs serve many sets of stop ids.
+            "stops": max(4, -(-most_stops // 4) * 4),
+            "history": shape.columns if decode.no_repeat_ngram else 0,
+        }
+
+        def read(*rows: np.ndarray) -> tuple[jax.Array, jax.Array]:
+            return decode_lib.read_prompts(
+                self._params, *rows, model=model, rules=rules
+            )
+
+        def insert(
+            slots: slots_lib.Slots,
+            keys: tuple[jax.Array, jax.Array],
+            arrivals: slots_lib.Arrivals,
+        ) -> slots_lib.Slots:
+            return slots_lib.insert(
+                slots, *keys, arrivals, model=model, rules=rules, shape=shape
+            )
+
+        def advance(
+            slots: slots_lib.Slots, kept_b: np.ndarray, enough: int, most_steps: int
+        ) -> tuple[slots_lib.Slots, decode_lib.Report]:
+            return decode_lib.decode_slots(
                 self._params,
-                batch.tokens_bt,
-                batch.lengths_b,
-                hashes_b,
+                slots,
+                kept_b,
+                np.int32(enough),
+                np.int32(most_steps),
                 np.uint32(seed),
-                model=self._model,
-                rules=self._rules,
-                decode=self._decode,
-                stop_ids=self._stop_ids,
+                model=model,
+                rules=rules,
+                shape=shape,
+                decode=decode,
                 vocab_limit=self._vocab_limit,
             )
 
+        slots = slots_lib.empty_slots(model=model, rules=rules, shape=shape, **sizes)
+        return Programs(
+            slots, self._devices, sizes, read, insert, advance, self._text_of
+        )
 
-def _generation(decoded: Decoded, place: int) -> Generation:
-    length = int(decoded.lengths_b[place])
-    return Generation(
-        tokens=[int(token) for token in decoded.tokens_bt[place, :length]],
-        logprob=float(decoded.logprobs_b[place]),
-        finish="stop" if decoded.stopped_b[place] else "length",
-    )
+    def _generation(self, request: Request, continued: Continued) -> Generation:
+        tokens = continued.tokens.tolist()
+        logprobs, text = continued.logprobs, None
+        stopped = continued.stopped
+        if request.stop_strings:
+            assert self._text_of is not None
+            found = cut(tokens, request.stop_strings, self._text_of)
+            if found:
+                count, text = found
+                self.usage.cut_tokens += len(tokens) - count
+                tokens, logprobs, stopped = tokens[:count], logprobs[:count], True
+        logprob = float(np.sum(logprobs, dtype=np.float64))
+        return Generation(tokens, logprob, "stop" if stopped else "length", text)
+
+
+def _compiled() -> dict[str, int]:
+    """Programs of each kind that were compiled in this process."""
+    return {
+        "prefill": decode_lib.read_prompts._cache_size(),  # type: ignore[attr-defined]
+        "insert": slots_lib.insert._cache_size(),  # type: ignore[attr-defined]
+        "decode": decode_lib.decode_slots._cache_size(),  # type: ignore[attr-defined]
+    }

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from xinst_jax.config import ModelConfig
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.attention.choice import packed_rows
 from xinst_jax.models.attention.heads import Attention
-from xinst_jax.models.attention.masks import PackedRows, cache_mask
+from xinst_jax.models.attention.masks import cache_mask
 from xinst_jax.models.layers import (
     BLOCK,
     MLP,
@@ -28,6 +29,7 @@ from xinst_jax.models.remat import rematerialised
 from xinst_jax.models.views import View, Views
 
 Params: TypeAlias = dict[str, "jax.Array | Params"]
+Kept = TypeVar("Kept")
 
 
 @jax.tree_util.register_dataclass
@@ -68,12 +70,23 @@ class Block(nnx.Module):
 
     def __call__(self, x_btd: jax.Array, view: View) -> jax.Array:
         """Maps (B, T, D) to (B, T, D), each token attending to those in its view."""
-        normed_btd = self.attention_norm(x_btd)
-        q_bnth, k_bkth, v_bkth = self.attention.project(normed_btd, view.angles_bth)
-        whole_length = self.rules.spec("batch", "kv_heads", None, "head_dim")
-        k_bksh = jax.reshard(k_bkth, whole_length)
-        v_bksh = jax.reshard(v_bkth, whole_length)
-        return self._finish(x_btd, q_bnth, k_bksh, v_bksh, view.seen)
+        return self.read(x_btd, view)[0]
+
+    def read(
+        self, x_btd: jax.Array, view: View
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """As `__call__`, and the rotated keys and the values (B, K, T, H), T whole."""
+
+        def attend(
+            q_bnth: jax.Array, k_bkth: jax.Array, v_bkth: jax.Array
+        ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+            whole_length = self.rules.spec("batch", "kv_heads", None, "head_dim")
+            k_bksh = jax.reshard(k_bkth, whole_length)
+            v_bksh = jax.reshard(v_bkth, whole_length)
+            context_bnth = self.attention.attend(q_bnth, k_bksh, v_bksh, view.seen)
+            return context_bnth, (k_bksh, v_bksh)
+
+        return self.through(x_btd, view.angles_bth, attend)
 
     def extend(
         self,
@@ -92,29 +105,43 @@ class Block(nnx.Module):
           layer: int32 number of this block.
           column: cache column of the first new token.
         """
-        normed_btd = self.attention_norm(x_btd)
-        q_bnth, k_bkth, v_bkth = self.attention.project(normed_btd, view.angles_bth)
-        at = (layer, 0, 0, column, 0)
-        k_lbksh = jax.lax.dynamic_update_slice(cache.k_lbksh, k_bkth[None], at)
-        v_lbksh = jax.lax.dynamic_update_slice(cache.v_lbksh, v_bkth[None], at)
-        assert isinstance(view.seen, jax.Array)
-        columns = view.seen.shape[2]
-        k_bksh = jax.lax.dynamic_index_in_dim(k_lbksh, layer, keepdims=False)
-        v_bksh = jax.lax.dynamic_index_in_dim(v_lbksh, layer, keepdims=False)
-        y_btd = self._finish(
-            x_btd, q_bnth, k_bksh[:, :, :columns], v_bksh[:, :, :columns], view.seen
-        )
-        return y_btd, KVCache(k_lbksh, v_lbksh)
+        seen = view.seen
+        assert isinstance(seen, jax.Array)
 
-    def _finish(
+        def attend(
+            q_bnth: jax.Array, k_bkth: jax.Array, v_bkth: jax.Array
+        ) -> tuple[jax.Array, KVCache]:
+            at, columns = (layer, 0, 0, column, 0), seen.shape[2]
+            k_lbksh = jax.lax.dynamic_update_slice(cache.k_lbksh, k_bkth[None], at)
+            v_lbksh = jax.lax.dynamic_update_slice(cache.v_lbksh, v_bkth[None], at)
+            k_bksh = jax.lax.dynamic_index_in_dim(k_lbksh, layer, keepdims=False)
+            v_bksh = jax.lax.dynamic_index_in_dim(v_lbksh, layer, keepdims=False)
+            context_bnth = self.attention.attend(
+                q_bnth, k_bksh[:, :, :columns], v_bksh[:, :, :columns], seen
+            )
+            return context_bnth, KVCache(k_lbksh, v_lbksh)
+
+        return self.through(x_btd, view.angles_bth, attend)
+
+    def through(
         self,
         x_btd: jax.Array,
-        q_bnth: jax.Array,
-        k_bksh: jax.Array,
-        v_bksh: jax.Array,
-        seen: PackedRows | jax.Array,
-    ) -> jax.Array:
-        context_bnth = self.attention.attend(q_bnth, k_bksh, v_bksh, seen)
+        angles_bth: jax.Array,
+        attend: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Kept]],
+    ) -> tuple[jax.Array, Kept]:
+        """The block around an attention of the caller's.
+
+        Args:
+          x_btd: activations.
+          angles_bth: rotary angles of the tokens, float32 radians.
+          attend: from queries (B, N, T, H), keys and values (B, K, T, H), the first two
+            rotated, to contexts (B, N, T, H) and what the caller keeps.
+
+        Returns:
+          (B, T, D), and what was kept.
+        """
+        normed_btd = self.attention_norm(x_btd)
+        context_bnth, kept = attend(*self.attention.project(normed_btd, angles_bth))
         attended_btd = self.attention.back(context_bnth)
         if self.config.post_norms:
             attended_btd = self.attention_post_norm(attended_btd)
@@ -122,7 +149,7 @@ class Block(nnx.Module):
         fed_btd = self.mlp(self.mlp_norm(x_btd))
         if self.config.post_norms:
             fed_btd = self.mlp_post_norm(fed_btd)
-        return x_btd + fed_btd
+        return x_btd + fed_btd, kept
 
 
 class Decoder(nnx.Module):
@@ -185,7 +212,7 @@ class Decoder(nnx.Module):
 
         saving = rematerialised(step, self.config.remat)
         blocks = (views.windowed_l, stacked)
-        x_btd, _ = jax.lax.scan(saving, self._embed(tokens_bt), blocks)
+        x_btd, _ = jax.lax.scan(saving, self.embed(tokens_bt), blocks)
         return self.final_norm(x_btd)
 
     def logits(self, x_btd: jax.Array) -> jax.Array:
@@ -260,11 +287,12 @@ class Decoder(nnx.Module):
             return read(x_btd, views.of(windowed), cache, layer, column), None
 
         blocks = (jnp.arange(self.config.num_layers), (views.windowed_l, stacked))
-        x_btd = self._embed(jax.reshard(tokens_bt, rows))
+        x_btd = self.embed(jax.reshard(tokens_bt, rows))
         (x_btd, cache), _ = jax.lax.scan(step, (x_btd, cache), blocks)
         return self.final_norm(x_btd), cache
 
-    def _embed(self, tokens_bt: jax.Array) -> jax.Array:
+    def embed(self, tokens_bt: jax.Array) -> jax.Array:
+        """Activations (B, T, D), in the compute dtype, of int32 token ids (B, T)."""
         dtype = jnp.dtype(self.config.compute_dtype)
         table_vd = whole(self.embedding.table_vd, self.rules, dtype)
         spec = jax.P(*leading_spec(tokens_bt, 2), self.rules.act_embed)

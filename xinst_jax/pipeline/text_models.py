@@ -27,6 +27,7 @@ def engine(workspace: Workspace, stage: str, config: DecodeConfig) -> Engine:
         vocabulary.stop_ids,
         # A special token that no text becomes may have no row.
         min(vocabulary.vocab_size, model.vocab_size),
+        vocabulary.decode,
     )
 
 

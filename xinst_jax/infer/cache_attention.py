@@ -1,0 +1,178 @@
+"""Attention of one new token a row over the cache of decode slots."""
+
+import jax
+import jax.numpy as jnp
+
+from xinst_jax.config import ModelConfig
+from xinst_jax.infer.cache import Cache, Layout, Store, kept, store_specs
+from xinst_jax.mesh import ShardingRules
+from xinst_jax.models.cached import Attend
+from xinst_jax.models.product import wide_product
+
+_LOWEST = -1e30
+"""Score of a key that is not seen: finite, so that differences are numbers."""
+
+
+def attention(
+    model: ModelConfig,
+    rules: ShardingRules,
+    shape: Layout,
+    position_b: jax.Array,
+    live_b: jax.Array,
+) -> Attend[Cache]:
+    """The attention of each row's token at `position_b`, for `cached.read_token`.
+
+    Softmax and sums are float32, block by block as in Rabe and Staats, arXiv
+    2112.05682; a block that a row sees nothing of leaves its sums bit for bit.
+
+    Args:
+      model: the decoder's shape.
+      rules: how arrays are divided.
+      shape: the cache's.
+      position_b: int32 position of the token.
+      live_b: booleans; the result of a row that is not is of no meaning.
+    """
+    specs, rows = store_specs(rules, shape), rules.spec("batch")
+    scale = (model.query_pre_attn_scalar or model.head_dim) ** -0.5
+    q_spec = rules.spec("batch", "heads", None, "head_dim")
+    k_spec = rules.spec("batch", "kv_heads", None, "head_dim")
+
+    def attend(
+        cache: Cache,
+        windowed: bool,
+        number: jax.Array | int,
+        q_bn1h: jax.Array,
+        k_bk1h: jax.Array,
+        v_bk1h: jax.Array,
+    ) -> tuple[jax.Array, Cache]:
+        def on_device(
+            store: Store,
+            number: jax.Array,
+            q_bn1h: jax.Array,
+            k_bk1h: jax.Array,
+            v_bk1h: jax.Array,
+            position_b: jax.Array,
+            live_b: jax.Array,
+        ) -> tuple[jax.Array, Store]:
+            store = _with(store, number, position_b, k_bk1h[:, :, 0], v_bk1h[:, :, 0])
+            batch, heads, _, width = q_bn1h.shape
+            groups = k_bk1h.shape[1]
+            q_bkgh = (q_bn1h * jnp.asarray(scale, q_bn1h.dtype)).reshape(
+                batch, groups, heads // groups, width
+            )
+            window = model.window if windowed else 0
+            context_bkgh = _attend(
+                store,
+                number,
+                q_bkgh,
+                jnp.where(live_b, position_b, -1),
+                shape.block,
+                window,
+                model.attention_soft_cap,
+            )
+            return context_bkgh.astype(q_bn1h.dtype).reshape(q_bn1h.shape), store
+
+        store = cache.windowed if windowed else cache.full
+        context_bn1h, store = jax.shard_map(
+            on_device,
+            in_specs=(specs, jax.P(), q_spec, k_spec, k_spec, rows, rows),
+            out_specs=(q_spec, specs),
+            check_vma=False,
+        )(store, jnp.asarray(number), q_bn1h, k_bk1h, v_bk1h, position_b, live_b)
+        if windowed:
+            return context_bn1h, cache._replace(windowed=store)
+        return context_bn1h, cache._replace(full=store)
+
+    return attend
+
+
+def _with(
+    store: Store,
+    number: jax.Array,
+    position_b: jax.Array,
+    k_bkh: jax.Array,
+    v_bkh: jax.Array,
+) -> Store:
+    """The store with one token more in every row, in one block of the decoder."""
+    rows, column_b = jnp.arange(len(position_b)), position_b % store.v_lbksh.shape[3]
+    k_bkh, k_scale_bk = kept(k_bkh, store.k_lbkhs.dtype)
+    v_bkh, v_scale_bk = kept(v_bkh, store.v_lbksh.dtype)
+
+    def put(scales_lbks: jax.Array | None, scale_bk: jax.Array) -> jax.Array | None:
+        if scales_lbks is None:
+            return None
+        return scales_lbks.at[number, rows, :, column_b].set(scale_bk)
+
+    return Store(
+        store.k_lbkhs.at[number, rows, :, :, column_b].set(k_bkh),
+        store.v_lbksh.at[number, rows, :, column_b].set(v_bkh),
+        put(store.k_scale_lbks, k_scale_bk),
+        put(store.v_scale_lbks, v_scale_bk),
+    )
+
+
+def _attend(
+    store: Store,
+    number: jax.Array,
+    q_bkgh: jax.Array,
+    last_b: jax.Array,
+    block: int,
+    window: int,
+    soft_cap: float,
+) -> jax.Array:
+    """Contexts (B, K, G, H) float32 of the tokens at positions `last_b`.
+
+    Args:
+      store: keys and values, the tokens' own included.
+      number: the block's number in the store.
+      q_bkgh: queries in their K groups, scaled.
+      last_b: int32; -1 sees nothing.
+      block: columns read at once.
+      window: tokens that a query sees; 0 sets no limit.
+      soft_cap: of the scores; 0 leaves them.
+    """
+    columns = store.v_lbksh.shape[3]
+
+    def part(a: jax.Array, axis: int, start: jax.Array) -> jax.Array:
+        starts = [number, *(start if at == axis else 0 for at in range(1, a.ndim))]
+        sizes = [1, *(block if at == axis else a.shape[at] for at in range(1, a.ndim))]
+        return jax.lax.dynamic_slice(a, starts, sizes)[0]
+
+    def add(
+        index: jax.Array, sums: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        context_bkgh, highest_bkg, sum_bkg = sums
+        start = index * block
+        k_bkhs = part(store.k_lbkhs, 4, start).astype(q_bkgh.dtype)
+        v_bksh = part(store.v_lbksh, 3, start).astype(q_bkgh.dtype)
+        scores_bkgs = wide_product("bkgh,bkhs->bkgs", q_bkgh, k_bkhs)
+        if store.k_scale_lbks is not None:
+            scores_bkgs *= part(store.k_scale_lbks, 3, start)[:, :, None]
+        if soft_cap:
+            scores_bkgs = soft_cap * jnp.tanh(scores_bkgs / soft_cap)
+        # The position in a column is the last that fell there.
+        age_bs = (last_b[:, None] - start - jnp.arange(block)) % columns
+        seen_bs = age_bs <= last_b[:, None]
+        if window:
+            seen_bs &= age_bs < window
+        seen_bkgs = seen_bs[:, None, None]
+        scores_bkgs = jnp.where(seen_bkgs, scores_bkgs, _LOWEST)
+        higher_bkg = jnp.maximum(highest_bkg, scores_bkgs.max(axis=-1))
+        weights_bkgs = jnp.exp(scores_bkgs - higher_bkg[..., None])
+        weights_bkgs = jnp.where(seen_bkgs, weights_bkgs, 0)
+        shrink_bkg = jnp.exp(highest_bkg - higher_bkg)
+        sum_bkg = sum_bkg * shrink_bkg + weights_bkgs.sum(axis=-1)
+        if store.v_scale_lbks is not None:
+            weights_bkgs *= part(store.v_scale_lbks, 3, start)[:, :, None]
+        more_bkgh = wide_product(
+            "bkgs,bksh->bkgh", weights_bkgs.astype(q_bkgh.dtype), v_bksh
+        )
+        return context_bkgh * shrink_bkg[..., None] + more_bkgh, higher_bkg, sum_bkg
+
+    zero_bkgh = jnp.zeros(q_bkgh.shape, jnp.float32)
+    zero_bkg = zero_bkgh[..., 0]
+    used = jnp.minimum(jnp.max(last_b) + 1, columns)
+    context_bkgh, _, sum_bkg = jax.lax.fori_loop(
+        0, (used + block - 1) // block, add, (zero_bkgh, zero_bkg + _LOWEST, zero_bkg)
+    )
+    return context_bkgh / jnp.maximum(sum_bkg, jnp.finfo(jnp.float32).tiny)[..., None]

@@ -1,0 +1,268 @@
+"""Continuous batching: the host's side of reading prompts and refilling slots.
+
+The devices are told what to do next before what they did is looked at, so that they do
+not wait for the host: while a chunk of decoding runs, the next row of prompts is
+already in line behind it.
+"""
+
+import collections
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from xinst_jax.infer.decode import Report
+from xinst_jax.infer.requests import Request
+from xinst_jax.infer.rows import Row, arrays
+from xinst_jax.infer.slots import Arrivals, Slots
+from xinst_jax.infer.stop_strings import cut
+from xinst_jax.infer.usage import Usage
+
+_FREE_SHARE = 1 / 16
+"""Share of the slots that must get free before decoding stops to refill them."""
+
+_TEXT_STEPS = 16
+"""Tokens of a row after which its text is searched for a stop string."""
+
+
+class Continued(NamedTuple):
+    """What a row was continued with.
+
+    Attributes:
+      tokens: int32 ids, without the stop token.
+      logprobs: float32 of each, and of the stop token after them, if any.
+      stopped: whether a stop token ended it.
+    """
+
+    tokens: np.ndarray
+    logprobs: np.ndarray
+    stopped: bool
+
+
+class Programs(NamedTuple):
+    """What runs on the devices, and its shapes.
+
+    Attributes:
+      slots: empty ones.
+      devices: over how many devices (or groups of them) rows are divided.
+      sizes: widths of the slots' arrays, as `slots.empty_slots` takes them.
+      read: reads one row of prompts a device: keys and values.
+      insert: puts prompts that were read into slots.
+      advance: continues the slots.
+      text_of: the text of ids.
+    """
+
+    slots: Slots
+    devices: int
+    sizes: dict[str, int]
+    read: Callable[..., tuple[jax.Array, jax.Array]]
+    insert: Callable[[Slots, tuple[jax.Array, jax.Array], Arrivals], Slots]
+    advance: Callable[[Slots, np.ndarray, int, int], tuple[Slots, Report]]
+    text_of: Callable[[Sequence[int]], str] | None
+
+
+class _Waiting(NamedTuple):
+    """A request whose prompt was read: its prompt, and the prompt's first column."""
+
+    request: int
+    prompt: int
+    column: int
+
+
+class _Batch(NamedTuple):
+    """One row of prompts a device, read together, and what waits in each."""
+
+    keys: tuple[jax.Array, jax.Array]
+    waiting: list[collections.deque[_Waiting]]
+
+
+def continue_all(
+    programs: Programs,
+    prompts: Sequence[Sequence[int]],
+    requests: Sequence[Request],
+    samples: int,
+    rows: Sequence[Row],
+    usage: Usage,
+) -> list[Continued]:
+    """Continues every request; all processes of a run do the same.
+
+    Args:
+      programs: what runs on the devices.
+      prompts: token ids.
+      requests: `samples` for each prompt, side by side.
+      samples: how many.
+      rows: all prompts, packed.
+      usage: what is done is added to it.
+
+    Returns:
+      What each request was continued with, in their order.
+    """
+    return _Run(programs, prompts, requests, samples, rows, usage).done()
+
+
+class _Run:
+    """The state of one call of `continue_all`."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        prompts: Sequence[Sequence[int]],
+        requests: Sequence[Request],
+        samples: int,
+        rows: Sequence[Row],
+        usage: Usage,
+    ):
+        self.programs, self.prompts, self.requests = programs, prompts, requests
+        self.samples, self.usage, self.slots = samples, usage, programs.slots
+        self.rows = collections.deque(rows)
+        self.batches: collections.deque[_Batch] = collections.deque()
+        self.count = len(self.slots.token_b)
+        self.of_device = self.count // programs.devices
+        self.owner: dict[int, int] = {}
+        self.kept_b = np.ones(self.count, bool)
+        self.found: dict[int, Continued] = {}
+        usage.rows += len(requests)
+        usage.prompt_tokens += sum(map(len, prompts))
+
+    def done(self) -> list[Continued]:
+        """Works until nothing is left."""
+        while True:
+            self._refill()
+            if not self.owner:
+                return [self.found[number] for number in range(len(self.requests))]
+            report = self._advance()
+            if self.rows and not self.batches:
+                self._read()
+            self._collect(jax.device_get(report))
+
+    def _refill(self) -> None:
+        """Puts waiting rows into free slots, and reads more prompts for those left."""
+        while True:
+            free = self._free()
+            for batch in self.batches:
+                self._insert(batch, free)
+            self.batches = collections.deque(
+                batch for batch in self.batches if any(batch.waiting)
+            )
+            # A device with a free slot has nothing waiting now.
+            if not (self.rows and any(free)):
+                return
+            self._read()
+
+    def _free(self) -> list[list[int]]:
+        """The free slots of each device, lowest first."""
+        return [
+            [
+                slot
+                for slot in range(first, first + self.of_device)
+                if slot not in self.owner
+            ]
+            for first in range(0, self.count, self.of_device)
+        ]
+
+    def _read(self) -> None:
+        """Reads a row of prompts on each device that is not behind with its own."""
+        width = self.rows[0].width
+        taken: list[Row | None] = []
+        for device in range(self.programs.devices):
+            behind = sum(len(batch.waiting[device]) for batch in self.batches)
+            here = self.rows and self.rows[0].width == width
+            ready = here and behind < self.of_device
+            taken.append(self.rows.popleft() if ready else None)
+        tokens_bt, segments_bt, positions_bt = arrays(taken, self.prompts, width)
+        keys = self.programs.read(tokens_bt, segments_bt, positions_bt)
+        waiting = [
+            collections.deque(
+                _Waiting(prompt * self.samples + sample, prompt, column)
+                for prompt, column in (row.members if row else ())
+                for sample in range(self.samples)
+            )
+            for row in taken
+        ]
+        self.batches.append(_Batch(keys, waiting))
+        self.usage.read_tokens += int((segments_bt > 0).sum())
+        self.usage.read_columns += tokens_bt.size
+
+    def _insert(self, batch: _Batch, free: list[list[int]]) -> None:
+        """Puts what fits of a batch into the free slots, which are used up."""
+        chosen: list[list[tuple[int, _Waiting]]] = []
+        for waiting, slots in zip(batch.waiting, free, strict=True):
+            count = min(len(waiting), len(slots))
+            chosen.append([(slots.pop(0), waiting.popleft()) for _ in range(count)])
+        if not any(chosen):
+            return
+        for slot, one in (pair for of_device in chosen for pair in of_device):
+            self.owner[slot] = one.request
+            self.kept_b[slot] = True
+        arrivals = self._arrivals(chosen)
+        self.slots = self.programs.insert(self.slots, batch.keys, arrivals)
+
+    def _arrivals(self, chosen: Sequence[Sequence[tuple[int, _Waiting]]]) -> Arrivals:
+        sizes, count = self.programs.sizes, self.count
+        made = Arrivals(
+            arrived_b=np.zeros(count, bool),
+            column_b=np.zeros(count, np.int32),
+            order_b=np.zeros(count, np.int32),
+            arriving_d=np.array([len(one) for one in chosen], np.int32),
+            token_b=np.zeros(count, np.int32),
+            position_b=np.zeros(count, np.int32),
+            limit_b=np.zeros(count, np.int32),
+            hash_b=np.zeros(count, np.uint32),
+            stops_bn=np.full((count, sizes["stops"]), -1, np.int32),
+            history_bs=np.zeros((count, sizes["history"]), np.int32),
+        )
+        for device, of_device in enumerate(chosen):
+            first = device * self.of_device
+            for place, (slot, one) in enumerate(of_device):
+                request, prompt = self.requests[one.request], self.prompts[one.prompt]
+                made.order_b[first + place] = slot - first
+                made.arrived_b[slot] = True
+                made.column_b[slot] = one.column
+                made.token_b[slot] = prompt[-1]
+                made.position_b[slot] = len(prompt) - 1
+                made.limit_b[slot] = request.limit
+                made.hash_b[slot] = request.hash
+                made.stops_bn[slot, : len(request.stop_ids)] = request.stop_ids
+                if sizes["history"]:
+                    made.history_bs[slot, : len(prompt)] = prompt
+        return made
+
+    def _advance(self) -> Report:
+        """Has the slots continued until some are free, or all if nothing waits."""
+        enough = 0
+        if self.rows or self.batches:
+            wanted = max(1, int(self.count * _FREE_SHARE))
+            enough = max(0, len(self.owner) - wanted)
+        texts = any(self.requests[one].stop_strings for one in self.owner.values())
+        steps = _TEXT_STEPS if texts else self.programs.sizes["new"]
+        self.slots, report = self.programs.advance(
+            self.slots, self.kept_b.copy(), enough, steps
+        )
+        self.usage.refills += 1
+        return report
+
+    def _collect(self, report: Report) -> None:
+        """Takes what is finished out of its slots."""
+        usage = self.usage
+        usage.steps += int(report.steps)
+        usage.slot_steps += int(report.steps) * self.count
+        usage.live_slot_steps += int(report.live_steps)
+        for slot, number in list(self.owner.items()):
+            count, stopped = int(report.count_b[slot]), bool(report.stopped_b[slot])
+            tokens = report.tokens_bg[slot, :count]
+            if report.live_b[slot] and not self._ended(number, tokens):
+                continue
+            del self.owner[slot]
+            self.kept_b[slot] = False
+            logprobs = report.logprobs_bg[slot, : count + stopped]
+            self.found[number] = Continued(tokens, logprobs, stopped)
+            usage.new_tokens += count + stopped
+
+    def _ended(self, number: int, tokens: np.ndarray) -> bool:
+        """Whether a live row's text holds a stop string."""
+        strings = self.requests[number].stop_strings
+        if not strings:
+            return False
+        assert self.programs.text_of is not None
+        return cut(tokens.tolist(), strings, self.programs.text_of) is not None

@@ -1,0 +1,78 @@
+"""Prompts packed into the rows that prefill reads."""
+
+import bisect
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of prompts.
+
+    Attributes:
+      width: columns, one of the widths that programs are compiled for.
+      members: (prompt, first column) of each prompt in it.
+    """
+
+    width: int
+    members: tuple[tuple[int, int], ...]
+
+
+def packed(sizes: Sequence[int], widths: Sequence[int], unit: int) -> list[Row]:
+    """Packs prompts, longest first, each into the fullest row that still holds it.
+
+    Example: sizes (3, 6, 2), widths (4, 8) and unit 1 give rows of widths 8 and 4:
+    prompts 1 and 2, at columns 0 and 6, then prompt 0.
+
+    Args:
+      sizes: tokens of each prompt, each at most the last width.
+      widths: ascending; those above `unit` are multiples of it.
+      unit: prompts begin at multiples of so many columns; one that is as long as the
+        last width puts every prompt into a row of its own.
+
+    Returns:
+      The rows, widest first.
+    """
+    room: list[tuple[int, int]] = []  # (units left, row), ascending
+    members: list[list[tuple[int, int]]] = []
+    ends: list[int] = []
+    whole = -(-widths[-1] // unit)
+    for prompt in sorted(range(len(sizes)), key=lambda at: (-sizes[at], at)):
+        units = max(1, -(-sizes[prompt] // unit))
+        place = bisect.bisect_left(room, (units, -1))
+        if place == len(room):
+            left, row = whole, len(members)
+            members.append([])
+            ends.append(0)
+        else:
+            left, row = room.pop(place)
+        start = (whole - left) * unit
+        members[row].append((prompt, start))
+        ends[row] = start + sizes[prompt]
+        bisect.insort(room, (left - units, row))
+    rows = [
+        Row(next(width for width in widths if end <= width), tuple(of_row))
+        for of_row, end in zip(members, ends, strict=True)
+    ]
+    return sorted(rows, key=lambda row: -row.width)
+
+
+def arrays(
+    rows: Sequence[Row | None], prompts: Sequence[Sequence[int]], width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens, segment ids and positions of rows, each int32 (rows, width).
+
+    Of every prompt all tokens but the last are written; None is a row of nothing.
+    """
+    shape = (len(rows), width)
+    tokens_bt, segments_bt, positions_bt = (np.zeros(shape, np.int32) for _ in range(3))
+    for place, row in enumerate(rows):
+        for segment, (prompt, start) in enumerate(row.members if row else (), 1):
+            read = prompts[prompt][:-1]
+            here = slice(start, start + len(read))
+            tokens_bt[place, here] = read
+            segments_bt[place, here] = segment
+            positions_bt[place, here] = np.arange(len(read))
+    return tokens_bt, segments_bt, positions_bt

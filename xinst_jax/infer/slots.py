@@ -1,0 +1,244 @@
+"""Decode slots: rows on the devices that are continued, and how new ones get in."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xinst_jax.config import ModelConfig
+from xinst_jax.infer import cache as cache_lib
+from xinst_jax.infer.cache import Cache, Layout, Store
+from xinst_jax.mesh import ShardingRules
+
+
+class Slots(NamedTuple):
+    """B rows in the middle of being continued.
+
+    Attributes:
+      cache: keys and values of all tokens before `position_b`.
+      token_b: int32 the token to be read next.
+      position_b: int32 its position.
+      count_b: int32 generated tokens, the stop token not counted.
+      limit_b: int32 most of them.
+      hash_b: uint32 `sample.row_hash` of each row.
+      stops_bn: int32 ids that end the row; -1 is none.
+      live_b: whether the row goes on.
+      stopped_b: whether a stop token ended it.
+      tokens_bg: int32 generated ids.
+      logprobs_bg: float32 log-probability of each, and of the stop token after them.
+      history_bs: int32 all tokens, the prompt's first; (B, 0) where nobody asks.
+    """
+
+    cache: Cache
+    token_b: jax.Array
+    position_b: jax.Array
+    count_b: jax.Array
+    limit_b: jax.Array
+    hash_b: jax.Array
+    stops_bn: jax.Array
+    live_b: jax.Array
+    stopped_b: jax.Array
+    tokens_bg: jax.Array
+    logprobs_bg: jax.Array
+    history_bs: jax.Array
+
+
+class Arrivals(NamedTuple):
+    """New rows for some of the slots, beside the rows whose prompts were read.
+
+    The slots of a device, and the one row of prompts that it read, are numbered apart
+    from those of the others.
+
+    Attributes:
+      arrived_b: whether a slot gets a new row.
+      column_b: int32 first column of the prompt in the row that was read.
+      order_b: int32 a device's slots that get a row, first among its B / devices.
+      arriving_d: int32 how many they are, of each device.
+      token_b: int32 last token of the prompt, which was not read.
+      position_b: int32 its position: how many tokens were read.
+      limit_b: int32 as in `Slots`.
+      hash_b: uint32 as in `Slots`.
+      stops_bn: int32 as in `Slots`.
+      history_bs: int32 as in `Slots`.
+    """
+
+    arrived_b: jax.Array
+    column_b: jax.Array
+    order_b: jax.Array
+    arriving_d: jax.Array
+    token_b: jax.Array
+    position_b: jax.Array
+    limit_b: jax.Array
+    hash_b: jax.Array
+    stops_bn: jax.Array
+    history_bs: jax.Array
+
+
+@functools.partial(
+    jax.jit, static_argnames=("model", "rules", "shape", "new", "stops", "history")
+)
+def empty_slots(
+    *,
+    model: ModelConfig,
+    rules: ShardingRules,
+    shape: Layout,
+    new: int,
+    stops: int,
+    history: int,
+) -> Slots:
+    """Slots without rows; called under `jax.set_mesh`.
+
+    Args:
+      model: the decoder's shape.
+      rules: how arrays are divided.
+      shape: the cache's.
+      new: most generated tokens G of a row.
+      stops: most stop ids N of a row.
+      history: columns S of what is remembered of a row's tokens.
+    """
+
+    def zeros(dtype: str, *widths: int) -> jax.Array:
+        spec = rules.spec("batch", *(None for _ in widths))
+        return jnp.zeros((shape.slots, *widths), dtype, out_sharding=spec)
+
+    return Slots(
+        cache=cache_lib.empty(model, rules, shape),
+        token_b=zeros("int32"),
+        position_b=zeros("int32"),
+        count_b=zeros("int32"),
+        limit_b=zeros("int32"),
+        hash_b=zeros("uint32"),
+        stops_bn=zeros("int32", stops),
+        live_b=zeros("bool"),
+        stopped_b=zeros("bool"),
+        tokens_bg=zeros("int32", new),
+        logprobs_bg=zeros("float32", new),
+        history_bs=zeros("int32", history),
+    )
+
+
+@functools.partial(
+    jax.jit, static_argnames=("model", "rules", "shape"), donate_argnames=("slots",)
+)
+def insert(
+    slots: Slots,
+    k_ldkth: jax.Array,
+    v_ldkth: jax.Array,
+    arrivals: Arrivals,
+    *,
+    model: ModelConfig,
+    rules: ShardingRules,
+    shape: Layout,
+) -> Slots:
+    """Puts new rows into slots; compiled once for each length of rows that were read.
+
+    A device takes its new rows from the row of prompts that it read itself, so that
+    nothing is exchanged. Called under `jax.set_mesh`.
+
+    Args:
+      slots: what is there; its buffers are used up.
+      k_ldkth: keys of the rows that were read, one a device along D.
+      v_ldkth: values.
+      arrivals: which slots get what.
+      model: the decoder's shape.
+      rules: how arrays are divided.
+      shape: the cache's.
+    """
+    rows = rules.spec("batch")
+    arrivals = Arrivals(*(jax.reshard(one, _rows(one, rules)) for one in arrivals))
+    specs = cache_lib.cache_specs(model, rules, shape)
+    read = rules.spec("layers", "batch", "kv_heads", None, "head_dim")
+    cache = jax.shard_map(
+        functools.partial(_insert, model.windowed_layers),
+        in_specs=(specs, read, read, rows, rows, rows, rows),
+        out_specs=specs,
+        check_vma=False,
+    )(
+        slots.cache,
+        jax.reshard(k_ldkth, read),
+        jax.reshard(v_ldkth, read),
+        arrivals.order_b,
+        arrivals.arriving_d,
+        arrivals.column_b,
+        arrivals.position_b,
+    )
+
+    def chosen(new: jax.Array, old: jax.Array) -> jax.Array:
+        arrived = arrivals.arrived_b[:, None] if new.ndim == 2 else arrivals.arrived_b
+        return jnp.where(arrived, new, old)
+
+    zero_b = jnp.zeros_like(slots.count_b)
+    return slots._replace(
+        cache=cache,
+        token_b=chosen(arrivals.token_b, slots.token_b),
+        position_b=chosen(arrivals.position_b, slots.position_b),
+        count_b=chosen(zero_b, slots.count_b),
+        limit_b=chosen(arrivals.limit_b, slots.limit_b),
+        hash_b=chosen(arrivals.hash_b, slots.hash_b),
+        stops_bn=chosen(arrivals.stops_bn, slots.stops_bn),
+        live_b=slots.live_b | arrivals.arrived_b,
+        stopped_b=slots.stopped_b & ~arrivals.arrived_b,
+        history_bs=chosen(arrivals.history_bs, slots.history_bs),
+    )
+
+
+def _rows(a: jax.Array, rules: ShardingRules) -> jax.P:
+    return rules.spec("batch", *(None for _ in range(a.ndim - 1)))
+
+
+def _insert(
+    windowed_layers: tuple[bool, ...],
+    cache: Cache,
+    k_l1kth: jax.Array,
+    v_l1kth: jax.Array,
+    order_b: jax.Array,
+    arriving_1: jax.Array,
+    column_b: jax.Array,
+    read_b: jax.Array,
+) -> Cache:
+    """Copies one device's new rows from its row of prompts to its slots."""
+    length = k_l1kth.shape[3]
+    layers = {
+        kind: [at for at, flag in enumerate(windowed_layers) if flag == kind]
+        for kind in (False, True)
+    }
+
+    def copied(store: Store | None, windowed: bool, slot: jax.Array) -> Store | None:
+        if store is None:
+            return None
+        columns = store.v_lbksh.shape[3]
+        count = min(columns, length)
+        # The last position that falls into each column; a negative one fell nowhere.
+        last = read_b[slot] - 1
+        position_s = last - (last - jnp.arange(count)) % columns
+        at_s = jnp.clip(column_b[slot] + jnp.maximum(position_s, 0), 0, length - 1)
+
+        def part(a_l1kth: jax.Array, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
+            of_kind = a_l1kth[:, 0]
+            if len(layers[windowed]) < len(of_kind):
+                of_kind = of_kind[jnp.asarray(layers[windowed])]
+            return cache_lib.kept(jnp.take(of_kind, at_s, axis=2), dtype)
+
+        def put(a: jax.Array | None, part_lks: jax.Array) -> jax.Array | None:
+            if a is None:
+                return None
+            starts = (0, slot, *(0 for _ in range(2, a.ndim)))
+            return jax.lax.dynamic_update_slice(a, part_lks[:, None], starts)
+
+        k_lksh, k_scale_lks = part(k_l1kth, store.k_lbkhs.dtype)
+        v_lksh, v_scale_lks = part(v_l1kth, store.v_lbksh.dtype)
+        return Store(
+            put(store.k_lbkhs, jnp.swapaxes(k_lksh, 2, 3)),
+            put(store.v_lbksh, v_lksh),
+            put(store.k_scale_lbks, k_scale_lks),
+            put(store.v_scale_lbks, v_scale_lks),
+        )
+
+    def one(number: jax.Array, cache: Cache) -> Cache:
+        slot = order_b[number]
+        return Cache(
+            copied(cache.full, False, slot), copied(cache.windowed, True, slot)
+        )
+
+    return jax.lax.fori_loop(0, arriving_1[0], one, cache)

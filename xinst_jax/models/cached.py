@@ -1,0 +1,148 @@
+"""The decoder's passes around caches: one gives what to keep, one reads what was kept.
+
+What a cache looks like is its owner's business: a pass hands each block's new keys and
+values to a function of the owner's, which answers with the attention's contexts.
+"""
+
+from typing import Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from xinst_jax.models.attention.choice import packed_rows
+from xinst_jax.models.decoder import Decoder
+from xinst_jax.models.rotary import rotary_angles
+from xinst_jax.models.views import Views
+
+Cache = TypeVar("Cache")
+
+
+class Attend(Protocol[Cache]):
+    """Attention of one new token a row over a cache that the token is added to.
+
+    Called with the cache, whether the block is windowed, the block's number among those
+    of its kind, queries (B, N, 1, H), keys and values (B, K, 1, H); gives contexts
+    (B, N, 1, H) and the cache with the token.
+    """
+
+    def __call__(
+        self,
+        cache: Cache,
+        windowed: bool,
+        number: jax.Array | int,
+        q_bn1h: jax.Array,
+        k_bk1h: jax.Array,
+        v_bk1h: jax.Array,
+    ) -> tuple[jax.Array, Cache]:
+        """See the class."""
+        ...
+
+
+def keys_and_values(
+    decoder: Decoder,
+    tokens_bt: jax.Array,
+    segment_ids_bt: jax.Array,
+    positions_bt: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """The rotated keys and the values of packed rows in every block.
+
+    Args:
+      decoder: the model.
+      tokens_bt: int32 token ids.
+      segment_ids_bt: int32; a token sees the earlier tokens of its own segment, and 0
+        is padding.
+      positions_bt: int32 position of each token in its segment.
+
+    Returns:
+      Both (L, B, K, T, H) in the compute dtype, not divided along T.
+    """
+    config, rules = decoder.config, decoder.rules
+    rows = rules.spec("batch", "length")
+    seen = packed_rows(config, rules, segment_ids_bt)
+    views = Views(config, jax.reshard(positions_bt, rows), seen)
+    graphdef, stacked = nnx.split(decoder.layers)
+
+    def step(
+        x_btd: jax.Array, block: tuple[jax.Array | None, nnx.State]
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        windowed, state = block
+        return nnx.merge(graphdef, state).read(x_btd, views.of(windowed))
+
+    x_btd = decoder.embed(jax.reshard(tokens_bt, rows))
+    return jax.lax.scan(step, x_btd, (views.windowed_l, stacked))[1]
+
+
+def read_token(
+    decoder: Decoder,
+    token_b: jax.Array,
+    position_b: jax.Array,
+    attend: Attend[Cache],
+    cache: Cache,
+) -> tuple[jax.Array, Cache]:
+    """Reads one more token of each row.
+
+    Blocks are scanned in groups that repeat, so that each knows while it is compiled
+    whether it is windowed, and the cache of one kind need not have the other's shape.
+
+    Args:
+      decoder: the model.
+      token_b: int32 token ids.
+      position_b: int32 position of each in its row.
+      attend: the attention.
+      cache: what `attend` takes.
+
+    Returns:
+      Final-normed hidden states (B, 1, D), and the cache with the tokens.
+    """
+    config, flags = decoder.config, decoder.config.windowed_layers
+    angles = {
+        windowed: rotary_angles(
+            position_b[:, None],
+            config,
+            windowed=windowed and config.local_rope_theta > 0,
+        )
+        for windowed in sorted(set(flags))
+    }
+    period = config.full_every if len(angles) == 2 else 1
+    graphdef, stacked = nnx.split(decoder.layers)
+
+    def through(
+        carry: tuple[jax.Array, Cache],
+        layer: jax.Array | int,
+        windowed: bool,
+        number: jax.Array | int,
+    ) -> tuple[jax.Array, Cache]:
+        x_b1d, cache = carry
+        state = jax.tree.map(
+            lambda w: jax.lax.dynamic_index_in_dim(w, layer, keepdims=False), stacked
+        )
+
+        def over(
+            q_bn1h: jax.Array, k_bk1h: jax.Array, v_bk1h: jax.Array
+        ) -> tuple[jax.Array, Cache]:
+            return attend(cache, windowed, number, q_bn1h, k_bk1h, v_bk1h)
+
+        return nnx.merge(graphdef, state).through(x_b1d, angles[windowed], over)
+
+    def read(
+        carry: tuple[jax.Array, Cache], group: jax.Array | int, size: int
+    ) -> tuple[jax.Array, Cache]:
+        for place in range(size):
+            layer, number = group * period + place, group
+            if flags[place] and period > 1:
+                # All blocks of a mixed group but its last are windowed.
+                number = group * (period - 1) + place
+            carry = through(carry, layer, flags[place], number)
+        return carry
+
+    groups, rest = divmod(len(flags), period)
+    rows = decoder.rules.spec("batch", None)
+    carry = decoder.embed(jax.reshard(token_b[:, None], rows)), cache
+    carry, _ = jax.lax.scan(
+        lambda carry, group: (read(carry, group, period), None),
+        carry,
+        jnp.arange(groups),
+    )
+    x_b1d, cache = read(carry, groups, rest)
+    return decoder.final_norm(x_b1d), cache
