@@ -33,7 +33,7 @@ class Scores(NamedTuple):
     """What n continuations were found to be.
 
     Attributes:
-      logprobs_n: float32 sum of natural logarithms over each continuation's tokens.
+      logprobs_n: float64 sum of natural logarithms over each continuation's tokens.
       greedy_n: whether each is what greedy decoding writes, token by token.
     """
 
@@ -104,7 +104,7 @@ def continuation_scores(
     rows = _packed(reads, length)
     weights = compute_params(model, rules, mesh, params)
     scores = Scores(
-        np.zeros(len(contexts), np.float32), np.zeros(len(contexts), np.bool_)
+        np.zeros(len(contexts), np.float64), np.zeros(len(contexts), np.bool_)
     )
 
     def batches() -> Iterator[tuple[Sequence[list[_Place]], tuple[jax.Array, ...]]]:
