@@ -248,9 +248,10 @@ class HarnessModel(TemplateLM):
             (float(logprob), bool(greedy))
             for logprob, greedy in zip(*scores, strict=True)
         ]
-        for (text, *_), answer in zip(requests, answers, strict=True):
-            if text is not None:
-                self.cache_hook.add_partial("loglikelihood", text, answer)
+        for request, answer in zip(requests, answers, strict=True):
+            # A window of a rolling text has no text of its own.
+            if request[0] is not None:
+                self.cache_hook.add_partial("loglikelihood", request[0], answer)
         return answers
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - engines live as long as the model
