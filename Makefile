@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/quickstart
 
-.PHONY: quickstart install dev test lint format pods clean
+.PHONY: quickstart install harness dev test lint format pods clean
 
 quickstart: install
 	$(BIN)/python -m xinst_jax pipeline --gin_file gin/runs/quickstart.gin --workdir $(WORKDIR)
 
 install: $(VENV)/installed
+
+# What `python -m xinst_jax benchmark` needs.
+harness: $(VENV)/installed-harness
 
 dev: $(VENV)/installed-dev $(VENV)/installed-transformers4
 
@@ -49,6 +52,10 @@ $(VENV)/installed: requirements.txt requirements-encoder.txt | $(VENV)/created
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(PIP) torch==$$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements-dev.txt)
 	$(PIP) -r requirements-dev.txt
+	touch $@
+
+$(VENV)/installed-harness: requirements-harness.txt $(VENV)/installed
+	$(PIP) -r requirements-harness.txt
 	touch $@
 
 $(VENV)/installed-transformers4: requirements-transformers4.txt $(VENV)/installed-dev

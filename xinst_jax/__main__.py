@@ -42,6 +42,7 @@ _VERBS = {
     "assemble": "all of them -> dataset/: Parquet and JSON with a card",
     "export-hf": "tuned model -> hf_model/: a Hugging Face folder",
     "evaluate": "tuned model + questions -> evaluation/",
+    "benchmark": "base and tuned model -> benchmark/: public tasks, by lm-eval",
     "report": "a workdir -> report/report.html",
     "trace": "a row of dataset/ back to its document: what every stage knows of it",
     "compile": "a training step, compiled for a TPU slice not at hand: does it fit",
@@ -115,6 +116,13 @@ def _parser() -> argparse.ArgumentParser:
                 help=f"once made, send the folder to this {_PUSHED[verb]} of the "
                 "Hugging Face hub (a new one is private); needs HF_TOKEN or a login "
                 "by 'hf auth login'",
+            )
+        if verb == "benchmark":
+            command.add_argument(
+                "--tasks",
+                metavar="NAME,NAME",
+                help="measure these tasks of lm-evaluation-harness, and not those that "
+                "the run file names",
             )
         if verb == "pipeline":
             command.add_argument(
@@ -245,6 +253,13 @@ def _add_cluster(command: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> int:
     """Runs the verb, alone or as one of several processes; gives the exit status."""
+    if tasks := getattr(options, "tasks", None):
+        names = tuple(name.strip() for name in tasks.split(","))
+        overrides = [
+            *overrides,
+            "BenchmarkConfig.sets=()",
+            f"BenchmarkConfig.tasks={names!r}",
+        ]
     found = cluster.find(options.coordinator, options.num_processes, options.process_id)
     target = _target(options)
     from xinst_jax import run_file
@@ -346,6 +361,13 @@ def _make(
     if verb == "train":
         verb += f" --task {options.task}"
     wanted = stages.of_verb(graph, verb)
+    if verb == "benchmark":
+        from xinst_jax.pipeline.make import benchmarks
+
+        for stage in wanted:
+            runner.run_verb(workspace, graph, [stage], console, together)
+        benchmarks.print_tables(workspace, console)
+        return
     runner.run_verb(workspace, graph, wanted, console, together)
 
 

@@ -5,6 +5,7 @@ objects, or plain arguments, and never reads gin. Each is hashable, so that it c
 static under `jax.jit`, and its fields are what a stage's manifest records.
 """
 
+from xinst_jax.config.benchmark import BenchmarkConfig
 from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
 from xinst_jax.config.model import FAMILIES, MeshConfig, ModelConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
@@ -21,6 +22,7 @@ from xinst_jax.config.training import PROJECTIONS, LoraConfig, TrainConfig
 __all__ = [
     "FAMILIES",
     "PROJECTIONS",
+    "BenchmarkConfig",
     "CorpusConfig",
     "DecodeConfig",
     "DiversifyConfig",

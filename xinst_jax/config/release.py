@@ -48,11 +48,14 @@ class EvaluateConfig(Typed):
     Attributes:
       questions: JSONL files of English questions, fields id and instruction.
       max_questions: most questions asked in each language; 0 asks all.
+      retrieval_pairs: most held-out pairs of each language whose instruction is looked
+        for among 99 others; 0 leaves that out. A pair takes 300 texts to score.
     """
 
     questions: str = "data/sample/questions.jsonl"
     max_questions: int = 0
+    retrieval_pairs: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self, "max_questions")
+        not_negative(self, "max_questions", "retrieval_pairs")

@@ -8,6 +8,7 @@ from typing import Any
 import gin
 
 from xinst_jax import languages as languages_lib
+from xinst_jax.config.benchmark import BenchmarkConfig
 from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
 from xinst_jax.config.fields import (
     Typed,
@@ -63,6 +64,7 @@ class RunConfig(Typed):
       export: the Hugging Face folder and the dataset that are written for others.
       evaluate: what the tuned model is asked.
       answer: decoding of answers in `evaluate`.
+      benchmark: what is measured with lm-evaluation-harness.
     """
 
     name: str = gin.REQUIRED
@@ -94,6 +96,7 @@ class RunConfig(Typed):
     answer: DecodeConfig = dataclasses.field(
         default_factory=scoped(DecodeConfig, "answer")
     )
+    benchmark: BenchmarkConfig = dataclasses.field(default_factory=BenchmarkConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

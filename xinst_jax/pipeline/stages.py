@@ -5,6 +5,7 @@ round k:  generator/round-k --> candidates/round-k --+
           rater/round-k ----------------------------+--> ratings/round-k
           (the pairs that a round keeps train the next round's two models)
 last round --> diverse --> dataset --> model --> hf_model, evaluation --> report
+base, model --> benchmark/MODEL/TASK    (where the run names tasks)
 """
 
 import functools
@@ -15,8 +16,9 @@ from xinst_jax import __version__
 from xinst_jax import config as config_lib
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
+from xinst_jax.eval import benchmarks as benchmark_sets
 from xinst_jax.pipeline import raw_files
-from xinst_jax.pipeline.make import answers, models, texts
+from xinst_jax.pipeline.make import answers, benchmarks, models, texts
 from xinst_jax.pipeline.runner import Stage
 
 _PREPARED = ("corpus", "seed", "tokenizer")
@@ -104,11 +106,12 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 answer=run.answer,
                 model=run.model,
             ),
-            inputs=("seed", "tokenizer", "base", "model"),
+            inputs=("seed", "tokenizer", "base", f"generator/{last}", "model"),
             make=answers.evaluation,
             devices=True,
             files=functools.partial(raw_files.question_digests, run),
         ),
+        *_benchmarks(run),
         _report(run),
     ]
 
@@ -120,6 +123,11 @@ def of_verb(stages: Sequence[Stage], verb: str) -> list[Stage]:
       UserError: the run has none.
     """
     found = [stage for stage in stages if stage.verb == verb]
+    if not found and verb == "benchmark":
+        raise UserError(
+            "This run names no benchmark. Give --tasks NAME,NAME, or include "
+            "'gin/benchmarks/ten_languages.gin' in the run file."
+        )
     if not found:
         raise UserError(
             f"This run has no stage for the verb '{verb}': its base model is made by "
@@ -224,6 +232,33 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             make=functools.partial(answers.ratings, number=number),
             devices=True,
         ),
+    ]
+
+
+def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
+    """A stage for each model and task: another task makes none of them again."""
+    config = run.benchmark
+    settings = {
+        "seed": run.seed,
+        "model": run.model,
+        "num_fewshot": config.num_fewshot,
+        "limit": config.limit,
+    }
+    return [
+        Stage(
+            name=benchmarks.directory_name(model, task),
+            verb="benchmark",
+            config=_depends(run, **settings),
+            inputs=(
+                *("tokenizer", benchmarks.STAGES[model]),
+                *(_under(run.sft) if model == "tuned" else ()),
+            ),
+            make=functools.partial(benchmarks.benchmark, model=model, task=task),
+            devices=True,
+            files=functools.partial(benchmark_sets.digests, config, task),
+        )
+        for model in config.models
+        for task in benchmark_sets.tasks(config, run.language_table)
     ]
 
 

@@ -161,6 +161,45 @@ def held_out_pairs(
     return pairs, len(held_out) - len(pairs)
 
 
+def retrieval_pairs(
+    workspace: Workspace, language: str
+) -> tuple[list[dict[str, Any]], int]:
+    """Held-out pairs of which each instruction can be scored with each response.
+
+    Returns:
+      The pairs, their responses as far as they fit with the longest instruction, into
+      a row of the generator's training and into one of fine-tuning; and the number of
+      those left out, whose instruction would take more than half a row.
+    """
+    run, vocabulary = workspace.run, workspace.vocabulary
+    name = run.language_table[language].name
+    pairs, left_out = held_out_pairs(workspace, language)
+    asked, written = [], []
+    for pair in pairs:
+        prompt = prompts.answer(pair["instruction"], name, seed_style=True)
+        asked.append(len(vocabulary.encode_prompt(prompt)))
+        written.append(len(vocabulary.encode(pair["instruction"])) + 1)
+    usable = [
+        number
+        for number in range(len(pairs))
+        if asked[number] <= run.sft.length // 2
+        and written[number] <= run.generator.length // 2
+    ]
+    room = run.sft.length - max((asked[number] for number in usable), default=0) - 1
+    limit = run.generator.length - max(
+        (written[number] for number in usable), default=0
+    )
+    found = []
+    for number in usable:
+        encode, text = vocabulary.encode_prompt, pairs[number]["output"]
+        fitted = fitting.fit(text, prompts.reverse, encode, limit)
+        if fitted:
+            fitted = fitting.fit(fitted.text, str, vocabulary.encode, room)
+        if fitted and fitted.text:
+            found.append(pairs[number] | {"output": fitted.text})
+    return found, left_out + len(pairs) - len(found)
+
+
 def _fitting_response(
     workspace: Workspace, language: str, row: Mapping[str, str]
 ) -> str:
@@ -180,9 +219,11 @@ def response_scorer(
     Returns:
       A function of prompts and responses that gives the summed log-probabilities of
       each response's tokens and end token, float32, and how many there are, int32.
-      Prompt and response must fit a fine-tuning row, as `held_out_pairs` makes them.
+      Prompt and response must fit a row of the stage's training (the base model: of
+      fine-tuning), as `held_out_pairs` and `retrieval_pairs` make them.
     """
-    vocabulary, length = workspace.vocabulary, workspace.run.sft.length
+    run, vocabulary = workspace.run, workspace.vocabulary
+    length = (run.generator if stage.startswith("generator/") else run.sft).length
     params = training.trained_params(workspace, stage)
 
     def logprobs(

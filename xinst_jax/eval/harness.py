@@ -1,0 +1,339 @@
+"""Our scoring and decoding as a model of EleutherAI's lm-evaluation-harness.
+
+Texts become tokens, windows and truncations as they do for the harness' own model of
+transformers, so that a benchmark gives the same figures for a folder and for the
+parameters that were imported from it, or exported to it. The harness is an extra
+(requirements-harness.txt): nothing that runs without it imports this module.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import tqdm
+from lm_eval import utils
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import (
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+
+from xinst_jax import distributed
+from xinst_jax.config import DecodeConfig, ModelConfig
+from xinst_jax.errors import UserError
+from xinst_jax.hf import special_tokens
+from xinst_jax.hf import tokenizer as hf_tokenizer
+from xinst_jax.infer.continuations import continuation_scores
+from xinst_jax.infer.engine import Engine
+from xinst_jax.mesh import ShardingRules
+from xinst_jax.models.decoder import Params, compute_params
+
+if TYPE_CHECKING:
+    from xinst_jax.data.vocab import Vocabulary
+
+_NEW_TOKENS = 256
+"""What the harness' models generate at most where a task does not say."""
+
+_SMALLEST_BUCKET = 64
+_BATCHES = 8
+"""Batches that are generated between two steps of the progress bar."""
+
+_OF_SAMPLING = ("top_p", "top_k", "min_p")
+_NEUTRAL: Mapping[str, Any] = {"top_k": 0, "num_beams": 1, "repetition_penalty": 1.0}
+"""Arguments of transformers' generation, with the values that change nothing."""
+
+TokenRequest = tuple[Any, list[int], list[int]]
+"""The harness' own: (what was asked as text, or None; context ids; continuation ids)"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A model on its devices.
+
+    Attributes:
+      params: the weights.
+      model: the decoder's shape.
+      rules: how arrays are divided.
+      mesh: the devices.
+    """
+
+    params: Params
+    model: ModelConfig
+    rules: ShardingRules
+    mesh: jax.sharding.Mesh
+
+
+class HarnessModel(TemplateLM):
+    """One model with its tokenizer, as the harness asks it.
+
+    Of several processes every one asks and answers everything, together with the
+    others; process 0 alone shows progress.
+
+    Attributes:
+      max_length: tokens that are read at most; longer contexts lose their start.
+      truncated: requests so far whose context lost its start.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        vocabulary: "Vocabulary",
+        batch_rows: int,
+        length: int,
+        seed: int = 0,
+    ):
+        """Readies the weights.
+
+        Args:
+          weights: the model.
+          vocabulary: its tokenizer.
+          batch_rows: packed rows scored together, and prompts decoded together.
+          length: tokens of a packed row at least.
+          seed: from which sampling tasks draw.
+
+        Raises:
+          UserError: the batch does not divide over the mesh.
+        """
+        super().__init__()
+        mesh, rules = weights.mesh, weights.rules
+        rules.divide(mesh.shape, (batch_rows,), ("batch",))
+        params = compute_params(weights.model, rules, mesh, weights.params)
+        self._weights = dataclasses.replace(weights, params=params)
+        self._vocabulary = vocabulary
+        self._batch_rows, self._length, self._seed = batch_rows, length, seed
+        self._prefix_id = prefix_id(vocabulary)
+        self.max_length = weights.model.max_length
+        self.truncated = 0
+
+    @property
+    def eot_token_id(self) -> int:
+        """The id that ends a text."""
+        return self._vocabulary.eos_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The id that stands before a text without context; see `prefix_id`."""
+        return self._prefix_id
+
+    @property
+    def tokenizer_name(self) -> str:
+        """By which the harness tells apart what it caches."""
+        return str(self._vocabulary.path)
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_: Any
+    ) -> list[int]:
+        """Ids of a text, after the begin token where its tokenizer puts one.
+
+        Args:
+          string: the text; the name of a special token in it is spelled as text.
+          add_special_tokens: False leaves the begin token out.
+        """
+        if add_special_tokens is False:
+            return self._vocabulary.encode(string)
+        return self._vocabulary.encode_prompt(string)
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-probability of each text, in nats, read in windows of `max_length`.
+
+        The windows are the harness' own: the first follows the prefix token, each later
+        one predicts what the one before did not, after as much context as fits.
+        """
+        windows: list[TokenRequest] = []
+        owners: list[int] = []
+        for number, request in enumerate(requests):
+            [text] = request.args
+            for context, continuation in map(
+                utils.make_disjoint_window,
+                utils.get_rolling_token_windows(
+                    token_list=self.tok_encode(text),
+                    prefix_token=self.prefix_token_id,
+                    max_seq_len=self.max_length,
+                    context_len=1,
+                ),
+            ):
+                windows.append((None, context, continuation))
+                owners.append(number)
+        sums = [0.0] * len(requests)
+        scores = self._loglikelihood_tokens(windows, disable_tqdm=disable_tqdm)
+        for owner, (logprob, _) in zip(owners, scores, strict=True):
+            sums[owner] += logprob
+        for request, total in zip(requests, sums, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
+        return sums
+
+    def generate_until(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[str]:
+        """What each context is continued with, up to the first of its stop strings.
+
+        A row is generated to its end token or its last token and cut afterwards: stop
+        strings save no time, and change nothing.
+
+        Raises:
+          UserError: a task asks for a way of sampling that `DecodeConfig` lacks, or for
+            more tokens than the model holds.
+        """
+        groups: dict[tuple[int, float, float], list[int]] = {}
+        stops: list[list[str]] = []
+        for number, request in enumerate(requests):
+            settings, until = _settings(request)
+            groups.setdefault(settings, []).append(number)
+            stops.append(until)
+        found = [""] * len(requests)
+        with self._bar(len(requests), "generate_until", disable_tqdm) as bar:
+            for settings, members in groups.items():
+                engine = self._engine(*settings)
+                prompts = {
+                    number: self._fitted(requests[number].args[0], engine)
+                    for number in members
+                }
+                # The longest first: the time left is never underestimated.
+                members.sort(key=lambda number: (-len(prompts[number]), number))
+                step = _BATCHES * self._batch_rows
+                for start in range(0, len(members), step):
+                    part = members[start : start + step]
+                    generations = engine.generate(
+                        [prompts[number] for number in part],
+                        [str(number) for number in part],
+                        self._seed,
+                    )
+                    for number, one in zip(part, generations, strict=True):
+                        text = self._vocabulary.decode(one.tokens)
+                        found[number] = postprocess_generated_text(
+                            text, stops[number], None
+                        )
+                    bar.update(len(part))
+        for request, text in zip(requests, found, strict=True):
+            self.cache_hook.add_partial("generate_until", request.args, text)
+        return found
+
+    def _loglikelihood_tokens(
+        self,
+        requests: Sequence[TokenRequest],
+        disable_tqdm: bool = False,
+        **_: Any,
+    ) -> list[tuple[float, bool]]:
+        """Log-probability of each continuation, and whether it is greedy decoding's."""
+        contexts, continuations = [], []
+        for text, context, continuation in requests:
+            if not 0 < len(continuation) <= self.max_length:
+                raise UserError(
+                    f"A continuation of {len(continuation)} tokens cannot be scored; "
+                    f"expected 1 to {self.max_length}. It is that of {text!r:.200}."
+                )
+            room = self.max_length + 1 - len(continuation)
+            self.truncated += len(context) > room
+            contexts.append(context[-room:])
+            continuations.append(continuation)
+        weights = self._weights
+        with self._bar(len(requests), "loglikelihood", disable_tqdm) as bar:
+            scores = continuation_scores(
+                weights.params,
+                weights.model,
+                weights.rules,
+                weights.mesh,
+                contexts,
+                continuations,
+                self._batch_rows,
+                self._length,
+                bar.update,
+            )
+        answers = [
+            (float(logprob), bool(greedy))
+            for logprob, greedy in zip(*scores, strict=True)
+        ]
+        for request, answer in zip(requests, answers, strict=True):
+            # A window of a rolling text has no text of its own.
+            if request[0] is not None:
+                self.cache_hook.add_partial("loglikelihood", request[0], answer)
+        return answers
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - engines live as long as the model
+    def _engine(self, new_tokens: int, temperature: float, top_p: float) -> Engine:
+        weights = self._weights
+        longest = self.max_length - new_tokens
+        if longest < 1:
+            raise UserError(
+                f"A task generates {new_tokens} tokens, and the model holds "
+                f"{self.max_length} together with the prompt. Leave the task out, or "
+                "lower max_gen_toks in a task file of your own."
+            )
+        buckets = [_SMALLEST_BUCKET]
+        while buckets[-1] < longest:
+            buckets.append(2 * buckets[-1])
+        decode = DecodeConfig(
+            max_new_tokens=new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            batch_rows=self._batch_rows,
+            prompt_buckets=tuple(buckets),
+        )
+        return Engine(
+            weights.params,
+            weights.model,
+            weights.rules,
+            weights.mesh,
+            decode,
+            self._vocabulary.stop_ids,
+            min(self._vocabulary.vocab_size, weights.model.vocab_size),
+        )
+
+    def _fitted(self, context: str, engine: Engine) -> list[int]:
+        """A prompt's ids; what is too long loses its start."""
+        ids = self.tok_encode(context)
+        self.truncated += len(ids) > engine.longest_prompt
+        return ids[-engine.longest_prompt :]
+
+    def _bar(self, total: int, kind: str, disabled: bool) -> tqdm.tqdm:
+        return tqdm.tqdm(
+            total=total,
+            desc=kind,
+            unit="request",
+            disable=disabled or not distributed.is_primary(),
+        )
+
+
+def prefix_id(vocabulary: "Vocabulary") -> int:
+    """The id that stands before a text that has no context.
+
+    The harness takes the token that the tokenizer calls BOS, whether or not it is put
+    before texts, and the end token where there is none.
+    """
+    if vocabulary.bos_id is not None:
+        return vocabulary.bos_id
+    named = None
+    if vocabulary.path.suffix == ".json":
+        tokenizer = hf_tokenizer.read(vocabulary.path)
+        named = special_tokens.read(vocabulary.path, tokenizer.token_to_id).bos
+    return vocabulary.eos_id if named is None else named
+
+
+def _settings(request: Instance) -> tuple[tuple[int, float, float], list[str]]:
+    """What a task asks of generation: (most tokens, temperature, top_p), stop strings.
+
+    Raises:
+      UserError: it asks for more than that.
+    """
+    asked = dict(normalize_gen_kwargs(dict(request.args[1]), _NEW_TOKENS))
+    sampled = asked.pop("do_sample")
+    temperature = float(asked.pop("temperature", 1.0)) if sampled else 0.0
+    until = [text for text in asked.pop("until") if text]
+    new_tokens = asked.pop("max_gen_toks")
+    if not sampled:
+        asked = {k: v for k, v in asked.items() if k not in _OF_SAMPLING}
+    top_p = float(asked.pop("top_p", 1.0))
+    more = {k: v for k, v in asked.items() if v not in (None, _NEUTRAL.get(k))}
+    more.pop("temperature", None)
+    if more:
+        raise UserError(
+            f"Task {request.task_name} generates with {more}; expected greedy "
+            "decoding, or sampling by temperature and top_p. Leave the task out, or "
+            "write a task file of your own without them (BenchmarkConfig.task_files)."
+        )
+    return (new_tokens, temperature, top_p), until

@@ -1,0 +1,83 @@
+"""Stages in which finished models are measured on public benchmarks."""
+
+import functools
+import json
+from typing import TYPE_CHECKING
+
+import rich.console
+
+from xinst_jax import distributed, shards
+from xinst_jax.eval import benchmark_table, benchmarks
+from xinst_jax.eval.benchmarks import BenchmarkTask
+from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline.runner import Made
+from xinst_jax.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from xinst_jax.eval.harness import HarnessModel
+
+STAGES = {"base": "base", "tuned": "model"}
+"""The training stage of each model that is measured."""
+
+
+def directory_name(model: str, task: BenchmarkTask) -> str:
+    """The stage that measures a model on a task."""
+    return f"benchmark/{model}/{task.name}"
+
+
+def benchmark(
+    workspace: Workspace, stage: StageDirectory, model: str, task: BenchmarkTask
+) -> Made:
+    """A model's figures on one task, and each of its answers."""
+    from xinst_jax.eval import harness_task
+
+    lm = _harness_model(workspace, model)
+    record, samples = harness_task.measure(lm, task, workspace.run.benchmark)
+    if distributed.is_primary():
+        lines = (json.dumps(row, ensure_ascii=False) for row in samples)
+        shards.write_bytes(
+            stage.path / benchmarks.SAMPLES, ("\n".join(lines) + "\n").encode()
+        )
+        text = json.dumps({"model": model, **record}, indent=1, ensure_ascii=False)
+        shards.write_bytes(stage.path / benchmarks.RESULTS, f"{text}\n".encode())
+    notes: dict[str, float | int | str] = {"truncated": record["truncated"]}
+    if found := benchmark_table.headline(record, task.name):
+        notes[found[0]] = round(found[1], 6)
+    return Made({"all": Counts(len(samples), len(samples), notes=notes)})
+
+
+def print_tables(workspace: Workspace, console: rich.console.Console) -> None:
+    """Prints what the run's benchmarks found."""
+    config, languages = workspace.run.benchmark, workspace.run.language_table
+    records = {}
+    for model in config.models:
+        for task in benchmarks.tasks(config, languages):
+            path = workspace.path(directory_name(model, task))
+            if record := benchmarks.read(path):
+                records[model, task.name] = record
+    if config.sets:
+        console.print(benchmark_table.set_table(config, languages, records))
+    if config.tasks:
+        console.print(benchmark_table.task_table(config, records))
+
+
+@functools.lru_cache(maxsize=1)
+def _harness_model(workspace: Workspace, model: str) -> "HarnessModel":
+    """The model as the harness asks it, kept from one of its tasks to the next."""
+    from xinst_jax.eval import harness
+    from xinst_jax.pipeline import training
+
+    run = workspace.run
+    weights = harness.Weights(
+        training.trained_params(workspace, STAGES[model]),
+        workspace.model,
+        workspace.rules,
+        workspace.mesh,
+    )
+    return harness.HarnessModel(
+        weights,
+        workspace.vocabulary,
+        run.answer.batch_rows,
+        run.sft.length,
+        workspace.seed("benchmark"),
+    )
