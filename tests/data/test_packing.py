@@ -79,7 +79,8 @@ def test_rows_are_fewer_than_those_of_best_fit_decreasing():
 def test_no_two_rows_would_fit_into_one(lengths):
     rows_e = best_fit.assign(np.array(lengths), 30)
     used_r = np.sort(np.bincount(rows_e, weights=lengths))
-    assert 0 < used_r[0] and used_r[-1] <= 30
+    assert used_r[0] > 0
+    assert used_r[-1] <= 30
     assert used_r.size == 1 or used_r[0] + used_r[1] > 30
 
 

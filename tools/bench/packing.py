@@ -28,8 +28,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
@@ -92,7 +92,9 @@ def print_fill(lengths: Lengths, length: int) -> None:
     print(f"{'':14}{'pairs':>10}{'rows':>9}{'fill':>9}{'pairs/s':>14}{'':3}(processor)")
     for name, rows_of in (("at once", at_once), ("in windows", in_windows)):
         for count in COUNTS:
-            instruction_e, response_e = lengths.draw(np.random.default_rng(count), count)
+            instruction_e, response_e = lengths.draw(
+                np.random.default_rng(count), count
+            )
             # As `examples.example` has it: what begins a text, and both; cut to a row.
             sizes_e = np.minimum(1 + instruction_e + response_e, length)
             seconds = []
@@ -146,9 +148,7 @@ def padded(
         yield batch | {"positions": loader.positions(batch["segment_ids"])}
 
 
-def packed_rows(
-    directory: pathlib.Path, rows: int
-) -> Iterator[dict[str, np.ndarray]]:
+def packed_rows(directory: pathlib.Path, rows: int) -> Iterator[dict[str, np.ndarray]]:
     """Batches of packed rows, in the order that training has."""
     there = loader.Rows(directory)
     for step in range(len(there) // rows):
@@ -257,11 +257,8 @@ def main() -> None:
         path = pathlib.Path(directory)
         print_whole(made, path, arguments.length)
         if arguments.repeats:
-            print_steps(
-                made, path, arguments.rows, arguments.length, arguments.repeats
-            )
+            print_steps(made, path, arguments.rows, arguments.length, arguments.repeats)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     main()
