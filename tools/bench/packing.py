@@ -107,12 +107,14 @@ def print_fill(lengths: Lengths, length: int) -> None:
             print(f"{name:14}{count:>10,}{rows:>9,}{fill:>9.4%}{speed:>14,.0f}")
 
 
-def pairs(lengths: Lengths, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of random token ids."""
+def pairs(
+    lengths: Lengths, count: int, vocabulary: int = VOCABULARY
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of random token ids, none of them special."""
     rng = np.random.default_rng(0)
     sizes = zip(*lengths.draw(rng, count), strict=True)
     return [
-        (rng.integers(3, VOCABULARY, one), rng.integers(3, VOCABULARY, other))
+        (rng.integers(3, vocabulary, one), rng.integers(3, vocabulary, other))
         for one, other in sizes
     ]
 

@@ -35,11 +35,12 @@ def assign(lengths_e: np.ndarray, length: int) -> np.ndarray:
     left = _Left(np.bincount(lengths_e, minlength=length + 1).tolist())
     groups = []
     while left:
-        content = _filled(left.copy(), length)
-        rows = min(left.counts[size] // times for size, times in content.items())
-        for size, times in content.items():
-            left.take(size, rows * times)
-        groups.append(_Group(rows, tuple(content.items())))
+        content = _filled(left, length)
+        more = min(left.counts[size] // times for size, times in content.items())
+        if more:
+            for size, times in content.items():
+                left.take(size, more * times)
+        groups.append(_Group(1 + more, tuple(content.items())))
     return _rows_of(lengths_e, groups)
 
 
@@ -67,13 +68,6 @@ class _Left:
 
     def __bool__(self) -> bool:
         return self._there > 0
-
-    def copy(self) -> "_Left":
-        """The same, to try something out on; counts are copied as they change."""
-        twin = object.__new__(_Left)
-        twin.counts, twin._most = self.counts.copy(), self._most
-        twin._there, twin._mirrored = self._there, self._mirrored
-        return twin
 
     def take(self, size: int, times: int = 1) -> None:
         """Takes examples of a size away."""
@@ -124,16 +118,27 @@ def _next(left: _Left, room: int) -> tuple[int, ...]:
 
 def _rows_of(lengths_e: np.ndarray, groups: Sequence[_Group]) -> np.ndarray:
     """Hands the examples of each length out to the groups that hold such a length."""
-    by_length = np.argsort(lengths_e, kind="stable")
-    taken = np.searchsorted(
-        lengths_e[by_length], np.arange(lengths_e.max(initial=0) + 2)
+    before = np.cumsum([0, *(group.rows for group in groups)])
+    # Of every size in a group: the size, the first row, how often in a row, in all.
+    size_k, first_k, times_k, all_k = (
+        np.array(
+            [
+                (size, first, times, group.rows * times)
+                for group, first in zip(groups, before.tolist(), strict=False)
+                for size, times in group.content
+            ],
+            np.int64,
+        )
+        .reshape(-1, 4)
+        .T
     )
+    by_size = np.argsort(size_k, kind="stable")
+    all_k = all_k[by_size]
+    nth_e = np.arange(lengths_e.size) - np.repeat(np.cumsum(all_k) - all_k, all_k)
+    # Of 16 bits and fewer, numpy's stable order is a radix sort.
+    narrow_e = lengths_e.astype(np.min_scalar_type(int(lengths_e.max(initial=0))))
     rows_e = np.empty(lengths_e.size, np.int64)
-    first = 0
-    for group in groups:
-        for size, times in group.content:
-            chosen = by_length[taken[size] : taken[size] + group.rows * times]
-            rows_e[chosen] = first + np.repeat(np.arange(group.rows), times)
-            taken[size] += chosen.size
-        first += group.rows
+    rows_e[np.argsort(narrow_e, kind="stable")] = np.repeat(
+        first_k[by_size], all_k
+    ) + nth_e // np.repeat(times_k[by_size], all_k)
     return rows_e
