@@ -159,10 +159,15 @@ _STEP = (
         f"train/{name}.py"
         for name in ("step", "loss", "fused_head", "optim", "state", "health", "lora")
     ),
-    "aot/*.py",
+    *(
+        f"aot/{name}.py"
+        for name in ("build", "collectives", "executed", "hlo", "report", "roofline")
+    ),
+    *(f"aot/{name}.py" for name in ("topology", "traffic")),
     "mesh.py",
 )
-"""The code that a step's program and its report are made by."""
+"""The code that a step's program and its report are made by; a row names its layout, so
+what it was searched by is no part of them."""
 
 _SETTINGS = ("model", "mesh", "generator", "rater", "sft", "rounds")
 """The fields of a run that they depend on."""
