@@ -6,8 +6,8 @@
 
 Each cell tries the layouts of `xinst_jax compile --search`, most promising first,
 until one fits, and keeps what it found in runs/pods/, one JSON file a model and slice:
-started again it goes on. A file counts as long as it is of this run file, of this code
-of the step and of this libtpu; a cell without one says 'not run'. Needs libtpu
+started again it goes on. A file counts as long as it is of these trainings, of this
+code of the step and of this libtpu; a cell without one says 'not run'. Needs libtpu
 (requirements-tpu.txt), no TPU.
 """
 
@@ -153,11 +153,28 @@ def _run_file(model: str) -> pathlib.Path:
     return ROOT / "gin" / "runs" / f"x_instruction_{model}.gin"
 
 
-_STEP = ("models/**/*.py", "train/*.py", "aot/*.py", "config/*.py", "mesh.py")
+_STEP = (
+    "models/**/*.py",
+    *(
+        f"train/{name}.py"
+        for name in ("step", "loss", "fused_head", "optim", "state", "health", "lora")
+    ),
+    *(
+        f"aot/{name}.py"
+        for name in ("build", "collectives", "executed", "hlo", "report", "roofline")
+    ),
+    *(f"aot/{name}.py" for name in ("topology", "traffic")),
+    "mesh.py",
+)
+"""The code that a step's program and its report are made by; a row names its layout, so
+what it was searched by is no part of them."""
+
+_SETTINGS = ("model", "mesh", "generator", "rater", "sft", "rounds")
+"""The fields of a run that they depend on."""
 
 
 def _identity(model: str) -> dict[str, str]:
-    """What a result is of: the run's settings, the code of step and report, libtpu."""
+    """What a result is of: the trainings' settings, the code of the step, libtpu."""
     from xinst_jax import config, run_file
 
     code = hashlib.sha256()
@@ -165,12 +182,13 @@ def _identity(model: str) -> dict[str, str]:
         for path in sorted((ROOT / "xinst_jax").glob(pattern)):
             code.update(path.read_bytes())
     run = run_file.load(str(_run_file(model)), [], leave_open=True)
+    settings = {name: getattr(run, name) for name in _SETTINGS}
     try:
         compiler = importlib.metadata.version("libtpu")
     except importlib.metadata.PackageNotFoundError:
         compiler = ""
     return {
-        "settings": config.digest(config.as_record(run)),
+        "settings": config.digest(settings),
         "code": code.hexdigest(),
         "libtpu": compiler,
     }

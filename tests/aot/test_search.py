@@ -55,6 +55,24 @@ def test_estimates_tell_what_cannot_fit():
     assert search.estimate(full).memory < 16e9
 
 
+def test_what_is_computed_again_takes_time():
+    def seconds(remat):
+        model = dataclasses.replace(MODEL, remat=remat)
+        return search.estimate(
+            dataclasses.replace(layout("v5p-64"), model=model)
+        ).seconds
+
+    # Offloading keeps what attention's products gave, and no other.
+    assert seconds("none") == seconds("minimal") < seconds("offload") < seconds("full")
+
+
+def test_of_layouts_as_fast_the_one_with_least_behind_what_binds_comes_first():
+    best, *rest = search.ranked(layout("v5p-64"))
+    as_fast = [one for one in rest if one.promising and one.seconds == best.seconds]
+    assert as_fast and best.apart <= min(one.apart for one in as_fast)
+    assert best.layout.train.microbatches == 1
+
+
 def test_what_fits_comes_back_best_first(monkeypatch):
     seconds = iter((3.0, None, 1.0, 2.0))
 

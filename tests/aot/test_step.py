@@ -51,6 +51,29 @@ def test_fsdp_gathers_a_block_twice_and_reduces_its_gradient_once():
     assert sent["all-reduce"] == pytest.approx(2 * 2 * (block + norms) * share)
 
 
+@pytest.mark.parametrize(
+    ("told", "gibibytes"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in "
+            "memory space hbm. Used 31.06G of 15.75G hbm. Exceeded hbm capacity by "
+            "15.31G.",
+            31.06,
+        ),
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required "
+            "for HLO temporaries (18.25G) exceeds available HBM (15.75G).",
+            18.25,
+        ),
+        ("INTERNAL: Used 31.06G of 15.75G hbm.", None),
+        ("RESOURCE_EXHAUSTED: Ran out of memory in memory space vmem.", None),
+    ],
+)
+def test_what_does_not_fit_is_read_from_both_messages_of_libtpu(told, gibibytes):
+    found = build.needed_bytes(told)
+    assert found == (None if gibibytes is None else pytest.approx(gibibytes * 2**30))
+
+
 def test_arguments_are_the_state_and_the_batch():
     found = report.memory_of(built(2))
     params = decoder.abstract_params(MODEL, ShardingRules(), make_mesh(MeshConfig()))

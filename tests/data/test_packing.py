@@ -15,13 +15,14 @@ from xinst_jax.errors import UserError
 
 
 def real_lengths(count, length, seed=0):
-    """Tokens of web pairs: log-normal, 100 + 1,100 characters, 3.6 a token."""
+    """Tokens of pairs of the paper's lengths: log-normal, 3.6 characters a token."""
     rng = np.random.default_rng(seed)
-    instruction, response = (
-        rng.lognormal(np.log(mean) - 0.8**2 / 2, 0.8, count) / 3.6
-        for mean in (100, 1100)
-    )
-    return np.clip((instruction + response).astype(int) + 1, 1, length)
+    tokens_e = np.ones(count)
+    for mean, deviation in ((100, 50), (1145, 540)):
+        sigma2 = np.log1p((deviation / mean) ** 2)
+        characters_e = rng.lognormal(np.log(mean) - sigma2 / 2, sigma2**0.5, count)
+        tokens_e += np.ceil(characters_e / 3.6)
+    return np.clip(tokens_e.astype(int), 1, length)
 
 
 def random_pairs(count, seed=0, vocabulary=50):
@@ -35,20 +36,21 @@ def random_pairs(count, seed=0, vocabulary=50):
     ]
 
 
-def test_rows_of_real_lengths_are_at_least_99_percent_full():
-    lengths_e = real_lengths(100_000, 2048)
+@pytest.mark.parametrize("count", [10_000, 131_072])
+def test_rows_of_real_lengths_are_at_least_99_8_percent_full(count):
+    lengths_e = real_lengths(count, 2048)
     rows_e = best_fit.assign(lengths_e, 2048)
     used_r = np.bincount(rows_e, weights=lengths_e)
     assert used_r.max() <= 2048
     assert used_r.min() > 0
-    assert lengths_e.sum() / (2048 * used_r.size) >= 0.99
+    assert lengths_e.sum() / (2048 * used_r.size) >= 0.998
 
 
-def test_a_million_examples_are_assigned_in_seconds():
+def test_a_million_examples_are_assigned_in_a_second():
     lengths_e = real_lengths(1_000_000, 2048)
     before = time.process_time()
     best_fit.assign(lengths_e, 2048)
-    assert time.process_time() - before < 5
+    assert time.process_time() - before < 1
 
 
 def best_fit_decreasing_rows(lengths, length):
@@ -61,13 +63,25 @@ def best_fit_decreasing_rows(lengths, length):
     return rows
 
 
+def test_rows_are_fewer_than_those_of_best_fit_decreasing():
+    rng = np.random.default_rng(0)
+    ours = theirs = 0
+    for _ in range(300):
+        low, high = sorted(rng.integers(1, 31, 2).tolist())
+        lengths_e = rng.integers(low, high + 1, rng.integers(1, 121))
+        ours += int(best_fit.assign(lengths_e, 30).max()) + 1
+        theirs += best_fit_decreasing_rows(lengths_e.tolist(), 30)
+    assert ours < theirs
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=120))
-def test_groups_pack_as_best_fit_decreasing_one_by_one(lengths):
+def test_no_two_rows_would_fit_into_one(lengths):
     rows_e = best_fit.assign(np.array(lengths), 30)
-    used_r = np.bincount(rows_e, weights=lengths)
-    assert 0 < used_r.min() <= used_r.max() <= 30
-    assert used_r.size == best_fit_decreasing_rows(lengths, 30)
+    used_r = np.sort(np.bincount(rows_e, weights=lengths))
+    assert used_r[0] > 0
+    assert used_r[-1] <= 30
+    assert used_r.size == 1 or used_r[0] + used_r[1] > 30
 
 
 def test_a_length_beyond_the_row_is_an_error():

@@ -48,7 +48,7 @@ class TooLargeError(Exception):
     """The compiler found that the step does not fit a chip's memory.
 
     Attributes:
-      needed: bytes that it would take.
+      needed: bytes that it would take, or its temporaries alone where these do not fit.
     """
 
     def __init__(self, needed: float):
@@ -115,14 +115,36 @@ def build(layout: Layout) -> Built:
         return Built(traced.mesh, _compiled(traced.step.lower()), traced.flops)
 
 
+_NEEDED = (
+    r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm",
+    r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM",
+)
+"""How libtpu tells what a program would take: all of it, or, where its temporaries
+alone do not fit, those."""
+
+
 def _compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        needed = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", str(error))
-        if "RESOURCE_EXHAUSTED" not in str(error) or not needed:
+        needed = needed_bytes(str(error))
+        if needed is None:
             raise
-        raise TooLargeError(float(needed[1]) * _UNITS[needed[2]]) from error
+        raise TooLargeError(needed) from error
+
+
+def needed_bytes(message: str) -> float | None:
+    """Bytes that a program takes at least, of a compiler's complaint about memory.
+
+    Example: 'RESOURCE_EXHAUSTED: ... Used 18.25G of 15.75G hbm. ...' gives 18.25 GiB.
+
+    Returns:
+      None where it complains of something else.
+    """
+    if "RESOURCE_EXHAUSTED" not in message:
+        return None
+    found = (re.search(pattern, message) for pattern in _NEEDED)
+    return next((float(at[1]) * _UNITS[at[2]] for at in found if at), None)
 
 
 def _arguments(
