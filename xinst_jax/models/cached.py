@@ -59,7 +59,7 @@ def keys_and_values(
     """
     config, rules = decoder.config, decoder.rules
     rows = rules.spec("batch", "length")
-    seen = packed_rows(config, rules, segment_ids_bt)
+    seen = packed_rows(config, rules, segment_ids_bt, positions_bt)
     views = Views(config, jax.reshard(positions_bt, rows), seen)
     graphdef, stacked = nnx.split(decoder.layers)
 
