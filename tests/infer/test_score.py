@@ -9,6 +9,7 @@ import torch
 
 from tests.hf import tiny_models
 from tests.models import numpy_llama
+from tools.bench import score as bench
 from xinst_jax.config import MeshConfig
 from xinst_jax.errors import UserError
 from xinst_jax.hf import config as hf_config
@@ -155,6 +156,13 @@ def test_a_prompt_stands_in_its_row_once():
     assert rows.columns_bm[0, :6].tolist() == [1, 2, 3, 1, 4, 5]
     assert rows.targets_bm[0, :6].tolist() == [1, 2, 3, 4, 5, 6]
     assert rows.owners_bm[0].tolist() == [0, 0, 0, 1, 2, 2, -1, -1]
+
+
+def test_the_benchmark_compares_scores_before_it_prints_a_ratio(capsys):
+    bench.compare("smoke", "float32", 1)
+    said = capsys.readouterr().out
+    assert "times the forward pass' tokens/s" in said
+    assert "times those of padded" in said and "times the prompts/s" in said
 
 
 @pytest.mark.parametrize("labels", [[], [[3], []]])
