@@ -178,7 +178,7 @@ def padded_logprobs(scorer: tuple, pairs: Pairs, here: slice, rows: int) -> np.n
     """Scores of a batch of pairs, each in a row of its own."""
     import jax
 
-    from xinst_jax.infer import score
+    from xinst_jax.infer.score_rows import score_rows
 
     params, model, rules, mesh = scorer
     both = list(zip(pairs.prompts[here], pairs.responses[here], strict=True))
@@ -194,7 +194,7 @@ def padded_logprobs(scorer: tuple, pairs: Pairs, here: slice, rows: int) -> np.n
     positions_bt = np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape)
     chunks = -(-max(len(response) for _, response in both) // 64)
     with jax.set_mesh(mesh):
-        logprobs_bm, _ = score.score_rows(
+        logprobs_bm, _ = score_rows(
             params,
             tokens_bt,
             segments_bt,
