@@ -164,6 +164,14 @@ def test_a_prompt_stands_in_its_row_once():
     assert rows.owners_bm[0].tolist() == [0, 0, 0, 1, 2, 2, -1, -1]
 
 
+def test_packed_rows_are_full():
+    """Under a tenth of padding on lengths like those of instruction pairs."""
+    rng = np.random.default_rng(0)
+    sizes = np.clip(rng.lognormal(np.log(336) - 0.18, 0.6, 2000), 16, 2040).astype(int)
+    plan = packs.plan([[1] * n for n in sizes], [[[2, 3]] * 3] * len(sizes), 2048)
+    assert sizes.sum() > 0.95 * len(plan.rows) * 2048
+
+
 def test_the_benchmark_compares_scores_before_it_prints_a_ratio(capsys):
     bench.compare("smoke", "float32", 1)
     said = capsys.readouterr().out
