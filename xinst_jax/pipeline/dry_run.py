@@ -234,7 +234,10 @@ def _rating(
     for code in run.languages:
         columns = ["instruction", "output", "lang"]
         rows = shards.read_rows(source / code, columns)[:limit]
-        sample = [tuple(one.values()) for one in evenly(rows, SAMPLE_ROWS)]
+        sample = [
+            (one["instruction"], one["output"], one["lang"])
+            for one in evenly(rows, SAMPLE_ROWS)
+        ]
         prompts = [prompt_of(pair) for pair in sample]
         chosen += sample
         work[code] = Work(

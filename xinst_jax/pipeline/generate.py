@@ -190,7 +190,9 @@ def _written(
     documents: Sequence[Mapping[str, Any]], number: int, writer: Writer
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """A new candidate for each document that one can be written for; the others."""
-    asked, written, dropped = [], [], []
+    asked: list[tuple[Mapping[str, Any], fitting.FittedPrompt]] = []
+    written: list[dict[str, Any]] = []
+    dropped: list[dict[str, str]] = []
     for document in documents:
         prompt = fitted(writer, document["text"])
         if prompt is None:

@@ -59,7 +59,7 @@ def packed_rows(
         branches = Branches(*ids, *positions)
     forked = branches is not None
     dense = kernel(config, rules, segment_ids_bt.shape[1], forked) == "dense"
-    see = segment_mask if dense else PackedRows
+    see: Callable[..., PackedRows | jax.Array] = segment_mask if dense else PackedRows
     segments = both(segment_ids_bt)
     return lambda window: see(*segments, window, branches)
 
