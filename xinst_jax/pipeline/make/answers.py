@@ -15,6 +15,7 @@ from xinst_jax.pipeline.workspace import Workspace
 
 def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     """An instruction for every document that has none worth keeping yet."""
+    from xinst_jax import distributed
     from xinst_jax.pipeline import generate, text_models
 
     run, vocabulary = workspace.run, workspace.vocabulary
@@ -25,17 +26,18 @@ def candidates(workspace: Workspace, stage: StageDirectory, number: int) -> Made
         vocabulary.decode,
         engine.longest_prompt,
     )
-    return Made(
-        generate.run(
-            stage,
-            run.languages,
-            workspace.path("corpus"),
-            training_rows.kept_by(workspace, number - 1),
-            number,
-            writer,
-            run.generate.shard_rows,
-        )
+    counts = generate.run(
+        stage,
+        run.languages,
+        workspace.path("corpus"),
+        training_rows.kept_by(workspace, number - 1),
+        number,
+        writer,
+        run.generate.shard_rows,
     )
+    if distributed.is_primary():
+        print(f"generate: {engine.usage}", flush=True)
+    return Made(counts)
 
 
 def ratings(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
@@ -72,7 +74,10 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
         tokens = [vocabulary.encode_prompt(prompt) for prompt in prompts]
         return [
             evaluate.Answer(
-                vocabulary.decode(one.tokens), one.logprob, len(one.tokens), one.finish
+                vocabulary.decode(one.tokens) if one.text is None else one.text,
+                one.logprob,
+                len(one.tokens),
+                one.finish,
             )
             for one in engine.generate(tokens, ids, seed)
         ]
