@@ -167,6 +167,11 @@ def test_greedy_tokens_equal_transformers_beyond_the_window(tiny_model):
             generation_config=settings,
         )
         assert generation.tokens == expected_bt[0, len(prompt) :].tolist()
+        logits_tv = their_logits(tiny_model.model, expected_bt[:, :-1].numpy())[0]
+        logprobs_tv = torch.tensor(logits_tv[len(prompt) - 1 :]).log_softmax(-1)
+        chosen_t1 = expected_bt[0, len(prompt) :, None]
+        logprob = logprobs_tv.gather(1, chosen_t1).sum().item()
+        assert abs(generation.logprob - logprob) < 32 * 1e-4
         assert len(set(generation.tokens)) > 4, "the text sticks to a token"
 
 

@@ -220,19 +220,18 @@ def _insert(
                 of_kind = of_kind[jnp.asarray(layers[windowed])]
             return cache_lib.kept(jnp.take(of_kind, at_s, axis=2), dtype)
 
-        def put(a: jax.Array | None, part_lks: jax.Array) -> jax.Array | None:
-            if a is None:
-                return None
+        def put(a: jax.Array, part_lks: jax.Array) -> jax.Array:
             starts = (0, slot, *(0 for _ in range(2, a.ndim)))
             return jax.lax.dynamic_update_slice(a, part_lks[:, None], starts)
 
         k_lksh, k_scale_lks = part(k_l1kth, store.k_lbkhs.dtype)
         v_lksh, v_scale_lks = part(v_l1kth, store.v_lbksh.dtype)
+        k_scale, v_scale = store.k_scale_lbks, store.v_scale_lbks
         return Store(
             put(store.k_lbkhs, jnp.swapaxes(k_lksh, 2, 3)),
             put(store.v_lbksh, v_lksh),
-            put(store.k_scale_lbks, k_scale_lks),
-            put(store.v_scale_lbks, v_scale_lks),
+            None if k_scale is None else put(k_scale, k_scale_lks),
+            None if v_scale is None else put(v_scale, v_scale_lks),
         )
 
     def one(number: jax.Array, cache: Cache) -> Cache:

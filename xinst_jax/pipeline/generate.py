@@ -55,12 +55,14 @@ class Writer:
       encode: a prompt's token ids, begin token included.
       decode: the text of token ids.
       longest_prompt: tokens of the longest prompt.
+      usage: says in a line what generating took so far.
     """
 
     generate: Callable[[Sequence[Sequence[int]], Sequence[str]], list[Generation]]
     encode: Callable[[str], list[int]]
     decode: Callable[[Sequence[int]], str]
     longest_prompt: int
+    usage: Callable[[], str] | None = None
 
 
 def run(

@@ -31,6 +31,7 @@ def writer(workspace: Workspace, number: int) -> "generate.Writer":
         vocabulary.encode_prompt,
         vocabulary.decode,
         engine.longest_prompt,
+        lambda: str(engine.usage),
     )
 
 
@@ -41,23 +42,25 @@ def candidates(
 
     With a limit, of each language for its first documents.
     """
+    from xinst_jax import distributed
     from xinst_jax.pipeline import generate
 
     if rounds.settled(workspace, number):
         return rounds.carried(workspace, stage, "candidates", number)
-    run = workspace.run
-    return Made(
-        generate.run(
-            stage,
-            run.languages,
-            workspace.path("corpus"),
-            training_rows.kept_by(workspace, number - 1),
-            number,
-            writer(workspace, number),
-            run.generate.shard_rows,
-            limit=limit,
-        )
+    run, generator = workspace.run, writer(workspace, number)
+    counts = generate.run(
+        stage,
+        run.languages,
+        workspace.path("corpus"),
+        training_rows.kept_by(workspace, number - 1),
+        number,
+        generator,
+        run.generate.shard_rows,
+        limit=limit,
     )
+    if distributed.is_primary() and generator.usage is not None:
+        print(f"generate: {generator.usage()}", flush=True)
+    return Made(counts)
 
 
 def ratings(
@@ -114,7 +117,10 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
         tokens = [vocabulary.encode_prompt(prompt) for prompt in prompts]
         return [
             evaluate.Answer(
-                vocabulary.decode(one.tokens), one.logprob, len(one.tokens), one.finish
+                vocabulary.decode(one.tokens) if one.text is None else one.text,
+                one.logprob,
+                len(one.tokens),
+                one.finish,
             )
             for one in engine.generate(tokens, ids, seed)
         ]
