@@ -92,9 +92,9 @@ class Run:
         )
 
     def pairs(self) -> list[tuple[list[int], list[int]]]:
-        """Pairs for all steps, and some more: (prompt ids, response ids)."""
-        # A pair takes some 350 tokens.
-        count = (self.steps + 2) * self.rows * self.length // 250
+        """Pairs for all steps, and for full rows: (prompt ids, response ids)."""
+        # A pair takes some 350 tokens; TRL packs a thousand pairs against each other.
+        count = max(2000, (self.steps + 2) * self.rows * self.length // 250)
         made = pairs(Lengths(), count, self.model.vocab_size)
         return [(one.tolist(), other.tolist()) for one, other in made]
 
