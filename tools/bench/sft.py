@@ -92,9 +92,9 @@ class Run:
         )
 
     def pairs(self) -> list[tuple[list[int], list[int]]]:
-        """Pairs for all steps, and some more: (prompt ids, response ids)."""
-        # A pair takes some 350 tokens.
-        count = (self.steps + 2) * self.rows * self.length // 250
+        """Pairs for all steps, and for full rows: (prompt ids, response ids)."""
+        # A pair takes some 350 tokens; TRL packs a thousand pairs against each other.
+        count = max(2000, (self.steps + 2) * self.rows * self.length // 250)
         made = pairs(Lengths(), count, self.model.vocab_size)
         return [(one.tolist(), other.tolist()) for one, other in made]
 
@@ -286,9 +286,12 @@ def compare(run: Run) -> None:
     """Starts both sides, lets them take turns, and prints what they did."""
     context = multiprocessing.get_context("spawn")
     sides: dict[str, Connection] = {}
+    processes = []
     for name, side in (("xinst_jax", Ours), ("TRL", Theirs)):
         sides[name], theirs = context.Pipe()
-        context.Process(target=serve, args=(theirs, side, run), daemon=True).start()
+        process = context.Process(target=serve, args=(theirs, side, run), daemon=True)
+        process.start()
+        processes.append(process)
         theirs.close()
         sides[name].recv()
     taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
@@ -296,6 +299,9 @@ def compare(run: Run) -> None:
         for name, connection in sides.items():
             connection.send(True)
             taken[name].append(connection.recv())
+    for connection, process in zip(sides.values(), processes, strict=True):
+        connection.send(False)
+        process.join()
     first = [steps[0][2] for steps in taken.values()]
     if not abs(first[0] - first[1]) <= 0.1:
         sys.exit(f"The first losses differ: {first[0]} and {first[1]}.")
