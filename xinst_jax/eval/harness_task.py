@@ -24,6 +24,7 @@ from xinst_jax.config import BenchmarkConfig
 from xinst_jax.errors import UserError
 from xinst_jax.eval.benchmarks import BenchmarkTask
 
+_SPLITS = ("training_split", "validation_split", "test_split")
 _OWN_TASKS = pathlib.Path(lm_eval.__file__).parent / "tasks"
 
 
@@ -84,7 +85,12 @@ def _loaded(task: BenchmarkTask, config: BenchmarkConfig) -> list[Task | Group]:
     if files := task.data_files(config):
         # A group of one takes a task that is known with another place for its data.
         data = {split: str(path) for split, path in files.items()}
-        place = {
+        known = manager.task_index[task.name].cfg or {}
+        # A split that is named is read, whether or not it is asked for.
+        place: dict[str, Any] = {
+            field: None for field in _SPLITS if known.get(field) not in files
+        }
+        place |= {
             "dataset_path": "json",
             "dataset_name": None,
             "dataset_kwargs": {"data_files": data},

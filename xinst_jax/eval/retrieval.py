@@ -7,6 +7,7 @@ the measure.
 """
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -268,6 +269,7 @@ def _rows(
             for one in (*instructions, "")
         ]
         answers += [(prompt, response) for prompt in asked]
+    as_float = functools.partial(np.asarray, dtype=np.float64)
     both = models()
     written, written_tokens = both.generator(*map(list, zip(*reversals, strict=True)))
     answered, answered_tokens = both.tuned(*map(list, zip(*answers, strict=True)))
@@ -275,8 +277,8 @@ def _rows(
     at, after = 0, 0
     for pair, instructions in zip(pairs, drawn, strict=True):
         count = len(instructions)
-        given_c, prior_c = np.split(np.float64(written[at : at + 2 * count]), 2)
-        likely_c = np.float64(answered[after : after + count + 1])
+        given_c, prior_c = np.split(as_float(written[at : at + 2 * count]), 2)
+        likely_c = as_float(answered[after : after + count + 1])
         scored = {
             "generator": (given_c, written_tokens[at]),
             "generator_pmi": (given_c - prior_c, written_tokens[at]),
