@@ -103,7 +103,7 @@ def test_the_cost_limit_is_never_passed_and_is_remembered(tmp_path):
     limit = 0.004
     with Stub(("ok", "malformed", "500", "ok")) as stub:
         fields = PRICES | {"cost_limit_usd": limit, "max_tokens": 50}
-        with pytest.raises(LimitReached, match="cost_limit_usd = 0.004"):
+        with pytest.raises(LimitReached, match=r"cost_limit_usd = 0\.004"):
             endpoint(stub, tmp_path, **fields).complete(requests(100))
         spent = Ledger(tmp_path / "ledger.jsonl", limit).spent
         assert 0.8 * limit * 1e9 < spent <= limit * 1e9

@@ -2,9 +2,11 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import os
 import pathlib
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -281,6 +283,12 @@ class Endpoint:
         if reply.prompt_tokens is None or reply.completion_tokens is None:
             return most
         return self._price(reply.prompt_tokens, reply.completion_tokens)
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    # A tenth of a second to load, the same for all.
+    return httpx2.create_ssl_context()
 
 
 def _prompt_bytes(record: Mapping[str, Any]) -> int:

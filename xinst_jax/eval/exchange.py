@@ -1,4 +1,4 @@
-"""One request to an OpenAI-compatible endpoint: sent, and its answer read or refused."""
+"""One request to an OpenAI-compatible endpoint: sent, its answer read or refused."""
 
 import dataclasses
 import email.utils
