@@ -41,12 +41,18 @@ _VERBS = {
     "diversify": "kept candidates -> diverse/: clustered and drawn evenly",
     "assemble": "all of them -> dataset/: Parquet and JSON with a card",
     "export-hf": "tuned model -> hf_model/: a Hugging Face folder",
-    "evaluate": "tuned model + questions -> evaluation/",
+    "evaluate": "tuned model + questions -> evaluation/; with a judge, judgments/",
+    "compare": "two evaluated runs + a judge -> comparison/: which answers better",
     "report": "a workdir -> report/report.html",
     "compile": "a training step, compiled for a TPU slice not at hand: does it fit",
 }
 _TASKS = ("lm", "reverse", "rate", "sft")
 _PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
+_DRY_RUN = {
+    "pipeline": "say which stages are not up to date, and why; make nothing",
+    "evaluate": "say what the endpoints would cost; ask nothing",
+    "compare": "say what the judge's endpoint would cost; ask nothing",
+}
 _DOES_NOT_FIT = 1
 
 
@@ -114,12 +120,11 @@ def _parser() -> argparse.ArgumentParser:
                 "Hugging Face hub (a new one is private); needs HF_TOKEN or a login "
                 "by 'hf auth login'",
             )
-        if verb == "pipeline":
-            command.add_argument(
-                "--dry_run",
-                action="store_true",
-                help="say which stages are not up to date, and why; make nothing",
-            )
+        if verb in _DRY_RUN:
+            command.add_argument("--dry_run", action="store_true", help=_DRY_RUN[verb])
+        if verb == "compare":
+            command.add_argument("run_a", metavar="RUN_A", help="workdir of one run")
+            command.add_argument("run_b", metavar="RUN_B", help="workdir of the other")
         if verb == "compile":
             _add_compile_arguments(command)
         else:
@@ -248,6 +253,11 @@ def _conduct(
     if options.verb == "pipeline" and options.dry_run:
         runner.preview(workspace, graph, console)
         return
+    if options.verb == "evaluate" and options.dry_run:
+        from xinst_jax.pipeline.make import evaluation
+
+        evaluation.print_estimates(workspace)
+        return
     with workspace.lock():
         workspace.claim()
         meet()
@@ -288,6 +298,12 @@ def _make(
         table.print_results(workspace.run, workspace.workdir, console)
         return
     verb = options.verb
+    if verb == "compare":
+        from xinst_jax.pipeline import comparing
+
+        runs = [pathlib.Path(options.run_a), pathlib.Path(options.run_b)]
+        comparing.run(workspace, runs, console, dry=options.dry_run)
+        return
     if verb == "train":
         verb += f" --task {options.task}"
     wanted = stages.of_verb(graph, verb)

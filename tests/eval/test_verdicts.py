@@ -71,7 +71,7 @@ def test_labels_are_read_by_their_probabilities_given_one_of_them():
     p = np.random.default_rng(0).dirichlet([1, 1, 1, 7], 50)[:, :3]
     for row in p:
         reading = verdicts.read_logprobs(np.log(row).tolist())
-        a, b, c = row / row.sum()
+        a, _, c = row / row.sum()
         assert reading.first == pytest.approx(a + c / 2, abs=1e-5)
         assert reading.first + reading.second == pytest.approx(1, abs=1e-5)
         assert reading.winner == ("first", "second", "tie")[int(row.argmax())]

@@ -16,6 +16,7 @@ from xinst_jax.config.fields import (
     registered,
     scoped,
 )
+from xinst_jax.config.judging import JudgeConfig
 from xinst_jax.config.model import MeshConfig, ModelConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
 from xinst_jax.config.text import (
@@ -60,6 +61,7 @@ class RunConfig(Typed):
       export: the Hugging Face folder and the dataset that are written for others.
       evaluate: what the tuned model is asked.
       answer: decoding of answers in `evaluate`.
+      judge: who compares the answers, and how.
     """
 
     name: str = gin.REQUIRED
@@ -90,6 +92,7 @@ class RunConfig(Typed):
     answer: DecodeConfig = dataclasses.field(
         default_factory=scoped(DecodeConfig, "answer")
     )
+    judge: JudgeConfig = dataclasses.field(default_factory=JudgeConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,6 +106,11 @@ class RunConfig(Typed):
                 f"TokenizerConfig.path empty (found {self.tokenizer.path!r})."
             )
         self._check_adapters()
+        if self.judge.judge and not self.evaluate.opponents:
+            raise UserError(
+                f"JudgeConfig.judge = {self.judge.judge!r} has nothing to compare: set "
+                "EvaluateConfig.opponents, as ('base',)."
+            )
         if not self.base_model:
             check_lengths(self, self.model)
 

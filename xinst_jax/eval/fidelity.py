@@ -165,7 +165,7 @@ def english_share(text: str, language: Language) -> float:
 
 
 def _pieces(text: str, language: Language) -> list[str]:
-    """A text cut after sentences, into pieces of 40 letters or more where it has them."""
+    """A text cut after sentences, into pieces of 40 letters where it has as many."""
     ends = regex.escape(language.sentence_ends, special_only=False)
     # Where sentences are marked by spaces alone, a space may end one.
     end = rf"(?<=[{ends}])\s+|\n+" + ("" if language.spaced else r"|\s+")

@@ -129,7 +129,8 @@ def run_verb(
     console: rich.console.Console,
     together: Together = contextlib.nullcontext,
 ) -> None:
-    """Makes the first of the wanted stages that is not up to date.
+    """Makes the first of the wanted stages that is not up to date, and those after it
+    that can be made then.
 
     Args:
       workspace: the run.
@@ -142,10 +143,13 @@ def run_verb(
       UserError: what that stage is made from is not up to date; the message names the
         command that makes it.
     """
+    made = False
     for stage in wanted:
         stage.files()
         for before in () if stage.partial else _all_before(stages, stage):
             if not stage_directory(workspace, before).finished():
+                if made:
+                    return
                 raise UserError(
                     f"{stage.name} needs {before.name}, which is not up to date. Make "
                     f"it with the verb '{before.verb}' first, or run 'pipeline'."
@@ -159,7 +163,7 @@ def run_verb(
             highlight=False,
         )
         make(workspace, stage, directory, False, console, together)
-        return
+        made = True
 
 
 def make(
