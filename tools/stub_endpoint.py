@@ -27,6 +27,7 @@ FAULTS = {
     "empty": "an empty completion",
     "prose": "the answer with prose around it",
     "out_of_range": "scores out of range, or no verdict",
+    "filtered": "status 400 for a text that is not let through",
     "401": "status 401 that repeats the key sent",
 }
 PLAN = ("ok", "429", "ok", "500", "prose", "malformed", "ok", "empty", "no_choices")
@@ -109,6 +110,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._send(429, b'{"error": "slow down"}', {"Retry-After": "0"})
         if fault == "500":
             return self._send(500, b"<html>broken</html>")
+        if fault == "filtered":
+            return self._send(400, b'{"error": {"code": "content_filter"}}')
         if fault == "401":
             return self._send(401, f"no such key: {key}".encode())
         if fault == "timeout":

@@ -256,7 +256,10 @@ def _conduct(
     if options.verb == "evaluate" and options.dry_run:
         from xinst_jax.pipeline.make import evaluation
 
-        evaluation.print_estimates(workspace)
+        made = stages.of_verb(graph, "evaluate")[0]
+        evaluated = runner.stage_directory(workspace, made).finished()
+        evaluation.print_opponent_estimate(workspace)
+        evaluation.print_judge_estimate(workspace, evaluated=evaluated)
         return
     with workspace.lock():
         workspace.claim()

@@ -70,6 +70,13 @@ def test_silence_is_asked_again_and_counted_as_if_it_had_been_billed(tmp_path):
         assert Ledger(tmp_path / "ledger.jsonl", 1.0).spent == most + paid
 
 
+def test_a_text_that_is_filtered_is_kept_empty_and_stops_no_other(tmp_path):
+    with Stub(("ok", "filtered", "ok")) as stub:
+        said = endpoint(stub, tmp_path, concurrency=1).complete(requests(3))
+        assert [one.text for one in said] == ["Say number 0", "", "Say number 2"]
+        assert said[1].finish == "content_filter" and len(stub.seen) == 3
+
+
 def test_equal_requests_are_sent_once_and_samples_apart(tmp_path):
     with Stub() as stub:
         one = Request((("user", "Sing."),))

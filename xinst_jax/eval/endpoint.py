@@ -198,7 +198,8 @@ class Endpoint:
                 raise
             else:
                 cost = self._cost(reply, most)
-                if reply.text.strip() or attempt == self._config.attempts:
+                final = reply.text.strip() or reply.finish == exchange.FILTERED
+                if final or attempt == self._config.attempts:
                     completion = Completion(
                         name,
                         reply.text,

@@ -16,6 +16,8 @@ _LONGEST_BACKOFF = 60.0
 _LONGEST_WAIT = 600.0
 _PASSING = frozenset((408, 409, 425, 429))
 _SHOWN = 300
+FILTERED = "content_filter"
+"""How endpoints say that they do not answer a text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,9 @@ def post(client: httpx2.Client, url: str, body: Mapping[str, Any], key: Key) -> 
             billed=False,
             wait=asked_wait(response.headers.get("retry-after", "")),
         )
+    if response.status_code == 400 and FILTERED in said:
+        # One text that is not let through is no reason to stop at all others.
+        return Reply("", FILTERED, 0, 0)
     if response.status_code != 200:
         raise UserError(
             f"{url} refuses the request with status {response.status_code}: {said}. "

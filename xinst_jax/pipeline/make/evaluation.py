@@ -1,9 +1,10 @@
 """Stages in which the tuned model is asked, and its answers are judged."""
 
+import functools
 import json
 from typing import TYPE_CHECKING
 
-from xinst_jax import distributed, manifest
+from xinst_jax import distributed
 from xinst_jax.config.judging import ENDPOINT
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import answering, question_files
@@ -12,6 +13,8 @@ from xinst_jax.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from xinst_jax.eval.endpoint import Request
+    from xinst_jax.eval.judge import Pair
+    from xinst_jax.eval.likelihood import ResponseLogprobs
 
 
 def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
@@ -20,8 +23,8 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
     from xinst_jax.pipeline import text_models
 
     run, seed = workspace.run, workspace.seed(stage.stage)
-    if ENDPOINT in run.evaluate.opponents and distributed.is_primary():
-        print_estimates(workspace, judging=False)
+    if distributed.is_primary():
+        print_opponent_estimate(workspace)
     held_out = {
         code: text_models.held_out_pairs(workspace, code) for code in run.languages
     }
@@ -33,8 +36,8 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
         answering.opponents(workspace, seed),
         {code: pairs for code, (pairs, _) in held_out.items()},
         {
-            "base": text_models.response_scorer(workspace, "base"),
-            "tuned": text_models.response_scorer(workspace, "model"),
+            "base": _scorer(workspace, "base"),
+            "tuned": _scorer(workspace, "model"),
         },
         samples=run.evaluate.samples,
         resamples=run.judge.bootstrap,
@@ -62,8 +65,8 @@ def judgments(workspace: Workspace, stage: StageDirectory) -> Made:
     written = answering.written_pairs(workspace.workdir, run.languages)
     put = judging.all_pairs(run.judge, rows, evaluate.TUNED, languages, written)
     remote = run.judge.judge == ENDPOINT
-    if remote and distributed.is_primary():
-        print_estimates(workspace, answering_too=False)
+    if distributed.is_primary():
+        print_judge_estimate(workspace, evaluated=True)
     counts = judging.run(
         stage,
         run.judge,
@@ -92,64 +95,86 @@ def print_win_rates(stage: StageDirectory) -> None:
     console.print(f"side by side: {stage.path / judging.PAGE}", highlight=False)
 
 
-def print_estimates(
-    workspace: Workspace, *, answering_too: bool = True, judging: bool = True
-) -> None:
-    """Prints what the endpoints would cost; sends nothing.
+def print_opponent_estimate(workspace: Workspace) -> None:
+    """Prints what the opponent's endpoint costs, if there is one; sends nothing."""
+    from xinst_jax.eval import answers
+
+    run = workspace.run
+    if ENDPOINT not in run.evaluate.opponents:
+        return
+    asked = [
+        answers.endpoint_request(question)
+        for code, language in run.language_table.items()
+        for _, _, question in answers.asked(
+            question_files.sets(run), code, language, run.evaluate.samples
+        )
+    ]
+    _print_estimate(workspace, "opponent", asked)
+
+
+def print_judge_estimate(workspace: Workspace, *, evaluated: bool) -> None:
+    """Prints what the judge's endpoint costs, if there is one; sends nothing.
 
     Args:
       workspace: the run.
-      answering_too: the opponent's endpoint, if there is one.
-      judging: the judge's, if there is one.
+      evaluated: whether the answers are made; else they are taken at their longest.
     """
-    from xinst_jax.eval import answers, tables
-
-    run, console = workspace.run, tables.console()
-
-    def tell(role: str, requests: "list[Request]", basis: str = "") -> None:
-        estimate = answering.endpoint(workspace, role).estimate(requests)
-        console.print(f"  {role}: {estimate}{basis}", highlight=False)
-
-    if answering_too and ENDPOINT in run.evaluate.opponents:
-        asked = [
-            answers.endpoint_request(question)
-            for code, language in run.language_table.items()
-            for _, _, question in answers.asked(
-                question_files.sets(run), code, language, run.evaluate.samples
-            )
-        ]
-        tell("opponent", asked)
-    if judging and run.judge.judge == ENDPOINT:
-        made = manifest.read(workspace.path("evaluation")) is not None
-        basis = "" if made else " (answers are not made yet: taken at their longest)"
-        tell("judge", _judge_requests(workspace, made), basis)
-
-
-def _judge_requests(workspace: Workspace, made: bool) -> "list[Request]":
-    """What the judge is asked; of answers not made yet, as long as they can be."""
     from xinst_jax.eval import evaluate, judge, judging
+
+    run = workspace.run
+    if run.judge.judge != ENDPOINT:
+        return
+    languages = run.language_table
+    if evaluated:
+        rows = evaluate.read_answers(workspace.path("evaluation"), languages)
+        written = answering.written_pairs(workspace.workdir, run.languages)
+        put = judging.all_pairs(run.judge, rows, evaluate.TUNED, languages, written)
+        pairs = [pair for part in put.values() for pair in part]
+        basis = ""
+    else:
+        pairs = _longest_pairs(workspace)
+        basis = "; answers are not made yet: taken at their longest, nothing planted"
+    shown = judge.comparisons(pairs, languages)
+    asked = judge.requests(run.judge.prompt, shown)
+    _print_estimate(workspace, "judge", asked, basis)
+
+
+def _print_estimate(
+    workspace: Workspace, role: str, requests: "list[Request]", basis: str = ""
+) -> None:
+    from xinst_jax.eval import tables
+
+    estimate = answering.endpoint(workspace, role).estimate(requests)
+    tables.console().print(f"  {role}: {estimate}{basis}", highlight=False)
+
+
+def _longest_pairs(workspace: Workspace) -> "list[Pair]":
+    """The pairs that there can be, of answers as long as they can be."""
+    from xinst_jax.eval import judge
     from xinst_jax.eval.judge import Pair
 
     run = workspace.run
-    languages = run.language_table
-    written = answering.written_pairs(workspace.workdir, run.languages)
-    if made:
-        rows = evaluate.read_answers(workspace.path("evaluation"), languages)
-        put = judging.all_pairs(run.judge, rows, evaluate.TUNED, languages, written)
-        pairs = [pair for part in put.values() for pair in part]
-    else:
-        size = int(run.answer.max_new_tokens * run.judge.endpoint.bytes_per_token)
-        pairs = [
-            Pair(
-                *(judge.ANSWERS, of.name, row["id"], code, opponent),
-                row["instruction"],
-                f"{opponent} {row['id']}".ljust(size, "x"),
-                f"{code} {row['id']}".ljust(size, "x"),
-            )
-            for opponent in run.evaluate.opponents
-            for of in question_files.sets(run)
-            for code, questions in of.questions.items()
-            for row in questions
-        ]
-    shown = judge.comparisons(pairs, languages)
-    return judge.requests(run.judge.prompt, shown)
+    size = int(run.answer.max_new_tokens * run.judge.endpoint.bytes_per_token)
+    return [
+        Pair(
+            *(judge.ANSWERS, of.name, row["id"], code, opponent),
+            row["instruction"],
+            # Each its own, for equal requests are counted once.
+            f"{opponent} {row['id']}".ljust(size, "x"),
+            f"{code} {row['id']}".ljust(size, "x"),
+        )
+        for opponent in run.evaluate.opponents
+        for of in question_files.sets(run)
+        for code, questions in of.questions.items()
+        for row in questions
+    ]
+
+
+def _scorer(workspace: Workspace, stage: str) -> "ResponseLogprobs":
+    """Scores held-out responses with a model that is loaded when first asked."""
+    from xinst_jax.pipeline import text_models
+
+    loaded = functools.cache(
+        functools.partial(text_models.response_scorer, workspace, stage)
+    )
+    return lambda asked, responses: loaded()(asked, responses)
