@@ -42,9 +42,9 @@ def folder(tmp_path_factory):
 def workspace(folder, tmp_path_factory):
     overrides = [
         "LANGUAGES=('fi',)",
-        "JUDGE='%s'" % folder,
+        f"JUDGE={str(folder)!r}",
         "PROMPT='verdict'",
-        "OPPONENTS=('%s',)" % folder,
+        f"OPPONENTS=({str(folder)!r},)",
         "ModelConfig.compute_dtype='float32'",
         "DecodeConfig.prompt_buckets=(512,)",
         "DecodeConfig.batch_rows=8",

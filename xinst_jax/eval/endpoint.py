@@ -20,6 +20,9 @@ from xinst_jax.eval import exchange
 from xinst_jax.eval.completions import Completion, Completions, digest
 from xinst_jax.eval.ledger import Ledger, nano_usd, usd
 
+_QUIET_SECONDS = 30.0
+"""Time between two lines of progress."""
+
 _TOKENS_A_MESSAGE = 16
 """Tokens that a chat format may add around a message, counted generously."""
 
@@ -154,7 +157,15 @@ class Endpoint:
 
             try:
                 running = {pool.submit(ask, name): name for name in missing}
+                told = self._clock()
                 for done in concurrent.futures.as_completed(running):
+                    if self._clock() - told >= _QUIET_SECONDS:
+                        told = self._clock()
+                        print(
+                            f"  {self._config.model}: {len(found)} of {len(missing)} "
+                            f"requests answered, {usd(ledger.spent)} spent",
+                            flush=True,
+                        )
                     error = done.exception()
                     if isinstance(error, Exception):
                         errors.append(error)

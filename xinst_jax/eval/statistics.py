@@ -23,7 +23,7 @@ def bootstrap_interval(
     it is not independent; with a group for each value this is the plain bootstrap. A
     value is a difference or a verdict within a pair, so that the bootstrap is paired.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), 13.3.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
     Args:
       values_n: float values, NaN where there is none.
@@ -70,7 +70,7 @@ def length_controlled(scores_n: np.ndarray, gaps_n: np.ndarray) -> float:
 
     logit P(win) = a + b tanh(gap / sd(gap)), fitted to the scores by maximum
     likelihood with a Gaussian penalty of 1/2 b**2; the figure is P(win) at gap 0.
-    After Dubois et al., Length-Controlled AlpacaEval (arXiv 2404.04475), equation 2,
+    After the model of Dubois et al., Length-Controlled AlpacaEval (arXiv 2404.04475),
     without its term for an instruction's difficulty, which takes many models to fit.
 
     Args:
