@@ -116,7 +116,7 @@ def test_what_the_judge_prefers_of_planted_pairs_stands_beside_the_rates(record)
     assert (
         "tuned judged by by length (prompt 'verdict', rule 'agree', the first" in text
     )
-    assert "1-1-1" in text and "100 of 1" in text and "Urdu" in text
+    assert "1-1-1" in text and "1/1" in text and "Urdu" in text
 
 
 def test_which_sample_was_judged_changes_the_rate_and_is_named(tmp_path):

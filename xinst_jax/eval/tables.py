@@ -127,15 +127,17 @@ def share(value: float | None) -> str:
 
 
 def preferred(preference: Mapping[str, Any] | None) -> str:
-    """How often a judge preferred the right one of planted pairs.
+    """In how many of the judged planted pairs a judge preferred the right answer.
 
     >>> preferred({"pairs": 10, "preferred": 0.875, "unjudged": 2})
-    '88 of 8'
+    '7/8'
     """
     if preference is None:
         return "–"
     judged = preference["pairs"] - preference["unjudged"]
-    return f"{share(preference['preferred'])} of {judged}" if judged else "– of 0"
+    if not judged:
+        return "0/0"
+    return f"{round(preference['preferred'] * judged)}/{judged}"
 
 
 def _rate_cells(rate: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
