@@ -41,8 +41,9 @@ _VERBS = {
     "diversify": "kept candidates -> diverse/: clustered and drawn evenly",
     "assemble": "all of them -> dataset/: Parquet and JSON with a card",
     "export-hf": "tuned model -> hf_model/: a Hugging Face folder",
-    "evaluate": "tuned model + questions -> evaluation/",
+    "evaluate": "tuned model + questions -> evaluation/; with a judge, judgments/",
     "benchmark": "base and tuned model -> benchmark/: public tasks, by lm-eval",
+    "compare": "two evaluated runs + a judge -> comparison/: which answers better",
     "report": "a workdir -> report/report.html",
     "trace": "a row of dataset/ back to its document: what every stage knows of it",
     "compile": "a training step, compiled for a TPU slice not at hand: does it fit",
@@ -50,6 +51,16 @@ _VERBS = {
 _TASKS = ("lm", "reverse", "rate", "sft")
 _PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
 _TRIED = ("generate", "rate")
+_DRY_RUN = {
+    "pipeline": "say which stages are not up to date, and why; make nothing",
+    **dict.fromkeys(
+        _TRIED,
+        "count rows, tokens and FLOPs, and measure on a few rows how long all would "
+        "take; make nothing",
+    ),
+    "evaluate": "say what the endpoints would cost; ask nothing",
+    "compare": "say what the judge's endpoint would cost; ask nothing",
+}
 _DOES_NOT_FIT = 1
 
 
@@ -124,19 +135,9 @@ def _parser() -> argparse.ArgumentParser:
                 help="measure these tasks of lm-evaluation-harness, and not those that "
                 "the run file names",
             )
-        if verb == "pipeline":
-            command.add_argument(
-                "--dry_run",
-                action="store_true",
-                help="say which stages are not up to date, and why; make nothing",
-            )
+        if verb in _DRY_RUN:
+            command.add_argument("--dry_run", action="store_true", help=_DRY_RUN[verb])
         if verb in _TRIED:
-            command.add_argument(
-                "--dry_run",
-                action="store_true",
-                help="count rows, tokens and FLOPs, and measure on a few rows how long "
-                "all would take; make nothing",
-            )
             command.add_argument(
                 "--limit",
                 type=_rows,
@@ -144,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
                 help="the first N rows of each language alone, into trial/ beside the "
                 "run's own",
             )
+        if verb == "compare":
+            command.add_argument("run_a", metavar="RUN_A", help="workdir of one run")
+            command.add_argument("run_b", metavar="RUN_B", help="workdir of the other")
         if verb == "compile":
             _add_compile_arguments(command)
         elif verb == "trace":
@@ -312,6 +316,14 @@ def _conduct(
     if options.verb == "pipeline" and options.dry_run:
         runner.preview(workspace, graph, console)
         return
+    if options.verb == "evaluate" and options.dry_run:
+        from xinst_jax.pipeline.make import evaluation
+
+        made = stages.of_verb(graph, "evaluate")[0]
+        evaluated = runner.stage_directory(workspace, made).finished()
+        evaluation.print_opponent_estimate(workspace)
+        evaluation.print_judge_estimate(workspace, evaluated=evaluated)
+        return
     if getattr(options, "dry_run", False):
         from xinst_jax.pipeline import dry_run
 
@@ -358,6 +370,12 @@ def _make(
         table.print_results(workspace.run, workspace.workdir, console)
         return
     verb = options.verb
+    if verb == "compare":
+        from xinst_jax.pipeline import comparing
+
+        runs = [pathlib.Path(options.run_a), pathlib.Path(options.run_b)]
+        comparing.run(workspace, runs, console, dry=options.dry_run)
+        return
     if verb == "train":
         verb += f" --task {options.task}"
     wanted = stages.of_verb(graph, verb)

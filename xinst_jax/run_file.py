@@ -21,6 +21,7 @@ _SCOPES = {
     "TrainConfig": ("base", "generator", "rater", "sft"),
     "LoraConfig": ("base", "generator", "rater", "sft"),
     "DecodeConfig": ("generate", "answer"),
+    "EndpointConfig": ("judge", "opponent"),
 }
 
 

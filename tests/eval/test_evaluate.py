@@ -6,7 +6,9 @@ import rich.console
 
 from xinst_jax import shards
 from xinst_jax.errors import UserError
-from xinst_jax.eval import evaluate
+from xinst_jax.eval import evaluate, questions, tables
+from xinst_jax.eval.answers import Answer, Answerer, prompt
+from xinst_jax.eval.questions import QuestionSet
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
 
@@ -14,6 +16,11 @@ LANGUAGES = {code: BUILT_IN[code] for code in ("fi", "ur")}
 QUESTIONS = [
     {"id": f"q{number}", "instruction": f"Name {number} rivers."}
     for number in (1, 2, 3)
+]
+OWN = [{"id": "q1", "instruction": "Nimeä joki."}]
+SETS = [
+    QuestionSet("rivers", False, {"fi": QUESTIONS, "ur": QUESTIONS}),
+    QuestionSet("own", True, {"fi": OWN}),
 ]
 HELD_OUT = {"fi": [{"id": "s1", "instruction": "Say hello.", "output": "Hei sinä."}]}
 
@@ -25,14 +32,19 @@ class Model:
         self.fail_at = fail_at
         self.asked: list[str] = []
         self.prompts: list[str] = []
+        self.loaded = 0
 
-    def answer(self, prompts, ids):
-        if self.fail_at and ids[0].startswith(self.fail_at):
+    def load(self):
+        self.loaded += 1
+        return self.answer
+
+    def answer(self, asked):
+        if self.fail_at and asked[0].language.code == self.fail_at:
             raise KeyboardInterrupt
-        self.asked += ids
-        self.prompts += prompts
+        self.asked += [question.row_id for question in asked]
+        self.prompts += [prompt(question) for question in asked]
         text = "Suomen pisimmät joet ovat Kemijoki ja Iijoki"
-        return [evaluate.Answer(f"{text} {i}", -1.5, 4, "stop") for i in ids]
+        return [Answer(f"{text} {one.row_id}", -1.5, 4, "stop") for one in asked]
 
     def logprobs(self, prompts, responses):
         self.prompts += prompts
@@ -40,16 +52,22 @@ class Model:
         return -2.0 * words, words
 
 
-def run(directory, model, **overrides):
+def run(directory, model, samples=1, opponents=()):
     stage = StageDirectory(directory, "evaluation", {}, {})
-    arguments = {
-        "questions": QUESTIONS,
-        "languages": LANGUAGES,
-        "answer": model.answer,
-        "held_out": HELD_OUT,
-        "logprobs": {"base": model.logprobs, "tuned": model.logprobs},
-    }
-    return evaluate.run(stage, **{**arguments, **overrides})
+    return evaluate.run(
+        stage,
+        SETS,
+        LANGUAGES,
+        Answerer({"temperature": 0.7}, model.load),
+        {
+            name: Answerer({"of": name}, one.load)
+            for name, one in dict(opponents).items()
+        },
+        HELD_OUT,
+        {"base": model.logprobs, "tuned": model.logprobs},
+        samples=samples,
+        resamples=200,
+    )
 
 
 def files(directory):
@@ -61,15 +79,38 @@ def files(directory):
 
 def test_every_question_is_asked_in_every_language_under_its_own_id(tmp_path):
     model = Model()
-    counts = run(tmp_path, model)
-    assert sorted(model.asked) == sorted(
-        f"{code}/{question['id']}" for code in LANGUAGES for question in QUESTIONS
-    )
-    assert "Answer in Urdu and the style of an AI assistant." in model.prompts[-1]
+    counts = run(tmp_path, model, samples=2)
+    expected = [
+        f"rivers/{code}/{question['id']}/{sample}"
+        for code in LANGUAGES
+        for question in QUESTIONS
+        for sample in (1, 2)
+    ]
+    assert sorted(model.asked) == sorted([*expected, "own/fi/q1/1", "own/fi/q1/2"])
+    assert any("Nimeä joki. Answer in Finnish and" in text for text in model.prompts)
     rows = shards.read_rows(tmp_path / "answers" / "ur")
-    assert [row["instruction"] for row in rows] == [q["instruction"] for q in QUESTIONS]
-    assert [row["answer"][-5:] for row in rows] == ["ur/q1", "ur/q2", "ur/q3"]
-    assert (counts["ur"].rows_in, counts["ur"].rows_out) == (3, 3)
+    assert [row["instruction"] for row in rows[::2]] == [
+        q["instruction"] for q in QUESTIONS
+    ]
+    assert [row["sample"] for row in rows] == [1, 2] * 3
+    assert {row["settings"] for row in rows} == {'{"temperature": 0.7}'}
+    assert (counts["fi"].rows_in, counts["fi"].rows_out) == (8, 8)
+    assert (counts["ur"].rows_in, counts["ur"].rows_out) == (6, 6)
+
+
+def test_opponents_are_asked_the_same_and_kept_apart(tmp_path):
+    model, other = Model(), Model()
+    run(tmp_path, model, opponents={"base": other})
+    assert other.asked == model.asked
+    found = evaluate.read_answers(tmp_path, LANGUAGES)
+    assert list(found) == ["tuned", "base"]
+    assert {row["model"] for row in found["base"]["ur"]} == {"base"}
+    record = json.loads((tmp_path / "evaluation.json").read_bytes())
+    assert set(record["sets"]["own"]["languages"]) == {"fi"}
+    figures = record["sets"]["rivers"]["languages"]["fi"]["answers"]["base"]
+    assert figures["answers"] == 3 and figures["intervals"]["in_language"] == [1, 1]
+    run(tmp_path, model, opponents={"base": other})
+    assert other.loaded == 1
 
 
 def test_the_figures_are_those_of_the_rows(tmp_path):
@@ -96,34 +137,32 @@ def test_a_stopped_evaluation_goes_on_with_the_next_language(tmp_path):
         run(tmp_path / "stopped", Model(fail_at="ur"))
     rest = Model()
     run(tmp_path / "stopped", rest)
-    assert {row_id[:2] for row_id in rest.asked} == {"ur"}
+    assert {row_id.split("/")[1] for row_id in rest.asked} == {"ur"}
     assert files(tmp_path / "stopped") == files(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
-    ("questions", "message"),
+    ("given", "message"),
     [
-        ([], "No evaluation question"),
+        ([], "No evaluation question in rivers"),
         ([{"id": "a", "instruction": " "}], "question 1: field 'instruction'"),
         ([{"instruction": "Sing."}], "question 1: field 'id'"),
         ([{"id": "a", "instruction": "Sing."}] * 2, "1 and 2 have the same id 'a'"),
     ],
 )
-def test_questions_that_cannot_be_asked_are_refused(tmp_path, questions, message):
-    model = Model()
+def test_questions_that_cannot_be_asked_are_refused(given, message):
     with pytest.raises(UserError, match=message):
-        run(tmp_path, model, questions=questions)
-    assert not model.asked
+        questions.check("rivers.jsonl", given)
 
 
-def test_the_table_shows_every_language_and_both_models(tmp_path):
-    run(tmp_path, Model())
+def test_the_tables_show_every_language_set_and_model(tmp_path):
+    run(tmp_path, Model(), opponents={"other": Model()})
     record = json.loads((tmp_path / "evaluation.json").read_bytes())
     console = rich.console.Console(width=200, record=True)
-    console.print(evaluate.table(record))
+    console.print(tables.likelihood(record))
+    for name in record["sets"]:
+        console.print(tables.fidelity(record, name))
     text = console.export_text()
-    assert "Finnish" in text
-    assert "Urdu" in text
-    assert "nats/token" in text
-    assert "tuned" in text
-    assert "2.00 2.00" in text
+    for shown in ("Finnish", "Urdu", "nats/token", "tuned", "other", "2.00 2.00"):
+        assert shown in text
+    assert "100 [100, 100]" in text and "own: answers" in text

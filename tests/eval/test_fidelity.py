@@ -1,9 +1,16 @@
 import unicodedata
 
 import pytest
+import regex
 
 from xinst_jax.eval import fidelity as fidelity_lib
-from xinst_jax.eval.fidelity import english_share, fidelity, repetition, summary
+from xinst_jax.eval.fidelity import (
+    english_share,
+    fidelity,
+    repetition,
+    sentence_share,
+    summary,
+)
 from xinst_jax.languages import BUILT_IN, Language
 
 WRITTEN = {
@@ -78,6 +85,23 @@ def test_one_english_sentence_amid_the_language_is_counted(code):
     assert 0.05 < english_share(mixed, BUILT_IN[code]) < 0.6
 
 
+@pytest.mark.parametrize("code", CODES)
+def test_sentences_in_another_language_take_their_share_of_the_letters(code):
+    language = BUILT_IN[code]
+    assert sentence_share(WRITTEN[code], language) == 1
+    assert sentence_share(ENGLISH, language) == 0
+    mixed = f"{WRITTEN[code]}\n{ENGLISH}"
+    own = sum(map(len, regex.findall(r"[\p{L}\p{M}]+", WRITTEN[code])))
+    other = sum(map(len, regex.findall(r"[\p{L}\p{M}]+", ENGLISH)))
+    expected = own / (own + other)
+    assert sentence_share(mixed, language) == pytest.approx(expected, abs=0.15)
+
+
+def test_a_word_or_a_sign_at_the_end_goes_with_its_sentence():
+    finnish = BUILT_IN["fi"]
+    assert sentence_share(WRITTEN["fi"] + " OK. 😀 [1]", finnish) == 1
+
+
 def test_english_is_not_left_over_in_english():
     english = Language("en", "English")
     assert english_share(ENGLISH, english) == 0
@@ -110,15 +134,16 @@ def test_empty_answers_count_against_the_language_but_not_in_repetition():
     make = fidelity_lib.Fidelity
     figures = summary(
         [
-            make(True, False, True, 0.5, 0.25),
-            make(False, False, False, 0.1, 0.75),
-            make(False, True, False, 0.0, 0.0),
-            make(True, False, False, 0.3, 0.5),
+            make(True, 1.0, False, True, 0.5, 0.25),
+            make(False, 0.1, False, False, 0.1, 0.75),
+            make(False, 0.0, True, False, 0.0, 0.0),
+            make(True, 0.7, False, False, 0.3, 0.5),
         ]
     )
     assert figures.answers == 4
     assert figures.in_language == 0.5
     assert figures.empty == figures.truncated == 0.25
     assert figures.repetition == pytest.approx(0.3)
+    assert figures.sentences == pytest.approx(0.6)
     assert figures.english == pytest.approx(0.5)
     assert summary([]).in_language == 0

@@ -7,6 +7,7 @@ static under `jax.jit`, and its fields are what a stage's manifest records.
 
 from xinst_jax.config.benchmark import BenchmarkConfig
 from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
+from xinst_jax.config.judging import EndpointConfig, JudgeConfig
 from xinst_jax.config.model import FAMILIES, MeshConfig, ModelConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
 from xinst_jax.config.run import RunConfig, as_record, check_lengths, digest
@@ -26,8 +27,10 @@ __all__ = [
     "CorpusConfig",
     "DecodeConfig",
     "DiversifyConfig",
+    "EndpointConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "JudgeConfig",
     "LanguageConfig",
     "LoraConfig",
     "MeshConfig",

@@ -2,7 +2,16 @@
 
 import dataclasses
 
-from xinst_jax.config.fields import Typed, not_negative, one_of, positive, registered
+from xinst_jax.config.fields import (
+    Typed,
+    not_negative,
+    one_of,
+    positive,
+    registered,
+    scoped,
+)
+from xinst_jax.config.judging import ENDPOINT, EndpointConfig
+from xinst_jax.errors import UserError
 
 
 @registered
@@ -43,19 +52,41 @@ class ExportConfig(Typed):
 @registered
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig(Typed):
-    """What the tuned model is asked.
+    """What the tuned model is asked, and beside whom.
 
     Attributes:
-      questions: JSONL files of English questions, fields id and instruction.
-      max_questions: most questions asked in each language; 0 asks all.
+      questions: question sets, parted by commas: JSONL files with the fields id and
+        instruction, in English, or in the language where '{lang}' is in the path. A
+        set is called what its file is, or its folder where the file is '{lang}.jsonl'.
+      max_questions: most questions of a set asked in each language; 0 asks all.
+      samples: answers to each question.
       retrieval_pairs: most held-out pairs of each language whose instruction is looked
         for among 99 others; 0 leaves that out. A pair takes 300 texts to score.
+      opponents: what the tuned model's answers are compared with: 'base', 'endpoint'
+        or paths of Hugging Face folders.
+      endpoint: the opponent's endpoint.
     """
 
     questions: str = "data/sample/questions.jsonl"
     max_questions: int = 0
+    samples: int = 1
     retrieval_pairs: int = 100
+    opponents: tuple[str, ...] = ()
+    endpoint: EndpointConfig = dataclasses.field(
+        default_factory=scoped(EndpointConfig, "opponent")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "opponents", tuple(self.opponents))
         not_negative(self, "max_questions", "retrieval_pairs")
+        positive(self, "samples")
+        if ENDPOINT in self.opponents and not self.endpoint.url:
+            raise UserError(
+                "EvaluateConfig.opponents names 'endpoint', which needs "
+                "opponent/EndpointConfig.url."
+            )
+        if len(set(self.opponents)) < len(self.opponents):
+            raise UserError(
+                f"EvaluateConfig.opponents = {self.opponents} names one twice."
+            )

@@ -18,6 +18,7 @@ from xinst_jax.config.fields import (
     scoped,
     share,
 )
+from xinst_jax.config.judging import JudgeConfig
 from xinst_jax.config.model import MeshConfig, ModelConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
 from xinst_jax.config.text import (
@@ -65,6 +66,7 @@ class RunConfig(Typed):
       evaluate: what the tuned model is asked.
       answer: decoding of answers in `evaluate`.
       benchmark: what is measured with lm-evaluation-harness.
+      judge: who compares the answers, and how.
     """
 
     name: str = gin.REQUIRED
@@ -97,6 +99,7 @@ class RunConfig(Typed):
         default_factory=scoped(DecodeConfig, "answer")
     )
     benchmark: BenchmarkConfig = dataclasses.field(default_factory=BenchmarkConfig)
+    judge: JudgeConfig = dataclasses.field(default_factory=JudgeConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,6 +114,11 @@ class RunConfig(Typed):
                 f"TokenizerConfig.path empty (found {self.tokenizer.path!r})."
             )
         self._check_adapters()
+        if self.judge.judge and not self.evaluate.opponents:
+            raise UserError(
+                f"JudgeConfig.judge = {self.judge.judge!r} has nothing to compare: set "
+                "EvaluateConfig.opponents, as ('base',)."
+            )
         if not self.base_model:
             check_lengths(self, self.model)
 

@@ -4,12 +4,11 @@ import functools
 import hashlib
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from xinst_jax import config as config_lib
 from xinst_jax import run_file, shards
 from xinst_jax.config import RunConfig
-from xinst_jax.data import raw_rows, sources, tfds_rows
+from xinst_jax.data import sources, tfds_rows
 from xinst_jax.errors import UserError
 
 _MIB = 2**20
@@ -141,6 +140,31 @@ def base_model_digests(run: RunConfig) -> Mapping[str, str]:
 
 
 @functools.cache
+def folder_digests(paths: tuple[str, ...]) -> Mapping[str, str]:
+    """Digests of the models in Hugging Face folders, by their ends.
+
+    Raises:
+      UserError: one is no such folder, or holds a model that the decoder does not
+        compute.
+    """
+    from xinst_jax.hf import config as hf_config
+    from xinst_jax.hf import importable
+
+    found: dict[str, str] = {}
+    for path in paths:
+        folder = run_file.project_path(path)
+        if not (folder / "config.json").is_file():
+            raise UserError(
+                f"{path!r}, named as opponent or judge, is not a Hugging Face folder: "
+                "expected config.json and *.safetensors in it."
+            )
+        weights = importable.check(folder, hf_config.read(folder))
+        files = sorted({*weights.files.values(), folder / "config.json"})
+        found |= {f"{path}/{file.name}": _digest_of_ends(file) for file in files}
+    return found
+
+
+@functools.cache
 def encoder_digests(run: RunConfig) -> Mapping[str, str]:
     """Digests of the sentence encoder's files, by their ends.
 
@@ -163,36 +187,6 @@ def _digest_of_ends(path: pathlib.Path) -> str:
         file.seek(max(0, size - _MIB))
         content += file.read(_MIB)
     return hashlib.sha256(f"{size}/".encode() + content).hexdigest()
-
-
-@functools.cache
-def question_digests(run: RunConfig) -> Mapping[str, str]:
-    """Digest of the evaluation questions; see `questions`."""
-    questions(run)
-    return sources.digests(located(run.evaluate.questions), "en")
-
-
-def questions(run: RunConfig) -> list[dict[str, Any]]:
-    """The evaluation questions, as many as the run asks.
-
-    Raises:
-      UserError: the file is missing, a row cannot be read, lacks its id or instruction,
-        or has the id of another.
-    """
-    from xinst_jax.eval import evaluate
-
-    path = located(run.evaluate.questions)
-    sources.preflight(path, "en", [["id", "instruction"]])
-    found = []
-    for row in sources.read(path, "en"):
-        if isinstance(row, raw_rows.Rejected):
-            raise UserError(
-                f"{row.place}: {row.reason} (found {row.value}; expected "
-                f"{row.threshold}). Repair the questions in EvaluateConfig.questions."
-            )
-        found.append(row.fields)
-    evaluate.check_questions(found)
-    return found[: run.evaluate.max_questions or None]
 
 
 def _beside(paths: tuple[str, ...], codes: tuple[str, ...]) -> Mapping[str, str]:

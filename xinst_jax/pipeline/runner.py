@@ -129,7 +129,8 @@ def run_verb(
     console: rich.console.Console,
     together: Together = contextlib.nullcontext,
 ) -> None:
-    """Makes the first of the wanted stages that is not up to date.
+    """Makes the first of the wanted stages that is not up to date, and those after it
+    that can be made then.
 
     Args:
       workspace: the run.
@@ -142,10 +143,14 @@ def run_verb(
       UserError: what that stage is made from is not up to date; the message names the
         command that makes it.
     """
-    stage = due(workspace, stages, wanted, console)
-    if stage is not None:
+    made = False
+    for _ in wanted:
+        stage = due(workspace, stages, wanted, console, may_end=made)
+        if stage is None:
+            return
         directory = stage_directory(workspace, stage)
         make(workspace, stage, directory, False, console, together)
+        made = True
 
 
 def due(
@@ -153,6 +158,8 @@ def due(
     stages: Sequence[Stage],
     wanted: Sequence[Stage],
     console: rich.console.Console,
+    *,
+    may_end: bool = False,
 ) -> Stage | None:
     """The first of the wanted stages that is not up to date; says which are, and why.
 
@@ -161,6 +168,8 @@ def due(
       stages: the whole graph.
       wanted: the stages that a verb stands for, in order (one a round).
       console: where it is said.
+      may_end: whether it is None, and nothing said, where what the stage is made from
+        is not up to date.
 
     Raises:
       UserError: as `run_verb`.
@@ -169,6 +178,8 @@ def due(
         stage.files()
         for before in () if stage.partial else _all_before(stages, stage):
             if not stage_directory(workspace, before).finished():
+                if may_end:
+                    return None
                 raise UserError(
                     f"{stage.name} needs {before.name}, which is not up to date. Make "
                     f"it with the verb '{before.verb}' first, or run 'pipeline'."

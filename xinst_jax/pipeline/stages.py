@@ -6,6 +6,7 @@ round k:  generator/round-k --> candidates/round-k --+
           (the pairs that a round keeps train the next round's two models)
 last round --> diverse --> dataset --> model --> hf_model, evaluation --> report
 base, model --> benchmark/MODEL/TASK    (where the run names tasks)
+evaluation --> judgments    (where a judge is configured)
 """
 
 import functools
@@ -14,11 +15,12 @@ from typing import Any
 
 from xinst_jax import __version__
 from xinst_jax import config as config_lib
+from xinst_jax.config.judging import ENDPOINT
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.eval import benchmarks as benchmark_sets
-from xinst_jax.pipeline import raw_files
-from xinst_jax.pipeline.make import answers, benchmarks, models, texts
+from xinst_jax.pipeline import answering, question_files, raw_files
+from xinst_jax.pipeline.make import answers, benchmarks, evaluation, models, texts
 from xinst_jax.pipeline.runner import Stage
 
 _PREPARED = ("corpus", "seed", "tokenizer")
@@ -104,13 +106,15 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 seed=run.seed,
                 evaluate=run.evaluate,
                 answer=run.answer,
+                bootstrap=run.judge.bootstrap,
                 model=run.model,
             ),
             inputs=("seed", "tokenizer", "base", f"generator/{last}", "model"),
-            make=answers.evaluation,
+            make=evaluation.evaluation,
             devices=True,
-            files=functools.partial(raw_files.question_digests, run),
+            files=functools.partial(_evaluated_files, run),
         ),
+        *_judgments(run),
         *_benchmarks(run),
         _report(run),
     ]
@@ -260,6 +264,43 @@ def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
         for model in config.models
         for task in benchmark_sets.tasks(config, run.language_table)
     ]
+
+
+def _judgments(run: config_lib.RunConfig) -> list[Stage]:
+    """The stage that judges answers, if the run has a judge."""
+    judge = run.judge.judge
+    if not judge:
+        return []
+    local = ("tokenizer", "base", "model") if judge in answering.STAGES else ()
+    return [
+        Stage(
+            name="judgments",
+            verb="evaluate",
+            config=_depends(
+                run,
+                judge=run.judge,
+                buckets=run.answer.prompt_buckets,
+                model=run.model,
+                name=run.name,
+            ),
+            inputs=("seed", "evaluation", *local),
+            make=evaluation.judgments,
+            devices=judge != ENDPOINT,
+            files=functools.partial(raw_files.folder_digests, _folders((judge,))),
+        )
+    ]
+
+
+def _evaluated_files(run: config_lib.RunConfig) -> Mapping[str, str]:
+    """Digests of the questions, and of the opponents that are folders."""
+    folders = raw_files.folder_digests(_folders(run.evaluate.opponents))
+    return {**question_files.digests(run), **folders}
+
+
+def _folders(names: Sequence[str]) -> tuple[str, ...]:
+    """Of names of models, those that are paths."""
+    known = (*answering.STAGES, ENDPOINT)
+    return tuple(name for name in names if name not in known)
 
 
 def _under(config: config_lib.TrainConfig) -> tuple[str, ...]:

@@ -1,16 +1,14 @@
 """Stages in which a finished model generates or scores."""
 
 import functools
-import json
 import shutil
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich.console
 
 from xinst_jax import shards
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import raw_files, rounds, training_rows
+from xinst_jax.pipeline import rounds, training_rows
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -101,88 +99,3 @@ def ratings(
             rounds.write_moved(before, stage.path, run.languages, counts)
         rich.console.Console().print(rate.quality_table(stage.path, number))
     return Made(counts)
-
-
-def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
-    """The tuned model's answers, and how likely it finds held-out responses."""
-    from xinst_jax import distributed
-    from xinst_jax.eval import evaluate, retrieval
-    from xinst_jax.pipeline import text_models
-
-    run, vocabulary = workspace.run, workspace.vocabulary
-    engine = text_models.engine(workspace, "model", run.answer)
-    seed = workspace.seed(stage.stage)
-
-    def answer(prompts: list[str], ids: list[str]) -> Sequence[evaluate.Answer]:
-        tokens = [vocabulary.encode_prompt(prompt) for prompt in prompts]
-        return [
-            evaluate.Answer(
-                vocabulary.decode(one.tokens) if one.text is None else one.text,
-                one.logprob,
-                len(one.tokens),
-                one.finish,
-            )
-            for one in engine.generate(tokens, ids, seed)
-        ]
-
-    held_out = {
-        code: text_models.held_out_pairs(workspace, code) for code in run.languages
-    }
-    counts = evaluate.run(
-        stage,
-        raw_files.questions(run),
-        run.language_table,
-        answer,
-        {code: pairs for code, (pairs, _) in held_out.items()},
-        {
-            "base": text_models.response_scorer(workspace, "base"),
-            "tuned": text_models.response_scorer(workspace, "model"),
-        },
-    )
-    ranked = _retrieval(workspace, stage)
-    if not distributed.is_primary():
-        return Made(counts)
-    for code, (_, left_out) in held_out.items():
-        if left_out:
-            counts[code].notes["held_out_too_long"] = left_out
-    record = json.loads((stage.path / evaluate.FIGURES).read_bytes())
-    for code, found in ranked.items():
-        record["languages"][code]["retrieval"] = found
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    shards.write_bytes(stage.path / evaluate.FIGURES, text.encode())
-    rich.console.Console().print(evaluate.table(record))
-    if ranked:
-        rich.console.Console().print(retrieval.table(record["languages"]))
-    return Made(counts)
-
-
-def _retrieval(workspace: Workspace, stage: StageDirectory) -> dict[str, Any]:
-    """By language, how well both models find the true instruction among others.
-
-    Of several processes only process 0 reads the figures.
-    """
-    from xinst_jax import distributed
-    from xinst_jax.eval import retrieval
-    from xinst_jax.pipeline import text_models
-
-    run, seed = workspace.run, workspace.seed(f"{stage.stage}/retrieval")
-    if not run.evaluate.retrieval_pairs:
-        return {}
-
-    @functools.cache
-    def models() -> retrieval.Models:
-        generator = f"generator/round-{run.rounds}"
-        return retrieval.Models(
-            generator=text_models.response_scorer(workspace, generator),
-            tuned=text_models.response_scorer(workspace, "model"),
-        )
-
-    found = {}
-    for code, language in run.language_table.items():
-        directory = stage.path / "retrieval" / code
-        pairs, _ = text_models.retrieval_pairs(workspace, code)
-        most = run.evaluate.retrieval_pairs
-        retrieval.run(directory, pairs, language, most, seed, models)
-        if distributed.is_primary():
-            found[code] = retrieval.figures(shards.read_rows(directory), seed)
-    return found

@@ -1,0 +1,101 @@
+"""A Hugging Face folder as opponent and as judge, beside transformers on the same."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from tests.hf import tokenizer_kinds
+from xinst_jax import run_file
+from xinst_jax.eval import answers, verdicts
+from xinst_jax.eval.answers import Question
+from xinst_jax.eval.judge_prompts import PROMPTS, Comparison
+from xinst_jax.languages import BUILT_IN
+from xinst_jax.pipeline import answering
+from xinst_jax.pipeline.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small random Qwen 3 with a tokenizer, saved as its publisher would."""
+    path = tokenizer_kinds.make("qwen", tmp_path_factory.mktemp("models") / "Qwen3-0")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    torch.manual_seed(0)
+    config = transformers.Qwen3Config(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    transformers.Qwen3ForCausalLM(config).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def workspace(folder, tmp_path_factory):
+    overrides = [
+        "LANGUAGES=('fi',)",
+        f"JUDGE={str(folder)!r}",
+        "PROMPT='verdict'",
+        f"OPPONENTS=({str(folder)!r},)",
+        "ModelConfig.compute_dtype='float32'",
+        "DecodeConfig.prompt_buckets=(512,)",
+        "DecodeConfig.batch_rows=8",
+        "answer/DecodeConfig.max_new_tokens=8",
+        "answer/DecodeConfig.temperature=0.0",
+    ]
+    run = run_file.load("gin/runs/evaluate.gin", overrides)
+    return Workspace(run, tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.slow
+def test_a_folder_answers_as_transformers_continues_the_papers_prompt(
+    folder, workspace
+):
+    (answerer,) = answering.opponents(workspace, seed=1).values()
+    assert answerer.settings["model"] == "Qwen3-0"
+    question = Question("s/fi/q/1", "Describe the sea.", BUILT_IN["fi"], False, 1)
+    (answer,) = answerer.load()([question])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32
+    )
+    ids = tokenizer(answers.prompt(question), return_tensors="pt")["input_ids"]
+    said = model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
+    assert answer.text == tokenizer.decode(said, skip_special_tokens=True)
+
+
+@pytest.mark.slow
+def test_a_folder_judges_by_the_probabilities_that_transformers_gives(
+    folder, workspace
+):
+    judge = answering.judge(workspace)
+    shown = [
+        Comparison("Describe the sea.", "Meri on sininen.", "It is blue.", "Finnish"),
+        Comparison("Describe the sea.", "It is blue.", "Meri on sininen.", "Finnish"),
+    ]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32
+    )
+    labels = [tokenizer(letter)["input_ids"][0] for letter in verdicts.LETTERS]
+    for comparison, said in zip(shown, judge(shown), strict=True):
+        text = PROMPTS["verdict"].text(comparison)
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            logits = model(ids).logits[0, -1]
+        expected = torch.log_softmax(logits, -1)[labels].numpy()
+        reading = verdicts.read_logprobs(expected.tolist())
+        np.testing.assert_allclose(
+            [said.reading.first, said.reading.second],
+            [reading.first, reading.second],
+            atol=1e-4,
+        )
+        assert said.reading.winner == reading.winner
