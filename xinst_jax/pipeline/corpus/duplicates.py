@@ -219,10 +219,7 @@ def _linked(
     best, other = sorted(values, key=_rank)
     similarity = near_duplicates.similarity(best.signature, other.signature)
     if similarity >= threshold:
-        yield (
-            similarity,
-            *(light._replace(signature=b"") for light in (best, other)),
-        )
+        yield similarity, best._replace(signature=b""), other._replace(signature=b"")
 
 
 def _to_all(link: Any) -> Iterable[tuple[bytes, Any]]:
