@@ -74,3 +74,23 @@ def test_a_language_that_no_identifier_knows_is_judged_by_its_script():
     tifinagh = Language("zgh", "Tamazight", ("Tifinagh",), sentence_ends=".")
     assert langid.identify("ⴰⵣⵓⵍ ⴼⵍⵍⴰⵡⵏ.", tifinagh, 0.8).reason == ""
     assert langid.identify("Hei vaan.", tifinagh, 0.8).reason == "wrong_script"
+
+
+def test_paragraphs_in_another_language_or_script_go_and_short_ones_stay():
+    fi, hi = BUILT_IN["fi"], BUILT_IN["hi"]
+    finnish = (
+        "Talvella lumi peitti koko kylän, ja hiljaisuus laskeutui pihoille ja teille. "
+        "Lapset laskivat mäkeä iltaan asti."
+    )
+    english = (
+        "The village was quiet in the winter, and the children went sledding down the "
+        "hill until the evening came."
+    )
+    hindi = "सर्दियों में पूरा गाँव बर्फ से ढक गया और बच्चे शाम तक पहाड़ी पर खेलते रहे।"
+    mixed = f"{finnish}\n\n{english}\n\nHuom!\n\n{hindi}\n\n{finnish}"
+    left = langid.right_paragraphs(mixed, fi, 0.8)
+    assert left == f"{finnish}\n\nHuom!\n\n{finnish}"
+    assert langid.right_paragraphs(mixed, hi, 0.8) == f"Huom!\n\n{hindi}"
+    # Nothing would be left, and the text shows why it is dropped.
+    alone = f"{english}\n\n{english}"
+    assert langid.right_paragraphs(alone, hi, 0.8) == alone

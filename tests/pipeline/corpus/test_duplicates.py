@@ -6,7 +6,7 @@ import random
 
 from xinst_jax.pipeline.corpus import documents, duplicates
 from xinst_jax.pipeline.corpus.documents import Row, Text
-from xinst_jax.pipeline.executors import frames
+from xinst_jax.pipeline.executors import frames, local
 from xinst_jax.pipeline.executors.local import Local
 from xinst_jax.pipeline.rejects import Dropped
 
@@ -114,3 +114,13 @@ def test_workers_and_frames_change_nothing(tmp_path):
     # Twenty frames: more than are worked on without other processes.
     assert found(tmp_path, rows, workers=2, frame_rows=3) == alone
     assert sum(isinstance(r.found, Text) for r in alone) < 20
+
+
+def test_however_many_files_a_group_is_spread_over(tmp_path, monkeypatch):
+    rows = [row(n, texts()[n % 5] + f" {n}." * (n % 2), 0.1) for n in range(20)]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "many").mkdir()
+    expected = found(tmp_path / "one", rows)
+    monkeypatch.setattr(local, "_PARTITION_BYTES", 500)
+    assert found(tmp_path / "many", rows) == expected
+    assert sum(isinstance(r.found, Text) for r in expected) == 5

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from xinst_jax.pipeline.corpus import near_duplicates
 from xinst_jax.pipeline.corpus.documents import Row, Text
@@ -17,8 +17,7 @@ DUPLICATE, NEAR_DUPLICATE = "duplicate", "near_duplicate"
 _ALL = b""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Light:
+class _Light(NamedTuple):
     """What is known of a text without its text.
 
     Attributes:
@@ -40,8 +39,7 @@ class _Light:
     cluster: int = 1
 
 
-@dataclasses.dataclass(frozen=True)
-class _Repeat:
+class _Repeat(NamedTuple):
     """What a text was found to repeat.
 
     Attributes:
@@ -59,8 +57,7 @@ class _Repeat:
     threshold: str
 
 
-@dataclasses.dataclass(frozen=True)
-class _Size:
+class _Size(NamedTuple):
     """How many texts the one at this place stands for."""
 
     order: bytes
@@ -138,7 +135,7 @@ def _numbered(key: bytes, values: list[_Light]) -> Iterator[_Light]:
     """The first keeps its id; of the others' the n-th gets '~n'."""
     for number, light in enumerate(sorted(values, key=lambda light: light.order), 1):
         if number > 1:
-            light = dataclasses.replace(light, id=f"{light.id}~{number}")
+            light = light._replace(id=f"{light.id}~{number}")
         yield light
 
 
@@ -151,7 +148,7 @@ def _best_of_equal(key: bytes, values: list[_Light]) -> Iterator[_Light | _Repea
         yield values[0]
         return
     best, *others = sorted(values, key=_rank)
-    yield dataclasses.replace(best, cluster=len(values))
+    yield best._replace(cluster=len(values))
     for light in others:
         value = f"of {_name(best, light)}"
         yield _Repeat(light.order, light.id, DUPLICATE, value, "not equal")
@@ -222,10 +219,7 @@ def _linked(
     best, other = sorted(values, key=_rank)
     similarity = near_duplicates.similarity(best.signature, other.signature)
     if similarity >= threshold:
-        yield (
-            similarity,
-            *(dataclasses.replace(light, signature=b"") for light in (best, other)),
-        )
+        yield similarity, best._replace(signature=b""), other._replace(signature=b"")
 
 
 def _to_all(link: Any) -> Iterable[tuple[bytes, Any]]:

@@ -11,7 +11,8 @@ FRAME_ROWS = 256
 """Most rows of a frame that is made of rows that come one by one."""
 
 _LENGTH_BYTES = 8
-_LEVEL = 1
+# Fast rather than small: signatures are not to be compressed, and files live briefly.
+_LEVEL = -3
 
 Frame: TypeAlias = tuple[str, int, int]
 """A frame's file, and its offset and length in bytes."""

@@ -143,8 +143,11 @@ def _mapped(function: str, frame: frames.Frame) -> bytes:
 
 
 def _spread(function: str, count: int, frame: frames.Frame) -> list[tuple[int, bytes]]:
+    pairs = _function(function)(frames.load(frame))
+    if count == 1:
+        return [(0, frames.packed(list(pairs)))]
     parts: dict[int, list[Any]] = {}
-    for pair in _function(function)(frames.load(frame)):
+    for pair in pairs:
         parts.setdefault(zlib.crc32(pair[0]) % count, []).append(pair)
     return [(number, frames.packed(parts[number])) for number in sorted(parts)]
 
@@ -154,5 +157,5 @@ def _grouped(function: str, path: str) -> list[bytes]:
     for key, value in frames.rows(pathlib.Path(path)):
         values.setdefault(key, []).append(value)
     reduce = _function(function)
-    made = (row for key in sorted(values) for row in reduce(key, values[key]))
+    made = (row for key, found in values.items() for row in reduce(key, found))
     return [frames.packed(chunk) for chunk in frames.chunks(made)]
