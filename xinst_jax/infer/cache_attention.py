@@ -73,6 +73,7 @@ def attention(
             return context_bkgh.astype(q_bn1h.dtype).reshape(q_bn1h.shape), store
 
         store = cache.windowed if windowed else cache.full
+        assert store is not None
         context_bn1h, store = jax.shard_map(
             on_device,
             in_specs=(specs, jax.P(), q_spec, k_spec, k_spec, rows, rows),

@@ -7,7 +7,7 @@ already in line behind it.
 
 import collections
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -200,33 +200,35 @@ class _Run:
 
     def _arrivals(self, chosen: Sequence[Sequence[tuple[int, _Waiting]]]) -> Arrivals:
         sizes, count = self.programs.sizes, self.count
-        made = Arrivals(
-            arrived_b=np.zeros(count, bool),
-            column_b=np.zeros(count, np.int32),
-            order_b=np.zeros(count, np.int32),
-            arriving_d=np.array([len(one) for one in chosen], np.int32),
-            token_b=np.zeros(count, np.int32),
-            position_b=np.zeros(count, np.int32),
-            limit_b=np.zeros(count, np.int32),
-            hash_b=np.zeros(count, np.uint32),
-            stops_bn=np.full((count, sizes["stops"]), -1, np.int32),
-            history_bs=np.zeros((count, sizes["history"]), np.int32),
-        )
+        made: dict[str, np.ndarray] = {
+            "arrived_b": np.zeros(count, bool),
+            "column_b": np.zeros(count, np.int32),
+            "order_b": np.zeros(count, np.int32),
+            "arriving_d": np.array([len(one) for one in chosen], np.int32),
+            "token_b": np.zeros(count, np.int32),
+            "position_b": np.zeros(count, np.int32),
+            "limit_b": np.zeros(count, np.int32),
+            "hash_b": np.zeros(count, np.uint32),
+            "stops_bn": np.full((count, sizes["stops"]), -1, np.int32),
+            "history_bs": np.zeros((count, sizes["history"]), np.int32),
+        }
         for device, of_device in enumerate(chosen):
             first = device * self.of_device
             for place, (slot, one) in enumerate(of_device):
                 request, prompt = self.requests[one.request], self.prompts[one.prompt]
-                made.order_b[first + place] = slot - first
-                made.arrived_b[slot] = True
-                made.column_b[slot] = one.column
-                made.token_b[slot] = prompt[-1]
-                made.position_b[slot] = len(prompt) - 1
-                made.limit_b[slot] = request.limit
-                made.hash_b[slot] = request.hash
-                made.stops_bn[slot, : len(request.stop_ids)] = request.stop_ids
+                made["order_b"][first + place] = slot - first
+                made["arrived_b"][slot] = True
+                made["column_b"][slot] = one.column
+                made["token_b"][slot] = prompt[-1]
+                made["position_b"][slot] = len(prompt) - 1
+                made["limit_b"][slot] = request.limit
+                made["hash_b"][slot] = request.hash
+                made["stops_bn"][slot, : len(request.stop_ids)] = request.stop_ids
                 if sizes["history"]:
-                    made.history_bs[slot, : len(prompt)] = prompt
-        return made
+                    made["history_bs"][slot, : len(prompt)] = prompt
+        # Host arrays: the program that takes them in puts them on the devices.
+        arrays: dict[str, Any] = made
+        return Arrivals(**arrays)
 
     def _advance(self) -> Report:
         """Has the slots continued until some are free, or all if nothing waits."""
@@ -250,12 +252,12 @@ class _Run:
         usage.live_slot_steps += int(report.live_steps)
         for slot, number in list(self.owner.items()):
             count, stopped = int(report.count_b[slot]), bool(report.stopped_b[slot])
-            tokens = report.tokens_bg[slot, :count]
+            tokens = np.asarray(report.tokens_bg[slot, :count])
             if report.live_b[slot] and not self._ended(number, tokens):
                 continue
             del self.owner[slot]
             self.kept_b[slot] = False
-            logprobs = report.logprobs_bg[slot, : count + stopped]
+            logprobs = np.asarray(report.logprobs_bg[slot, : count + stopped])
             self.found[number] = Continued(tokens, logprobs, stopped)
             usage.new_tokens += count + stopped
 

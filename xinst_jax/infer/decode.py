@@ -122,8 +122,15 @@ def decode_slots(
     slots, steps, live_steps = jax.lax.while_loop(
         unfinished, advance, (slots, zero, zero)
     )
-    told = (getattr(slots, name) for name in Report._fields[:5])
-    report = Report(*told, steps, live_steps)
+    report = Report(
+        tokens_bg=slots.tokens_bg,
+        logprobs_bg=slots.logprobs_bg,
+        count_b=slots.count_b,
+        live_b=slots.live_b,
+        stopped_b=slots.stopped_b,
+        steps=steps,
+        live_steps=live_steps,
+    )
     return slots, jax.tree.map(lambda leaf: jax.reshard(leaf, jax.P()), report)
 
 

@@ -113,6 +113,7 @@ def replica(
     devices = set(own.devices.flat)
 
     def here(leaf: jax.Array) -> jax.Array:
+        assert isinstance(leaf.sharding, NamedSharding)
         parts = [one.data for one in leaf.addressable_shards if one.device in devices]
         sharding = NamedSharding(own, leaf.sharding.spec)
         return jax.make_array_from_single_device_arrays(leaf.shape, sharding, parts)

@@ -221,7 +221,7 @@ def _insert(
             return cache_lib.kept(jnp.take(of_kind, at_s, axis=2), dtype)
 
         def put(a: jax.Array, part_lks: jax.Array) -> jax.Array:
-            starts = (0, slot, *(0 for _ in range(2, a.ndim)))
+            starts: list[jax.Array | int] = [0, slot, *[0] * (a.ndim - 2)]
             return jax.lax.dynamic_update_slice(a, part_lks[:, None], starts)
 
         k_lksh, k_scale_lks = part(k_l1kth, store.k_lbkhs.dtype)

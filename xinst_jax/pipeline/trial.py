@@ -3,10 +3,10 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from xinst_jax import distributed, manifest, shards
-from xinst_jax.pipeline.runner import Stage
+from xinst_jax.pipeline.runner import Made, Stage
 from xinst_jax.pipeline.workspace import Workspace
 
 PREFIX = "trial/"
@@ -55,11 +55,12 @@ def graph(
 
 
 def _limited(stage: Stage, limit: int) -> Stage:
+    make: Callable[..., Made] = stage.make
     return dataclasses.replace(
         stage,
         name=PREFIX + stage.name,
         config={**stage.config, "limit": limit},
-        make=functools.partial(stage.make, limit=limit),
+        make=functools.partial(make, limit=limit),
     )
 
 

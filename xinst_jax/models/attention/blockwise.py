@@ -104,7 +104,9 @@ def blockwise_attention(
     q_spec = jax.P(rows, heads, length, width)
     k_spec = jax.P(rows, rules.kv_heads, None, width)
     segments = jax.P(rows, length), jax.P(rows, None)
-    branches = None if seen.branches is None else Branches(*segments, *segments)
+    # Specs in the arrays' places, as shard_map wants them.
+    both: Any = (*segments, *segments)
+    branches = None if seen.branches is None else Branches(*both)
     return jax.shard_map(
         functools.partial(_on_device, settings, length),
         in_specs=(q_spec, k_spec, k_spec, *segments, jax.P(), branches),
