@@ -1,14 +1,17 @@
 """The search compiles what may fit and orders what does."""
 
 import dataclasses
+import types
 
 import pytest
+from jax.sharding import AbstractMesh
 
-from xinst_jax.aot import build, search, topology
+from xinst_jax.aot import build, report, search, topology
 from xinst_jax.aot.report import Memory, Report
 from xinst_jax.aot.roofline import Roofline
 from xinst_jax.config import MeshConfig, TrainConfig
 from xinst_jax.errors import UserError
+from xinst_jax.mesh import AXES
 from xinst_jax.models import presets
 
 MODEL = presets.published("llama_3_8b")
@@ -104,3 +107,27 @@ def test_a_batch_that_no_layout_divides_is_an_error():
         search.search(layout(global_batch=3), 1, print)
     with pytest.raises(UserError, match="fake devices"):
         search.search(layout("cpu:8"), 1, print)
+
+
+@pytest.mark.parametrize(("temporaries", "fits"), [(4, True), (12, False)])
+def test_what_the_compiler_lets_pass_must_still_fit(monkeypatch, temporaries, fits):
+    """Some programs are compiled whose own memory analysis is beyond the chip's."""
+    stats = types.SimpleNamespace(
+        argument_size_in_bytes=6 * 2**30,
+        temp_size_in_bytes=temporaries * 2**30,
+        output_size_in_bytes=0,
+        alias_size_in_bytes=0,
+        generated_code_size_in_bytes=0,
+    )
+    entry = "ENTRY %main (x: f32[2]) -> f32[2] {\n  ROOT %x = f32[2]{0} parameter(0)\n}"
+    compiled = types.SimpleNamespace(
+        memory_analysis=lambda: stats, as_text=lambda: f"HloModule m\n\n{entry}\n"
+    )
+    chosen, mesh = layout(), AbstractMesh((1, 64, 1, 1), AXES)
+    monkeypatch.setattr(build.Layout, "devices_mesh", lambda _: mesh)
+    made = types.SimpleNamespace(compiled=compiled, mesh=mesh, flops=1.0)
+    monkeypatch.setattr(report, "build", lambda _: made)
+    found = report.report(chosen)
+    assert found.fits is fits
+    assert found.needed == (6 + temporaries) * 2**30
+    assert ("DOES NOT FIT" in "\n".join(report.lines(found, []))) is not fits

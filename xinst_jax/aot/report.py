@@ -71,7 +71,7 @@ class Report:
 
     @property
     def fits(self) -> bool:
-        """Whether the compiler found room for it."""
+        """Whether a chip has room for all that the compiler says it takes."""
         return self.memory is not None
 
     @property
@@ -135,22 +135,15 @@ def report(layout: Layout) -> Report:
     try:
         built = build(layout)
     except TooLargeError as error:
-        return Report(
-            **common,
-            mesh=dict(layout.devices_mesh().shape),
-            memory=None,
-            needed=error.needed,
-            model_flops=model_flops(layout),
-            executed=0.0,
-            moved=0.0,
-            exchanges=(),
-            roofline=None,
-        )
-    program = Program(built.compiled.as_text() or "")
+        return _too_large(layout, common, error.needed)
     memory = memory_of(built)
+    chip = layout.topology.chip
+    if chip is not None and memory.peak > chip.hbm_bytes:
+        # Not every program that is too large is refused by the compiler.
+        return _too_large(layout, common, memory.peak)
+    program = Program(built.compiled.as_text() or "")
     found = tuple(exchanges(program, built.mesh.shape))
     moved = memory_bytes(program)
-    fake = layout.topology.chip is None
     return Report(
         **common,
         mesh=dict(built.mesh.shape),
@@ -161,8 +154,22 @@ def report(layout: Layout) -> Report:
         moved=moved,
         exchanges=found,
         roofline=None
-        if fake
+        if chip is None
         else roofline(layout.topology, built.mesh, built.flops, moved, found),
+    )
+
+
+def _too_large(layout: Layout, common: dict[str, Any], needed: float) -> Report:
+    return Report(
+        **common,
+        mesh=dict(layout.devices_mesh().shape),
+        memory=None,
+        needed=needed,
+        model_flops=model_flops(layout),
+        executed=0.0,
+        moved=0.0,
+        exchanges=(),
+        roofline=None,
     )
 
 
