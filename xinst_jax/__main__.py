@@ -324,7 +324,7 @@ def _conduct(
         evaluation.print_opponent_estimate(workspace)
         evaluation.print_judge_estimate(workspace, evaluated=evaluated)
         return
-    if getattr(options, "dry_run", False):
+    if options.verb in _TRIED and options.dry_run:
         from xinst_jax.pipeline import dry_run
 
         wanted = stages.of_verb(graph, options.verb)

@@ -9,7 +9,8 @@ from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
-from xinst_jax.pipeline import corpus, generate
+from xinst_jax.pipeline import generate
+from xinst_jax.pipeline.corpus import stage as corpus
 
 _FRAME = len(prompts.reverse(""))
 

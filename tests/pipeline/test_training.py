@@ -10,6 +10,7 @@ import pytest
 from xinst_jax.config import (
     LoraConfig,
     MeshConfig,
+    RateConfig,
     RunConfig,
     TokenizerConfig,
     TrainConfig,
@@ -146,7 +147,14 @@ def test_a_given_tokenizer_depends_on_no_text(given):
 
 def test_what_reads_adapters_reads_the_base_model_too():
     def inputs(**tuned):
-        run = RunConfig(name="x", languages=("fi",), base_model="folder", **tuned)
+        run = RunConfig(
+            name="x",
+            languages=("fi",),
+            rounds=2,
+            base_model="folder",
+            rate=RateConfig(pmi=False),
+            **tuned,
+        )
         return {stage.name: stage.inputs for stage in stages.graph(run)}
 
     whole, adapted = inputs(), inputs(generator=TRAIN, rater=TRAIN, sft=TRAIN)
