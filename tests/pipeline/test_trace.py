@@ -12,7 +12,8 @@ from xinst_jax import languages, shards
 from xinst_jax.config import CorpusConfig, RunConfig
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import corpus, trace
+from xinst_jax.pipeline import trace
+from xinst_jax.pipeline.corpus import stage as corpus
 from xinst_jax.pipeline.workspace import Workspace
 
 _LAKE = "Saimaa on Suomen suurin järvi, ja sen rannoilla on monta kaupunkia. "

@@ -14,7 +14,8 @@ from xinst_jax import manifest, shards
 from xinst_jax.config import DecodeConfig, RunConfig
 from xinst_jax.models import flops
 from xinst_jax.models.presets import tiny
-from xinst_jax.pipeline import corpus, dry_run, runner, stages, trial
+from xinst_jax.pipeline import dry_run, runner, stages, trial
+from xinst_jax.pipeline.corpus import stage as corpus
 from xinst_jax.pipeline.make import answers
 from xinst_jax.pipeline.workspace import Workspace
 

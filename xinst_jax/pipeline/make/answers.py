@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 def writer(workspace: Workspace, number: int) -> "generate.Writer":
     """The generator of a round."""
+    from xinst_jax.infer import jobs
     from xinst_jax.pipeline import generate, text_models
 
     run, vocabulary = workspace.run, workspace.vocabulary
     engine = text_models.engine(workspace, f"generator/round-{number}", run.generate)
+    share, of_replicas = None, ""
+    if engine.replicas > 1:
+        share = jobs.Share(engine.replica, engine.replicas, engine.leads)
+        of_replicas = f"; by this replica, one of {engine.replicas}"
     # A trial draws what the whole round draws.
     seed = workspace.seed(f"candidates/round-{number}")
     return generate.Writer(
@@ -29,7 +34,8 @@ def writer(workspace: Workspace, number: int) -> "generate.Writer":
         vocabulary.encode_prompt,
         vocabulary.decode,
         engine.longest_prompt,
-        lambda: str(engine.usage),
+        lambda: f"{engine.usage}{of_replicas}",
+        share,
     )
 
 
