@@ -35,7 +35,7 @@ _PATIENCE_MS = 5_000
 """Longest wait in one call, so that Python gets to see signals."""
 
 _PIECE = 500_000
-"""Characters that are put into the key-value store at once: it takes no large values."""
+"""Characters put into the key-value store at once: it takes no large values."""
 
 _SAID = "xinst_jax/said"
 _turns, _barriers = itertools.count(), itertools.count()

@@ -1,8 +1,8 @@
 """Long jobs over rows, shard by shard: a shard that is there is not made again.
 
 Several processes make every shard together, on the devices of all, and process 0 says
-which are missing and writes them; or each, or each few that have one model together, take a
-share of the shards, told by arithmetic alone, and one of them writes it.
+which are missing and writes them; or each, or those that hold a model together, takes a
+share of the shards, told by arithmetic alone, and writes it.
 """
 
 import dataclasses

@@ -87,15 +87,16 @@ def ratings(
         trial.first_rows(workspace.path(name), first, run.languages, limit)
         rated = first
     levels = shards.read_rows(workspace.path(f"rater/{this}") / "levels")
+    reading, base = signals.Reading(), None
+    rater = text_models.rater(workspace, f"rater/{this}", reading)
+    if run.rate.pmi:
+        base = text_models.mutual_information(workspace, "base", reading)
     counts = rate.run(
         stage,
         run.rate,
         run.languages,
         rated,
-        signals.Signals(
-            text_models.rater(workspace, f"rater/{this}"),
-            text_models.mutual_information(workspace, "base") if run.rate.pmi else None,
-        ),
+        signals.Signals(rater, base, reading),
         [row for row in levels if row["split"] == "held_out"],
     )
     if distributed.is_primary():
