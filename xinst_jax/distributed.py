@@ -34,6 +34,9 @@ _FOREVER_MS = 10 * 365 * 24 * 3600 * 1000
 _PATIENCE_MS = 5_000
 """Longest wait in one call, so that Python gets to see signals."""
 
+_PIECE = 500_000
+"""Characters put into the key-value store at once: it takes no large values."""
+
 _SAID = "xinst_jax/said"
 _turns, _barriers = itertools.count(), itertools.count()
 
@@ -115,6 +118,41 @@ def from_primary(name: str, make: Callable[[], T]) -> T:
     return value
 
 
+def from_each(name: str, value: Any) -> list[Any]:
+    """What each process says, in their order, on all; each waits for the others.
+
+    All processes call it in the same order, with the same names.
+
+    Args:
+      name: what is asked, the same on all.
+      value: this process's; what JSON can hold, of any size.
+
+    Raises:
+      RuntimeError: another process is at another point of the program.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    key = f"{_SAID}/{next(_turns)}"
+    text = json.dumps([name, value])
+    pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
+    own = f"{key}/{jax.process_index()}"
+    client().key_value_set(f"{own}/pieces", str(len(pieces)))
+    for number, piece in enumerate(pieces):
+        client().key_value_set(f"{own}/{number}", piece)
+    said = []
+    for process in range(jax.process_count()):
+        theirs = f"{key}/{process}"
+        count = int(_heard(f"{theirs}/pieces"))
+        whole = "".join(_heard(f"{theirs}/{number}") for number in range(count))
+        at, found = json.loads(whole)
+        if at != name:
+            raise RuntimeError(
+                f"out of step: process {process} is at {at!r}, this one at {name!r}"
+            )
+        said.append(found)
+    return said
+
+
 def barrier(name: str) -> None:
     """Waits until every process is here, however long; `name` is the same in all."""
     if jax.process_count() > 1:
@@ -131,7 +169,7 @@ def to_host(array: jax.Array) -> np.ndarray:
 
 
 def _heard(key: str) -> str:
-    """What process 0 says under a key, once it does."""
+    """What a process says under a key, once it does."""
     while True:
         try:
             return client().blocking_key_value_get(key, _PATIENCE_MS)

@@ -18,12 +18,17 @@ from xinst_jax.models.presets import tiny, tiny_of
 
 RULES = ShardingRules()
 MODEL = tiny(vocab_size=64)
+MESHES = {
+    "one device": None,
+    "fsdp x tensor": MeshConfig(fsdp=4, tensor=2),
+    "sequence": MeshConfig(fsdp=2, sequence=2, tensor=2),
+}
 TEXT_BT = np.random.default_rng(13).integers(0, 64, (8, 48)).astype(np.int32)
 
 
 @functools.cache
-def _params():
-    abstract = abstract_params(MODEL, RULES, _mesh())
+def _params(mesh=None, model=MODEL):
+    abstract = abstract_params(model, RULES, mesh or _mesh())
     drawn = numpy_llama.random_params(abstract, seed=14, scale=0.2)
     return jax.device_put(drawn, jax.tree.map(lambda leaf: leaf.sharding, abstract))
 
@@ -33,29 +38,29 @@ def _mesh():
     return make_mesh(MeshConfig(fsdp=1), jax.devices()[:1])
 
 
-def _read_through(dtype):
+def _read_through(dtype, mesh, model=MODEL):
     """Log-probabilities (B, T, V) after each token, read one by one."""
-    shape = cache_lib.layout(MODEL, len(TEXT_BT), TEXT_BT.shape[1], dtype)
+    shape = cache_lib.layout(model, len(TEXT_BT), TEXT_BT.shape[1], dtype)
 
     @jax.jit
     def read(params, tokens_tb):
-        decoder = bind(MODEL, RULES, params)
+        decoder = bind(model, RULES, params)
         row_b = jax.reshard(jnp.zeros(len(TEXT_BT), jnp.int32), RULES.spec("batch"))
 
         def step(cache, place_token):
             place, token_b = place_token
-            attend = attention(MODEL, RULES, shape, row_b + place, row_b == 0)
+            attend = attention(model, RULES, shape, row_b + place, row_b == 0)
             x_b1d, cache = cached.read_token(
                 decoder, token_b, row_b + place, attend, cache
             )
             return cache, jax.nn.log_softmax(decoder.logits(x_b1d)[:, 0])
 
-        cache = cache_lib.empty(MODEL, RULES, shape)
+        cache = cache_lib.empty(model, RULES, shape)
         columns = jnp.arange(TEXT_BT.shape[1])
         return jax.lax.scan(step, cache, (columns, tokens_tb))[1]
 
-    with jax.set_mesh(_mesh()):
-        return np.swapaxes(np.asarray(read(_params(), TEXT_BT.T)), 0, 1)
+    with jax.set_mesh(mesh):
+        return np.swapaxes(np.asarray(read(_params(mesh, model), TEXT_BT.T)), 0, 1)
 
 
 @functools.cache
@@ -74,8 +79,31 @@ def _perplexity(logprobs_btv):
     return np.exp(-found.mean())
 
 
-def test_a_cache_in_the_compute_dtype_gives_the_models_own_numbers():
-    np.testing.assert_allclose(_read_through("compute"), _expected_btv(), atol=1e-4)
+@pytest.mark.parametrize("name", MESHES)
+def test_a_cache_in_the_compute_dtype_gives_the_models_own_numbers(name):
+    mesh = make_mesh(MESHES[name]) if MESHES[name] else _mesh()
+    found_btv = _read_through("compute", mesh)
+    np.testing.assert_allclose(found_btv, _expected_btv(), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma3_text"])
+def test_a_window_read_token_by_token_is_that_of_reading_at_once(family):
+    """In a model whose blocks are all windowed, and in one of both kinds."""
+    model = tiny_of(family, vocab_size=64)
+
+    @jax.jit
+    def at_once(params):
+        decoder = bind(model, RULES, params)
+        ones_bt = jnp.ones_like(TEXT_BT)
+        positions_bt = jnp.cumsum(ones_bt, axis=1) - 1
+        x_btd = decoder(jnp.asarray(TEXT_BT), ones_bt, positions_bt)
+        return jax.nn.log_softmax(decoder.logits(x_btd))
+
+    with jax.set_mesh(_mesh()):
+        expected_btv = np.asarray(at_once(_params(None, model)))
+    assert TEXT_BT.shape[1] > 4 * model.window
+    found_btv = _read_through("compute", _mesh(), model)
+    np.testing.assert_allclose(found_btv, expected_btv, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +113,7 @@ def test_a_cache_in_the_compute_dtype_gives_the_models_own_numbers():
 def test_a_narrow_cache_keeps_perplexity_and_the_likeliest_tokens(
     dtype, most_change, least_agreement
 ):
-    found_btv, expected_btv = _read_through(dtype), _expected_btv()
+    found_btv, expected_btv = _read_through(dtype, _mesh()), _expected_btv()
     change = _perplexity(found_btv) / _perplexity(expected_btv) - 1
     agreement = (found_btv.argmax(-1) == expected_btv.argmax(-1)).mean()
     assert 0 < abs(change) < most_change

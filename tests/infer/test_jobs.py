@@ -220,3 +220,17 @@ def test_shares_are_disjoint_and_complete():
     assert sorted(index for one in shares for index in one) == list(range(10))
     with pytest.raises(UserError, match="from 0 to 2"):
         Share(3, 3)
+
+
+def test_of_processes_with_one_model_one_writes_and_the_others_compute(tmp_path):
+    made = []
+
+    def compute(index):
+        made.append(index)
+        return _table(index)
+
+    share = Share(0, 2, writes=False)
+    assert run_shards(tmp_path, 4, compute, "job", share=share) == 2
+    assert made == [0, 2] and list(tmp_path.iterdir()) == []
+    assert run_shards(tmp_path, 4, compute, "job", share=Share(0, 2)) == 2
+    assert len(list(tmp_path.glob("part-*"))) == 2

@@ -65,7 +65,7 @@ def test_a_replica_has_all_weights_and_gives_the_tokens_of_the_mesh(monkeypatch)
         ),
     )
     engine, found = made()
-    assert (engine.replica, engine.replicas) == (1, 2)
+    assert (engine.replica, engine.replicas, engine.leads) == (1, 2, True)
     used = {
         device
         for leaf in jax.tree.leaves(engine._params)

@@ -1,4 +1,4 @@
-"""The decoder equals a plain NumPy one, packed or cached, on one device or eight."""
+"""The decoder equals a plain NumPy one on packed rows, on one device or eight."""
 
 import dataclasses
 import functools
@@ -146,45 +146,6 @@ def test_bfloat16_compute_stays_near_float32():
     wide_btd, narrow_btd = (np.asarray(x, np.float32) for x in (wide_btd, narrow_btd))
     error = (narrow_btd - wide_btd)[kept_bt]
     assert np.sqrt((error**2).mean()) < 0.05 * np.sqrt((wide_btd[kept_bt] ** 2).mean())
-
-
-@pytest.mark.parametrize("name", ["one device", "fsdp x tensor", "sequence"])
-def test_reading_through_the_cache_equals_reading_at_once(name):
-    config = tiny()
-    mesh = make_mesh(MESHES[name]) if name in MESHES else _one_device()
-    params, rng = _params(config, mesh), np.random.default_rng(4)
-    lengths_b = np.array([5, 1, 6, 2, 3, 6, 4, 1])
-    tokens = [rng.integers(0, 128, length + 4) for length in lengths_b]
-    prompts_bt = np.zeros((ROWS, 6), np.int32)
-    for row, length in enumerate(lengths_b):
-        prompts_bt[row, :length] = tokens[row][:length]
-    later_bt = np.array(
-        [ids[length:] for ids, length in zip(tokens, lengths_b, strict=True)]
-    )
-    valid_bs = np.arange(11) < lengths_b[:, None]
-    valid_bs[:, 6:] = True
-
-    @jax.jit
-    def read(params, column):
-        decoder = decoder_lib.bind(config, RULES, params)
-        cache = decoder.init_cache(ROWS, 11)
-        places_bt = jnp.broadcast_to(jnp.arange(6), (ROWS, 6))
-        first, cache = decoder.extend(prompts_bt, places_bt, valid_bs, cache, 0)
-        places_bt = lengths_b[:, None] + np.arange(4)
-        pair, cache = decoder.extend(
-            later_bt[:, :2], places_bt[:, :2], valid_bs, cache, column
-        )
-        last, cache = decoder.extend(
-            later_bt[:, 2:], places_bt[:, 2:], valid_bs, cache, column + 2
-        )
-        return jnp.concatenate([first, pair, last], axis=1)
-
-    with jax.set_mesh(mesh):
-        x_btd = jax.device_get(read(params, jnp.int32(6)))
-    for row, length in enumerate(lengths_b):
-        expected_td, _ = numpy_llama.forward(params, config, tokens[row])
-        np.testing.assert_allclose(x_btd[row, :length], expected_td[:length], atol=1e-4)
-        np.testing.assert_allclose(x_btd[row, 6:], expected_td[length:], atol=1e-4)
 
 
 def test_initial_weights_are_the_same_on_every_mesh_and_as_described():

@@ -104,8 +104,8 @@ def test_blockwise_on_eight_devices_agrees_with_dense_on_one(family):
         np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=1e-4)
 
 
-def test_a_window_counts_a_segments_tokens_and_a_rows_tokens_not_its_columns():
-    """Packed, alone and through a cache with a gap, in blocks of both kinds."""
+def test_a_window_counts_a_segments_tokens_not_the_rows_columns():
+    """Packed and alone, in blocks of both kinds."""
     config, mesh = tiny_of("gemma3_text"), _one_device()
     params = _params(config, mesh)
     tokens_bt, segments_bt, positions_bt = _packed_rows()
@@ -115,48 +115,17 @@ def test_a_window_counts_a_segments_tokens_and_a_rows_tokens_not_its_columns():
         whole = jnp.asarray(tokens_t)[None]
         return decoder(whole, jnp.ones_like(whole), jnp.arange(whole.shape[1])[None])
 
-    def cached(params, tokens_bt, lengths_b, width):
-        decoder = decoder_lib.bind(config, RULES, params)
-        columns = np.arange(width + 6)
-        valid_bs = (columns < lengths_b[:, None]) | (columns >= width)
-        rows = np.arange(2)[:, None]
-        prompts_bt = np.where(columns[:width] < lengths_b[:, None], 1, 0)
-        prompts_bt = prompts_bt * tokens_bt[:, :width]
-        later_bt = tokens_bt[rows, lengths_b[:, None] + np.arange(6)]
-        cache = decoder.init_cache(2, len(columns))
-        places_bt = np.broadcast_to(np.arange(width), (2, width))
-        first, cache = decoder.extend(
-            jnp.asarray(prompts_bt), jnp.asarray(places_bt), valid_bs, cache, 0
-        )
-        places_bt = lengths_b[:, None] + np.arange(6)
-        later, _ = decoder.extend(
-            jnp.asarray(later_bt), jnp.asarray(places_bt), valid_bs, cache, width
-        )
-        return first, later
-
     @jax.jit
     def read(params):
         decoder = decoder_lib.bind(config, RULES, params)
-        packed = decoder(*map(jnp.asarray, (tokens_bt, segments_bt, positions_bt)))
-        return packed, cached(params, tokens_bt[:2], np.array([3, 8]), 8)
+        return decoder(*map(jnp.asarray, (tokens_bt, segments_bt, positions_bt)))
 
     with jax.set_mesh(mesh):
-        packed_btd, (first_btd, later_btd) = jax.device_get(read(params))
-        expected_td = {
-            row: np.asarray(alone(params, tokens_bt[row]))[0] for row in (0, 1)
-        }
+        packed_btd = np.asarray(read(params))
         segment = segments_bt[0] == np.bincount(segments_bt[0]).argmax()
-        expected_segment_td = np.asarray(alone(params, tokens_bt[0, segment]))[0]
+        expected_td = np.asarray(alone(params, tokens_bt[0, segment]))[0]
     assert segment.sum() > config.window
-    np.testing.assert_allclose(packed_btd[0, segment], expected_segment_td, atol=1e-4)
-    for row, length in ((0, 3), (1, 8)):
-        whole_td = expected_td[row]
-        np.testing.assert_allclose(
-            first_btd[row, :length], whole_td[:length], atol=1e-4
-        )
-        np.testing.assert_allclose(
-            later_btd[row], whole_td[length : length + 6], atol=1e-4
-        )
+    np.testing.assert_allclose(packed_btd[0, segment], expected_td, atol=1e-4)
 
 
 def test_a_windowed_block_forgets_what_lies_behind_its_window():

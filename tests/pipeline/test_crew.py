@@ -28,7 +28,7 @@ import rich.console
 from jax.experimental import multihost_utils
 
 from xinst_jax import __main__ as command
-from xinst_jax import cluster, fate, shards
+from xinst_jax import cluster, distributed, fate, shards
 from xinst_jax.config import RunConfig, TrainConfig
 from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
@@ -69,6 +69,8 @@ def sums(workspace, stage):
         return pa.table({"sum": [multihost_utils.process_allgather(own).sum()]})
 
     jobs.run_shards(stage.path, 3, compute, "sums")
+    said = distributed.from_each("names", ["ä" * 300_000, jax.process_index()])
+    assert said == [["ä" * 300_000, index] for index in range(2)]
     points_ne = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
     points_ne /= np.linalg.norm(points_ne, axis=1, keepdims=True)
     clusters = kmeans(points_ne, 4, 20, jax.random.key(0), workspace.mesh)

@@ -1,22 +1,31 @@
 """Candidates with a writer that is plain to predict: one token a character."""
 
+import dataclasses
 import pathlib
+import types
 
 import pytest
 
 from xinst_jax import manifest, shards
+from xinst_jax.config import RunConfig
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
-from xinst_jax.pipeline import generate
+from xinst_jax.pipeline import generate, text_models
 from xinst_jax.pipeline.corpus import stage as corpus
+from xinst_jax.pipeline.make import answers
+from xinst_jax.pipeline.workspace import Workspace
 
 _FRAME = len(prompts.reverse(""))
 
 
 def _writer(
-    asked: list[str], longest: int = 10_000, says=" About {} ", read: list | None = None
+    asked: list[str],
+    longest: int = 10_000,
+    says=" About {} ",
+    read: list | None = None,
+    share: jobs.Share | None = None,
 ) -> generate.Writer:
     def write(rows, ids):
         asked.extend(ids)
@@ -30,6 +39,7 @@ def _writer(
         encode=lambda text: [ord(c) for c in text],
         decode=lambda ids: "".join(map(chr, ids)),
         longest_prompt=longest,
+        share=share,
     )
 
 
@@ -42,10 +52,10 @@ def corpus_path(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "corpus"
 
 
-def _run(path, corpus_path, writer, kept=None, number=1, config=None, **more):
+def _run(path, corpus_path, writer, kept=None, number=1, config=None, limit=None):
     stage = manifest.StageDirectory(path, "candidates", config or {}, {})
     return generate.run(
-        stage, ["fi"], corpus_path, kept or {}, number, writer, 3, **more
+        stage, ["fi"], corpus_path, kept or {}, number, writer, 3, limit=limit
     )
 
 
@@ -162,10 +172,47 @@ def test_each_part_of_the_key_makes_the_candidates_again(tmp_path, corpus_path):
 def test_processes_with_a_model_each_write_disjoint_shards(tmp_path, corpus_path):
     asked: list[list[str]] = [[], []]
     with pytest.raises(UserError, match="lacks part-00000"):
-        _run(tmp_path / "out", corpus_path, _writer(asked[1]), share=jobs.Share(1, 2))
-    _run(tmp_path / "out", corpus_path, _writer(asked[0]), share=jobs.Share(0, 2))
+        _run(tmp_path / "out", corpus_path, _writer(asked[1], share=jobs.Share(1, 2)))
+    _run(tmp_path / "out", corpus_path, _writer(asked[0], share=jobs.Share(0, 2)))
     assert asked == [["d0", "d1", "d2", "d6"], ["d3", "d4", "d5"]]
     _run(tmp_path / "whole", corpus_path, _writer([]))
     for path in shards.shard_paths(tmp_path / "whole" / "fi"):
         again = tmp_path / "out" / "fi" / path.name
         assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_stop_string_ends_the_instruction_within_a_token(tmp_path, corpus_path):
+    def write(rows, ids):
+        tokens = [ord(c) for c in f" About {ids[0]}. Next"]
+        stopped = Generation(tokens[:9], -1.5, "stop", " About ")
+        return [stopped, *(Generation(tokens, -2.5, "length") for _ in ids[1:])]
+
+    writer = dataclasses.replace(_writer([]), generate=write)
+    _run(tmp_path / "out", corpus_path, writer)
+    first, second = shards.read_rows(tmp_path / "out" / "fi")[:2]
+    assert (first["instruction"], first["n_tokens"]) == ("About", 9)
+    assert second["instruction"] == "About d0. Next"
+
+
+@pytest.mark.parametrize(("replica", "replicas"), [(0, 1), (1, 2)])
+def test_the_writer_makes_the_shards_of_its_engines_replica(
+    replica, replicas, tmp_path, monkeypatch
+):
+    engine = types.SimpleNamespace(
+        replica=replica,
+        replicas=replicas,
+        leads=False,
+        longest_prompt=9,
+        usage="7 rows",
+        generate=lambda prompts, ids, seed: [seed, *ids],
+    )
+    monkeypatch.setattr(text_models, "engine", lambda *_: engine)
+    monkeypatch.setattr(
+        Workspace, "vocabulary", types.SimpleNamespace(encode_prompt=0, decode=0)
+    )
+    workspace = Workspace(RunConfig(name="t", languages=("fi",)), tmp_path)
+    writer = answers.writer(workspace, 3)
+    assert writer.generate([[1]], ["a"])[1:] == ["a"]
+    assert writer.usage().startswith("7 rows")
+    assert writer.share == (jobs.Share(1, 2, writes=False) if replica else None)
+    assert ("one of 2" in writer.usage()) == bool(replica)

@@ -1,5 +1,6 @@
 """Ratings: scores, quota, rules, resumption, and what is reported of the rater."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -9,10 +10,11 @@ import pytest
 
 from xinst_jax import shards
 from xinst_jax.config import RateConfig
+from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import generate, rate
-from xinst_jax.pipeline.signals import Signals
+from xinst_jax.pipeline.signals import Reading, Signals
 
 _CONFIG = RateConfig(shard_rows=4, keep_share=0.5, min_score=0.5)
 _RESPONSE = "Vastaus on pitkä ja selvä. "
@@ -299,3 +301,43 @@ def test_a_pmi_that_is_no_number_is_refused(tmp_path):
 
     with pytest.raises(UserError, match=r"base model gives .* mutual information"):
         _run(tmp_path, _topics(6), pmi=broken)
+
+
+def test_each_part_of_the_key_scores_a_half_done_stage_again(tmp_path, monkeypatch):
+    """Rater, base, prompts, rules and candidates; the quota and the threshold go on."""
+    _candidates(tmp_path / "candidates", _topics(6))
+    inputs = {"rater/round-1": "a", "base": "a", "candidates/round-1": "a"}
+
+    def scored(config=_CONFIG, **changed):
+        rater = _Rater()
+        stage = StageDirectory(tmp_path / "r", "ratings", {}, inputs | changed)
+        rate._score(stage, config, tmp_path / "candidates", "fi", Signals(rater))
+        return rater.rows
+
+    assert scored() == 6
+    assert scored(dataclasses.replace(_CONFIG, keep_share=0.1, min_score=0.9)) == 0
+    assert scored(**{"candidates/round-1": "same rows"}) == 0
+    assert scored(base="b") == scored(**{"rater/round-1": "b"}) == scored() == 6
+    assert scored(dataclasses.replace(_CONFIG, min_instruction_chars=5)) == 6
+    for name in ("rate", "pair"):
+        with monkeypatch.context() as patch:
+            patch.setattr(prompts, name, lambda *given: f"Other: {given}")
+            assert scored() == 6
+    _candidates(tmp_path / "candidates", [*_topics(5), "Describe the sea."])
+    assert scored() == 6
+    assert scored() == 0
+
+
+def test_progress_has_the_tokens_that_were_read(tmp_path):
+    _candidates(tmp_path / "candidates", _topics(6))
+    reading = Reading()
+
+    def rater(pairs):
+        reading.tokens += 100 * len(pairs)
+        return _Rater()(pairs)
+
+    stage = _stage(tmp_path / "ratings")
+    candidates = tmp_path / "candidates"
+    rate._score(stage, _CONFIG, candidates, "fi", Signals(rater, None, reading))
+    told = json.loads((stage.path / "scores" / "fi" / "progress.json").read_text())
+    assert (told["rows"], told["tokens"]) == (6, 600)

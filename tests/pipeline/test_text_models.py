@@ -14,6 +14,7 @@ from xinst_jax.config import DecodeConfig, RunConfig
 from xinst_jax.errors import UserError
 from xinst_jax.models import decoder, presets
 from xinst_jax.pipeline import seed, text_models, training
+from xinst_jax.pipeline.signals import Reading
 from xinst_jax.pipeline.workspace import Workspace
 
 ROWS = 64
@@ -80,7 +81,11 @@ def test_mutual_information_is_what_the_instruction_adds(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "trained_params", lambda *_: params)
     pairs = [("w5 w9", "w6 w7 w8", "fi"), ("w3", "w6 w7 w8", "fi"), ("w1", "w60", "fi")]
     long = ("w4 " * run.run.rater.length, "w6 w7", "fi")
-    found = text_models.mutual_information(run, "base")([*pairs, long])
+    reading = Reading()
+    found = text_models.mutual_information(run, "base", reading)([*pairs, long])
+    # Responses of 4, 4, 2 and 1 tokens, after their instructions and after one token.
+    asked_tokens = 2 + 1 + 1 + (run.run.rater.length - 1)
+    assert reading.tokens == (asked_tokens + 11) + (4 + 11)
 
     def logprob(before: list[int], response: list[int]) -> float:
         ids = jnp.asarray([[*before, *response]])

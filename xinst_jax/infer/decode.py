@@ -14,7 +14,7 @@ from xinst_jax.infer.sample import greedy, row_uniforms, sample
 from xinst_jax.infer.slots import Slots
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import cached
-from xinst_jax.models.decoder import Decoder, KVCache, Params, bind
+from xinst_jax.models.decoder import Decoder, Params, bind
 from xinst_jax.models.layers import leading_spec
 
 
@@ -198,32 +198,3 @@ def _limited(decoder: Decoder, x_b1d: jax.Array, vocab_limit: int) -> jax.Array:
     logits_b1v = decoder.logits(x_b1d)
     logits_bv = jax.reshard(logits_b1v, jax.P(*leading_spec(x_b1d, 1)))[:, 0]
     return jnp.where(jnp.arange(logits_bv.shape[1]) < vocab_limit, logits_bv, -jnp.inf)
-
-
-def prefill(
-    decoder: Decoder,
-    tokens_bt: jax.Array,
-    lengths_b: jax.Array,
-    valid_bs: jax.Array,
-    cache: KVCache,
-) -> tuple[jax.Array, KVCache]:
-    """Reads prompts, one a row, into an empty cache of columns shared by all rows.
-
-    Args:
-      decoder: the model.
-      tokens_bt: int32 prompts, padded on the right.
-      lengths_b: int32 tokens of each prompt.
-      valid_bs: booleans, whether a cache column holds (or will hold) a token.
-      cache: of S >= T columns.
-
-    Returns:
-      The hidden state (B, 1, D) of each prompt's last token, zeros for an empty prompt,
-      and the cache.
-    """
-    columns_t = jnp.arange(tokens_bt.shape[1])
-    positions_bt = jnp.broadcast_to(columns_t, tokens_bt.shape)
-    x_btd, cache = decoder.extend(tokens_bt, positions_bt, valid_bs, cache, 0)
-    last_bt = columns_t == lengths_b[:, None] - 1
-    # A sum of one term: exact, and indifferent to how the arrays are divided.
-    x_b1d = jnp.sum(jnp.where(last_bt[..., None], x_btd, 0), axis=1, keepdims=True)
-    return x_b1d, cache

@@ -59,6 +59,7 @@ class Engine:
       replica: which of the replicas this process generates with: a job gives it the
         rows, or shards, whose number leaves this remainder when divided by
       replicas: how many there are; 1 where one model lies over the mesh.
+      leads: whether this process is the first of those that hold the replica.
       usage: what was done so far.
     """
 
@@ -108,6 +109,7 @@ class Engine:
         self.buckets = tuple(sorted({min(b, longest) for b in decode.prompt_buckets}))
         self.usage = Usage()
         self.replica, self.replicas = placed.replica, placed.replicas
+        self.leads = placed.leads
         self._params = placed.params
         self._model, self._rules, self._mesh = model, rules, mesh
         self._decode, self._stop_ids = decode, stop_ids

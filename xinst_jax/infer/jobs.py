@@ -1,8 +1,8 @@
 """Long jobs over rows, shard by shard: a shard that is there is not made again.
 
 Several processes make every shard together, on the devices of all, and process 0 says
-which are missing and writes them; or each takes a share of the shards, told by
-arithmetic alone, and writes its own.
+which are missing and writes them; or each, or those that hold a model together, takes a
+share of the shards, told by arithmetic alone, and writes it.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 
+import jax
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,10 +35,13 @@ class Share:
     Attributes:
       index: which share, from 0.
       count: of how many.
+      writes: whether this process writes them: where several have one model together
+        and so make the same shards, one of them does.
     """
 
     index: int = 0
     count: int = 1
+    writes: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
@@ -93,8 +97,8 @@ def run_shards(
         shard carries the digest of them all, and is made again where that differs;
         `job.json` says what they are. None trusts every shard that is there.
       rejected: where rows that failed go, in a shard for each shard.
-      share: the shards that this process takes, and writes; None where the processes
-        of a run make each shard together.
+      share: the shards that this process takes; None where the processes of a run make
+        each shard together.
 
     Returns:
       How many shards were computed.
@@ -103,7 +107,8 @@ def run_shards(
     every, digest = range(count), ""
     if key is not None:
         digest = distributed.from_primary(label, lambda: config.digest(dict(key)))
-    notes = share is None or share.index == 0
+    # Of processes that know nothing of each other each is its own primary.
+    notes = share is None or share.index == 0 or jax.process_count() > 1
     if key is not None and notes and distributed.is_primary():
         _note(directory, count, key, digest)
         _remove_other_cuts((directory, rejected), count)
@@ -117,21 +122,21 @@ def run_shards(
     )
     own = share.of(every) if share else every
     todo = sorted(set(missing) & set(own))
-    if not (share or distributed.is_primary()):
+    if share.writes if share else distributed.is_primary():
+        progress_path = directory / _progress_name(share)
+        with Progress(label, progress_path, len(own), len(own) - len(todo)) as progress:
+            for index in todo:
+                made = compute(index)
+                part = made if isinstance(made, Part) else Part(made)
+                name = shards.shard_name(index, count)
+                # The rows that failed first: the shard says that both are there.
+                if rejected is not None and part.rejected is not None:
+                    shards.write_table(rejected / name, part.rejected)
+                shards.write_table(directory / name, _signed(part.rows, digest))
+                progress.advance(part.rows.num_rows, part.tokens)
+    else:
         for index in todo:
             compute(index)
-        return len(todo)
-    progress_path = directory / _progress_name(share)
-    with Progress(label, progress_path, len(own), len(own) - len(todo)) as progress:
-        for index in todo:
-            made = compute(index)
-            part = made if isinstance(made, Part) else Part(made)
-            name = shards.shard_name(index, count)
-            # The rows that failed first: the shard itself says that both are there.
-            if rejected is not None and part.rejected is not None:
-                shards.write_table(rejected / name, part.rejected)
-            shards.write_table(directory / name, _signed(part.rows, digest))
-            progress.advance(part.rows.num_rows, part.tokens)
     if share:
         distributed.barrier(label)
     return len(todo)

@@ -5,12 +5,13 @@ token, which nothing is predicted from. The first token of a continuation is pre
 from the prompt's last, so that one of a single token takes no place at all.
 """
 
-import bisect
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+from xinst_jax.infer.rows import best_fit
 
 _LEAST_TARGETS = 8
 """Targets of a row, at least, that a program is compiled for."""
@@ -164,30 +165,9 @@ def plan(
         )
         for group in _groups(number, len(prompt), of_prompt, length)
     ]
-    packed = best_fit([group.columns for group in groups], length)
-    rows = [[(groups[number], first) for number, first in row] for row in packed]
+    fitted = best_fit([group.columns for group in groups], length)
+    rows = [[(groups[number], first) for number, first in row] for row in fitted]
     return Plan(prompts, continuations, rows, length)
-
-
-def best_fit(sizes: Sequence[int], length: int) -> list[list[tuple[int, int]]]:
-    """Rows of (number, first column): longest first, into the fullest row it fits.
-
-    Example: sizes (3, 6, 2) and length 8 give [[(1, 0), (2, 6)], [(0, 0)]].
-    """
-    rows: list[list[tuple[int, int]]] = []
-    room: list[tuple[int, int]] = []  # (columns left, row), ascending
-    for number in sorted(
-        range(len(sizes)), key=lambda number: (-sizes[number], number)
-    ):
-        place = bisect.bisect_left(room, (sizes[number], -1))
-        if place == len(room):
-            left, row = length, len(rows)
-            rows.append([])
-        else:
-            left, row = room.pop(place)
-        rows[row].append((number, length - left))
-        bisect.insort(room, (left - sizes[number], row))
-    return rows
 
 
 def _groups(

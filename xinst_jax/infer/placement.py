@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from xinst_jax import distributed
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
 from xinst_jax.mesh import AXES, ShardingRules
@@ -20,12 +21,14 @@ class Placed(NamedTuple):
       mesh: the devices.
       replica: which of the replicas they hold.
       replicas: how many there are.
+      leads: whether this process is the first of those that hold the replica.
     """
 
     params: Params
     mesh: Mesh
     replica: int
     replicas: int
+    leads: bool
 
 
 def place(
@@ -44,7 +47,8 @@ def place(
       UserError: the devices of a host, or of a slice, cannot hold a whole replica.
     """
     if placement == "mesh":
-        return Placed(compute_params(model, rules, mesh, params), mesh, 0, 1)
+        leads = distributed.is_primary()
+        return Placed(compute_params(model, rules, mesh, params), mesh, 0, 1, leads)
     grid = grouped(mesh.devices, placement)
     own = [
         number
@@ -118,4 +122,6 @@ def replica(
         sharding = NamedSharding(own, leaf.sharding.spec)
         return jax.make_array_from_single_device_arrays(leaf.shape, sharding, parts)
 
-    return Placed(jax.tree.map(here, everywhere), own, number, len(grid))
+    holders = {device.process_index for device in devices}
+    leads = jax.process_index() == min(holders)
+    return Placed(jax.tree.map(here, everywhere), own, number, len(grid), leads)

@@ -35,28 +35,41 @@ def packed(sizes: Sequence[int], widths: Sequence[int], unit: int) -> list[Row]:
     Returns:
       The rows, widest first.
     """
+    rows = []
+    for members in best_fit(sizes, widths[-1], unit):
+        last, start = members[-1]
+        end = start + sizes[last]
+        width = next(width for width in widths if end <= width)
+        rows.append(Row(width, tuple(members)))
+    return sorted(rows, key=lambda row: -row.width)
+
+
+def best_fit(
+    sizes: Sequence[int], length: int, unit: int = 1
+) -> list[list[tuple[int, int]]]:
+    """Rows of (number, first column): longest first, into the fullest row it fits.
+
+    Example: sizes (3, 6, 2) and length 8 give [[(1, 0), (2, 6)], [(0, 0)]].
+
+    Args:
+      sizes: columns of each, at most `length`.
+      length: columns of a row.
+      unit: everything begins at multiples of so many columns.
+    """
+    rows: list[list[tuple[int, int]]] = []
     room: list[tuple[int, int]] = []  # (units left, row), ascending
-    members: list[list[tuple[int, int]]] = []
-    ends: list[int] = []
-    whole = -(-widths[-1] // unit)
-    for prompt in sorted(range(len(sizes)), key=lambda at: (-sizes[at], at)):
-        units = max(1, -(-sizes[prompt] // unit))
+    whole = -(-length // unit)
+    for number in sorted(range(len(sizes)), key=lambda at: (-sizes[at], at)):
+        units = max(1, -(-sizes[number] // unit))
         place = bisect.bisect_left(room, (units, -1))
         if place == len(room):
-            left, row = whole, len(members)
-            members.append([])
-            ends.append(0)
+            left, row = whole, len(rows)
+            rows.append([])
         else:
             left, row = room.pop(place)
-        start = (whole - left) * unit
-        members[row].append((prompt, start))
-        ends[row] = start + sizes[prompt]
+        rows[row].append((number, (whole - left) * unit))
         bisect.insort(room, (left - units, row))
-    rows = [
-        Row(next(width for width in widths if end <= width), tuple(of_row))
-        for of_row, end in zip(members, ends, strict=True)
-    ]
-    return sorted(rows, key=lambda row: -row.width)
+    return rows
 
 
 def arrays(

@@ -14,7 +14,7 @@ import numpy as np
 from xinst_jax.config import ModelConfig
 from xinst_jax.errors import UserError
 from xinst_jax.infer import packs
-from xinst_jax.infer.batches import check_tokens
+from xinst_jax.infer.batches import check_lengths, check_tokens
 from xinst_jax.infer.packs import Tokens
 from xinst_jax.infer.score_rows import score_rows
 from xinst_jax.mesh import ShardingRules
@@ -143,12 +143,7 @@ def label_logprobs(
     if not labels or not all(labels):
         raise UserError(f"Labels need at least one token each, found {labels!r}.")
     longest = min(buckets[-1], model.max_length - max(map(len, labels)))
-    for row, prompt in enumerate(prompts):
-        if not 0 < len(prompt) <= longest:
-            raise UserError(
-                f"Prompt {row} has {len(prompt)} tokens; expected 1 to {longest}. "
-                "Cut the prompt, or add a longer bucket."
-            )
+    check_lengths(prompts, longest)
     found = continuation_logprobs(
         params,
         model,

@@ -1,6 +1,5 @@
 """The decoder: embedding, scanned blocks, final norm, head."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
@@ -14,7 +13,6 @@ from xinst_jax.config import ModelConfig
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.attention.choice import packed_rows
 from xinst_jax.models.attention.heads import Attention
-from xinst_jax.models.attention.masks import cache_mask
 from xinst_jax.models.layers import (
     BLOCK,
     MLP,
@@ -30,23 +28,6 @@ from xinst_jax.models.views import View, Views
 
 Params: TypeAlias = dict[str, "jax.Array | Params"]
 Kept = TypeVar("Kept")
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class KVCache:
-    """Keys and values of what a batch of rows has read, in the compute dtype.
-
-    Columns are shared by all rows of a batch; which of them hold a token of a row, and
-    at which position, is the caller's to say.
-
-    Attributes:
-      k_lbksh: rotated keys.
-      v_lbksh: values.
-    """
-
-    k_lbksh: jax.Array
-    v_lbksh: jax.Array
 
 
 _Layer: TypeAlias = tuple[jax.Array | None, nnx.State]
@@ -85,41 +66,6 @@ class Block(nnx.Module):
             v_bksh = jax.reshard(v_bkth, whole_length)
             context_bnth = self.attention.attend(q_bnth, k_bksh, v_bksh, view.seen)
             return context_bnth, (k_bksh, v_bksh)
-
-        return self.through(x_btd, view.angles_bth, attend)
-
-    def extend(
-        self,
-        x_btd: jax.Array,
-        view: View,
-        cache: KVCache,
-        layer: jax.Array,
-        column: jax.Array | int,
-    ) -> tuple[jax.Array, KVCache]:
-        """As `__call__`, with keys and values written to and read from a cache.
-
-        Args:
-          x_btd: activations of the new tokens.
-          view: their angles, and which of the first S cache columns each sees.
-          cache: of all blocks.
-          layer: int32 number of this block.
-          column: cache column of the first new token.
-        """
-        seen = view.seen
-        assert isinstance(seen, jax.Array)
-
-        def attend(
-            q_bnth: jax.Array, k_bkth: jax.Array, v_bkth: jax.Array
-        ) -> tuple[jax.Array, KVCache]:
-            at, columns = (layer, 0, 0, column, 0), seen.shape[2]
-            k_lbksh = jax.lax.dynamic_update_slice(cache.k_lbksh, k_bkth[None], at)
-            v_lbksh = jax.lax.dynamic_update_slice(cache.v_lbksh, v_bkth[None], at)
-            k_bksh = jax.lax.dynamic_index_in_dim(k_lbksh, layer, keepdims=False)
-            v_bksh = jax.lax.dynamic_index_in_dim(v_lbksh, layer, keepdims=False)
-            context_bnth = self.attention.attend(
-                q_bnth, k_bksh[:, :, :columns], v_bksh[:, :, :columns], seen
-            )
-            return context_bnth, KVCache(k_lbksh, v_lbksh)
 
         return self.through(x_btd, view.angles_bth, attend)
 
@@ -229,67 +175,6 @@ class Decoder(nnx.Module):
 
     def _head(self) -> nnx.Dict:
         return self.embedding if self.config.tie_embeddings else self.head
-
-    def init_cache(self, batch: int, columns: int) -> KVCache:
-        """An empty cache for `batch` rows of at most `columns` tokens."""
-        config = self.config
-        shape = (
-            config.num_layers,
-            batch,
-            config.num_kv_heads,
-            columns,
-            config.head_dim,
-        )
-        spec = self.rules.spec("layers", "batch", "kv_heads", None, "head_dim")
-        empty = jnp.zeros(shape, config.compute_dtype, out_sharding=spec)
-        return KVCache(empty, empty)
-
-    def extend(
-        self,
-        tokens_bt: jax.Array,
-        positions_bt: jax.Array,
-        valid_bs: jax.Array,
-        cache: KVCache,
-        column: jax.Array | int,
-    ) -> tuple[jax.Array, KVCache]:
-        """Reads T more tokens of each row, after those in the cache.
-
-        The tokens' keys and values go to cache columns column ... column + T - 1. Query
-        t sees column s if valid_bs[b, s] and s <= column + t, and in a windowed block
-        only the last ones of those. Positions are each row's own, so a row whose prompt
-        is shorter leaves a gap of invalid columns.
-
-        Args:
-          tokens_bt: int32 token ids.
-          positions_bt: int32 position of each token in its row.
-          valid_bs: booleans, whether a cache column holds a token of the row.
-          cache: what was read before.
-          column: int32 scalar, the same for all rows. A Python integer lets attention
-            leave out the columns behind the new tokens.
-
-        Returns:
-          Final-normed hidden states of the new tokens, and the cache with them.
-        """
-        rows, length = self.rules.spec("batch", None), tokens_bt.shape[1]
-        if isinstance(column, int):
-            valid_bs = valid_bs[:, : column + length]
-        mask = functools.partial(
-            cache_mask, jax.reshard(valid_bs, rows), column, length
-        )
-        views = Views(self.config, jax.reshard(positions_bt, rows), mask)
-        graphdef, stacked = nnx.split(self.layers)
-
-        def step(
-            carry: tuple[jax.Array, KVCache], block: tuple[jax.Array, _Layer]
-        ) -> tuple[tuple[jax.Array, KVCache], None]:
-            (x_btd, cache), (layer, (windowed, state)) = carry, block
-            read = nnx.merge(graphdef, state).extend
-            return read(x_btd, views.of(windowed), cache, layer, column), None
-
-        blocks = (jnp.arange(self.config.num_layers), (views.windowed_l, stacked))
-        x_btd = self.embed(jax.reshard(tokens_bt, rows))
-        (x_btd, cache), _ = jax.lax.scan(step, (x_btd, cache), blocks)
-        return self.final_norm(x_btd), cache
 
     def embed(self, tokens_bt: jax.Array) -> jax.Array:
         """Activations (B, T, D), in the compute dtype, of int32 token ids (B, T)."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xinst_jax import run_file, shards
+from xinst_jax import distributed, run_file, shards
 from xinst_jax.config.judging import ENDPOINT
 from xinst_jax.errors import UserError
 from xinst_jax.eval import answers as answers_lib
@@ -193,9 +193,10 @@ def _generating(workspace: Workspace, name: str, seed: int) -> AnswerAll:
         vocabulary.stop_ids,
         # A special token that no text becomes may have no row.
         min(vocabulary.vocab_size, local.shape.vocab_size),
+        vocabulary.decode,
     )
 
-    def answer(questions: Sequence[Question]) -> list[Answer]:
+    def generated(questions: Sequence[Question]) -> list[Answer]:
         tokens = [vocabulary.encode_prompt(answers_lib.prompt(q)) for q in questions]
         ids = [question.row_id for question in questions]
         return [
@@ -206,6 +207,19 @@ def _generating(workspace: Workspace, name: str, seed: int) -> AnswerAll:
                 one.finish,
             )
             for one in engine.generate(tokens, ids, seed)
+        ]
+
+    def answer(questions: Sequence[Question]) -> list[Answer]:
+        answers = generated(questions[engine.replica :: engine.replicas])
+        if engine.replicas == 1:
+            return answers
+        said = distributed.from_each(
+            "answers", [engine.replica, answers] if engine.leads else None
+        )
+        of_replica = dict(one for one in said if one)
+        return [
+            Answer(*of_replica[row % engine.replicas][row // engine.replicas])
+            for row in range(len(questions))
         ]
 
     return answer

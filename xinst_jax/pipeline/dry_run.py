@@ -14,6 +14,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.models import flops
 from xinst_jax.pipeline import generate, runner, text_models, training_rows, trial
 from xinst_jax.pipeline.runner import Stage
+from xinst_jax.pipeline.signals import Reading
 from xinst_jax.pipeline.workspace import Workspace
 
 SAMPLE_ROWS = 512
@@ -250,5 +251,5 @@ def _rating(
     behind = sum(map(len, text_models.label_ids(workspace)))
     if not chosen:
         return work, None, behind
-    rate = text_models.rater(workspace, f"rater/{this}")
+    rate = text_models.rater(workspace, f"rater/{this}", Reading())
     return work, _timed(lambda: rate(chosen), len(chosen), lambda _: 0.0), behind

@@ -56,6 +56,8 @@ class Writer:
       decode: the text of token ids.
       longest_prompt: tokens of the longest prompt.
       usage: says in a line what generating took so far.
+      share: the shards that this process makes, where each has a whole model; None
+        where all processes make each shard together.
     """
 
     generate: Callable[[Sequence[Sequence[int]], Sequence[str]], list[Generation]]
@@ -63,6 +65,7 @@ class Writer:
     decode: Callable[[Sequence[int]], str]
     longest_prompt: int
     usage: Callable[[], str] | None = None
+    share: jobs.Share | None = None
 
 
 def run(
@@ -75,7 +78,6 @@ def run(
     shard_rows: int,
     *,
     limit: int | None = None,
-    share: jobs.Share | None = None,
 ) -> dict[str, Counts]:
     """Writes `candidates/round-k/{lang}`; shards that are there already are kept.
 
@@ -93,8 +95,6 @@ def run(
       writer: the generator.
       shard_rows: documents of an output shard.
       limit: documents of each language, the first ones; None takes all.
-      share: the shards that this process writes, where each has a whole model; None
-        where all processes of a run write each shard together.
 
     Returns:
       Counts by language; of several processes only process 0 counts.
@@ -114,7 +114,7 @@ def run(
             label=f"generate {language}",
             key=_key(stage, documents, standing, shard_rows),
             rejected=stage.path / REJECTED_DIRECTORY / language,
-            share=share,
+            share=writer.share,
         )
         if distributed.is_primary():
             counts[language] = _counts(len(documents), stage.path, language, number)
@@ -206,7 +206,10 @@ def _written(
         [prompt.ids for _, prompt in asked], [document["id"] for document, _ in asked]
     )
     for (document, prompt), generation in zip(asked, generations, strict=True):
-        instruction = writer.decode(generation.tokens).strip()
+        text = generation.text
+        if text is None:
+            text = writer.decode(generation.tokens)
+        instruction = text.strip()
         reason = why_rejected(instruction)
         if reason is not None:
             dropped.append(_drop(document, reason, repr(instruction), "text"))

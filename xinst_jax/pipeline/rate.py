@@ -21,8 +21,10 @@ import pyarrow as pa
 import rich.table
 import scipy.special
 
+from xinst_jax import config as config_lib
 from xinst_jax import distributed, shards
 from xinst_jax.config import RateConfig
+from xinst_jax.data import prompts
 from xinst_jax.data.prompts import LABELS
 from xinst_jax.infer import jobs
 from xinst_jax.manifest import Counts, StageDirectory
@@ -103,7 +105,7 @@ def run(
     for language in languages:
         if language not in finished:
             scored = stage.path / _SCORES / language
-            _score(scored, config, candidates / language, signals, f"rate {language}")
+            _score(stage, config, candidates, language, signals)
             if distributed.is_primary():
                 calibrated = _calibration(stage.path / CALIBRATION)
                 directory = stage.path / language
@@ -224,29 +226,68 @@ def _write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
 
 
 def _score(
-    directory: pathlib.Path,
+    stage: StageDirectory,
     config: RateConfig,
     candidates: pathlib.Path,
+    language: str,
     signals: Signals,
-    label: str,
 ) -> None:
     """Writes each candidate's signals and broken rules, shard by shard."""
-    table = shards.read_table(candidates, ["instruction", "output", "lang"])
+    directory = candidates / language
+    table = shards.read_table(directory, ["instruction", "output", "lang"])
 
-    def compute(index: int) -> pa.Table:
+    def compute(index: int) -> jobs.Part:
         part = table.slice(index * config.shard_rows, config.shard_rows)
         columns = (part[name].to_pylist() for name in part.column_names)
         pairs = list(zip(*columns, strict=True))
-        logprobs_nk, pmi_n = signals.read(pairs, str(candidates))
+        before = signals.reading.tokens
+        logprobs_nk, pmi_n = signals.read(pairs, str(directory))
         broken = [
             list(rules.check(instruction, response, config))
             for instruction, response, _ in pairs
         ]
         pmi = pa.nulls(len(pairs), pa.float32()) if pmi_n is None else pmi_n
-        return pa.table([*logprobs_nk.T, pmi, broken], schema=_SCORED)
+        scored = pa.table([*logprobs_nk.T, pmi, broken], schema=_SCORED)
+        return jobs.Part(scored, tokens=signals.reading.tokens - before)
 
-    count = max(1, -(-table.num_rows // config.shard_rows))
-    jobs.run_shards(directory, count, compute, label)
+    jobs.run_shards(
+        stage.path / _SCORES / language,
+        max(1, -(-table.num_rows // config.shard_rows)),
+        compute,
+        label=f"rate {language}",
+        key=_key(stage, config, table),
+    )
+
+
+def _key(stage: StageDirectory, config: RateConfig, table: pa.Table) -> dict[str, str]:
+    """Digests of what a language's signals and broken rules are made from.
+
+    What only says which of the scored are kept is no part of it.
+    """
+    models = {
+        name: digest
+        for name, digest in stage.inputs.items()
+        if name.split("/")[0] in ("tokenizer", "base", "rater")
+    }
+    named = {name: stage.config.get(name) for name in ("model", "prompt_buckets")}
+    settings = config_lib.as_record(
+        dataclasses.replace(config, keep_share=1.0, min_score=0.0)
+    )
+    rows = hashlib.sha256()
+    for column in table.columns:
+        rows.update(json.dumps(column.to_pylist()).encode())
+    return {
+        "template": config_lib.digest(
+            [
+                prompts.rate("{instruction}", "{text}", "{language}"),
+                *LABELS,
+                prompts.pair("{instruction}", "{text}"),
+            ]
+        ),
+        "model": config_lib.digest({"inputs": models, "config": named["model"]}),
+        "scoring": config_lib.digest({"rate": settings} | named),
+        "input": rows.hexdigest(),
+    }
 
 
 def _write(

@@ -12,6 +12,17 @@ Pair = tuple[str, str, str]
 """(instruction, response, language code)."""
 
 
+@dataclasses.dataclass
+class Reading:
+    """How much the signals' models have read.
+
+    Attributes:
+      tokens: of prompts and responses, each as often as it was read.
+    """
+
+    tokens: int = 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Signals:
     """Two functions of pairs.
@@ -20,10 +31,12 @@ class Signals:
       rater: gives (rows, labels) log-probabilities of `LABELS`.
       pmi: gives (rows,) log p(response | instruction) - log p(response), in nats per
         token of the response; None where that is not asked for.
+      reading: to which both add what they read.
     """
 
     rater: Callable[[Sequence[Pair]], np.ndarray]
     pmi: Callable[[Sequence[Pair]], np.ndarray] | None = None
+    reading: Reading = dataclasses.field(default_factory=Reading)
 
     def read(
         self, pairs: Sequence[Pair], place: str

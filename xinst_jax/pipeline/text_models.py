@@ -11,7 +11,7 @@ from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import score
 from xinst_jax.infer.engine import Engine
 from xinst_jax.pipeline import training
-from xinst_jax.pipeline.signals import Pair
+from xinst_jax.pipeline.signals import Pair, Reading
 from xinst_jax.pipeline.workspace import Workspace
 
 
@@ -31,8 +31,15 @@ def engine(workspace: Workspace, stage: str, config: DecodeConfig) -> Engine:
     )
 
 
-def rater(workspace: Workspace, stage: str) -> Callable[[Sequence[Pair]], np.ndarray]:
+def rater(
+    workspace: Workspace, stage: str, reading: Reading
+) -> Callable[[Sequence[Pair]], np.ndarray]:
     """The rater of a finished training stage: pairs to log-probabilities of levels.
+
+    Args:
+      workspace: the run.
+      stage: the rater's.
+      reading: what is read is added to it.
 
     Returns:
       A function of (instruction, response, language code)s that gives float32
@@ -46,12 +53,14 @@ def rater(workspace: Workspace, stage: str) -> Callable[[Sequence[Pair]], np.nda
     buckets = [size for size in run.generate.prompt_buckets if size < longest]
 
     def rate(pairs: Sequence[Pair]) -> np.ndarray:
+        asked = [prompt_of(pair)[0] for pair in pairs]
+        reading.tokens += sum(map(len, asked))
         return score.label_logprobs(
             params,
             workspace.model,
             workspace.rules,
             workspace.mesh,
-            [prompt_of(pair)[0] for pair in pairs],
+            asked,
             labels,
             run.rate.batch_rows,
             [*buckets, longest],
@@ -98,12 +107,17 @@ def _longest_rated(workspace: Workspace) -> int:
 
 
 def mutual_information(
-    workspace: Workspace, stage: str
+    workspace: Workspace, stage: str, reading: Reading
 ) -> Callable[[Sequence[Pair]], np.ndarray]:
     """How much an instruction helps a finished stage's model to predict its response.
 
     Without an instruction the response follows what documents follow: the beginning of
     sequence, or the end of sequence where a tokenizer has no beginning.
+
+    Args:
+      workspace: the run.
+      stage: the model's.
+      reading: what is read is added to it.
 
     Returns:
       A function of (instruction, response, language code)s that gives float32 (rows,):
@@ -116,6 +130,7 @@ def mutual_information(
     alone = vocabulary.encode_prompt("") or [vocabulary.eos_id]
 
     def logprobs(before: Sequence[list[int]], responses: Sequence[list[int]]) -> Any:
+        reading.tokens += sum(map(len, before)) + sum(map(len, responses))
         return score.response_logprobs(
             params,
             workspace.model,

@@ -8,7 +8,7 @@ import pytest
 from xinst_jax.config import MeshConfig
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.attention.dense import dense_attention
-from xinst_jax.models.attention.masks import cache_mask, segment_mask
+from xinst_jax.models.attention.masks import segment_mask
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,11 +57,4 @@ def test_packed_segments_see_their_own_past_only():
         [0, 0, 0, 0, 0],
     ]
     found_bts = segment_mask(segments_bt, segments_bt)
-    np.testing.assert_array_equal(found_bts[0], np.array(expected_ts, bool))
-
-
-def test_the_cache_shows_valid_columns_up_to_the_query():
-    valid_bs = np.array([[True, False, True, True, True, True]])
-    expected_ts = [[1, 0, 1, 1, 0, 0], [1, 0, 1, 1, 1, 0]]
-    found_bts = cache_mask(valid_bs, 3, 2)
     np.testing.assert_array_equal(found_bts[0], np.array(expected_ts, bool))

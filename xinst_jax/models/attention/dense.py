@@ -1,4 +1,4 @@
-"""Attention with all scores in memory: the reference, and that of decoding."""
+"""Attention with all scores in memory: the reference, and that of short rows."""
 
 import jax
 import jax.numpy as jnp

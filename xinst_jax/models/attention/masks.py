@@ -1,4 +1,4 @@
-"""What a query sees: of a packed row, or of a cache."""
+"""What a query of a packed row sees."""
 
 from typing import NamedTuple
 
@@ -80,31 +80,3 @@ def branch_mask(branches: Branches, window: jax.Array | int) -> jax.Array:
         branches.query_positions_bt[:, :, None] - branches.key_positions_bs[:, None]
     )
     return own_bts & ((window == 0) | (apart_bts < window))
-
-
-def cache_mask(
-    valid_bs: jax.Array, column: jax.Array | int, length: int, window: int = 0
-) -> jax.Array:
-    """Which cache columns the `length` queries written from `column` on see.
-
-    Args:
-      valid_bs: booleans (B, S), false where a column holds no token of the row.
-      column: cache column of the first query.
-      length: queries T.
-      window: tokens that a query sees at most, its own included; 0 sets no limit. A
-        row's tokens are counted, not its columns: one without a token takes no place.
-
-    Returns:
-      Booleans (B, T, S): column s for query t if it is valid and s <= column + t.
-    """
-    causal_ts = (
-        jnp.arange(valid_bs.shape[1])[None] <= column + jnp.arange(length)[:, None]
-    )
-    seen_bts = causal_ts & valid_bs[:, None]
-    if not window:
-        return seen_bts
-    # A key is as far away as the row has tokens after it, up to the query's own: the
-    # columns of a shorter prompt's gap count for nothing.
-    tokens_bs = jnp.cumsum(valid_bs, axis=1, dtype=jnp.int32)
-    upto_bt = jnp.sum(seen_bts, axis=2, dtype=jnp.int32)
-    return seen_bts & (upto_bt[:, :, None] - tokens_bs[:, None] < window)

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 def writer(workspace: Workspace, number: int) -> "generate.Writer":
     """The generator of a round."""
+    from xinst_jax.infer import jobs
     from xinst_jax.pipeline import generate, text_models
 
     run, vocabulary = workspace.run, workspace.vocabulary
     engine = text_models.engine(workspace, f"generator/round-{number}", run.generate)
+    share, of_replicas = None, ""
+    if engine.replicas > 1:
+        share = jobs.Share(engine.replica, engine.replicas, engine.leads)
+        of_replicas = f"; by this replica, one of {engine.replicas}"
     # A trial draws what the whole round draws.
     seed = workspace.seed(f"candidates/round-{number}")
     return generate.Writer(
@@ -29,7 +34,8 @@ def writer(workspace: Workspace, number: int) -> "generate.Writer":
         vocabulary.encode_prompt,
         vocabulary.decode,
         engine.longest_prompt,
-        lambda: str(engine.usage),
+        lambda: f"{engine.usage}{of_replicas}",
+        share,
     )
 
 
@@ -81,15 +87,16 @@ def ratings(
         trial.first_rows(workspace.path(name), first, run.languages, limit)
         rated = first
     levels = shards.read_rows(workspace.path(f"rater/{this}") / "levels")
+    reading, base = signals.Reading(), None
+    rater = text_models.rater(workspace, f"rater/{this}", reading)
+    if run.rate.pmi:
+        base = text_models.mutual_information(workspace, "base", reading)
     counts = rate.run(
         stage,
         run.rate,
         run.languages,
         rated,
-        signals.Signals(
-            text_models.rater(workspace, f"rater/{this}"),
-            text_models.mutual_information(workspace, "base") if run.rate.pmi else None,
-        ),
+        signals.Signals(rater, base, reading),
         [row for row in levels if row["split"] == "held_out"],
     )
     if distributed.is_primary():
