@@ -10,7 +10,7 @@ from xinst_jax import shards
 from xinst_jax.data import prompts
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import seed, text_models
-from xinst_jax.pipeline.make import answers
+from xinst_jax.pipeline.make import evaluation
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def _evaluated(run, most):
         run, run=dataclasses.replace(run.run, evaluate=evaluate)
     )
     stage = StageDirectory(run.path("evaluation"), "evaluation", {}, {})
-    return answers._retrieval(changed, stage)
+    return evaluation._retrieval(changed, stage)
 
 
 def test_the_evaluation_ranks_with_the_last_generator_and_the_tuned_model(
