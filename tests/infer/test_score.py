@@ -30,7 +30,7 @@ LABELS = [[5, 9, 2], [7], [5, 11]]
 MESHES = {
     "one device": MeshConfig(fsdp=1),
     "fsdp x tensor": MeshConfig(fsdp=4, tensor=2),
-    "sequence": MeshConfig(fsdp=4, sequence=2),
+    "all axes": MeshConfig(fsdp=2, sequence=2, tensor=2),
 }
 
 
@@ -51,11 +51,22 @@ def _texts(count, longest, seed):
     return [rng.integers(0, 64, size).tolist() for size in sizes]
 
 
+def _logprobs_tv(params, ids):
+    return numpy_llama.log_softmax(numpy_llama.forward(params, MODEL, ids)[1])
+
+
+def _score(params, prompt, response):
+    """The sum over the response of one full forward pass, and whether it is greedy.
+
+    The last token is predicted, not read: a text may be one longer than the model.
+    """
+    rows_tv = _logprobs_tv(params, [*prompt, *response[:-1]])[len(prompt) - 1 :]
+    chosen = [row[token] for row, token in zip(rows_tv, response, strict=True)]
+    return sum(chosen), rows_tv.argmax(axis=1).tolist() == response
+
+
 def _logprob(params, prompt, response):
-    """The sum over the response of one full forward pass."""
-    logits_tv = numpy_llama.forward(params, MODEL, [*prompt, *response])[1]
-    logprobs_tv = numpy_llama.log_softmax(logits_tv)[len(prompt) - 1 : -1]
-    return sum(row[token] for row, token in zip(logprobs_tv, response, strict=True))
+    return _score(params, prompt, response)[0]
 
 
 @pytest.mark.parametrize("name", ["fsdp x tensor"])
@@ -84,23 +95,51 @@ def test_packed_responses_score_as_each_pair_alone(name):
     assert tokens.tolist() == [len(response) for response in responses]
 
 
-@pytest.mark.parametrize("name", ["fsdp x tensor", "sequence"])
+@pytest.mark.parametrize("name", ["fsdp x tensor", "all axes"])
 def test_continuations_of_a_prompt_score_as_each_alone(name):
+    """Greedy ones and nearly greedy ones too, and one of all that the model holds."""
     mesh = _mesh(name)
     params = _params(mesh)
     prompts = _texts(9, 20, seed=12)
     counts = np.random.default_rng(13).integers(0, 5, len(prompts))
     continuations = [_texts(n, 12, seed=20 + i) for i, n in enumerate(counts)]
+    for prompt, given in zip(prompts[:2], continuations, strict=False):
+        read = list(prompt)
+        for _ in range(3):
+            read.append(int(_logprobs_tv(params, read)[-1].argmax()))
+        *first, last = read[len(prompt) :]
+        given += [[*first, last], [*first, (last + 1) % 64]]
+    prompts.append([1])
+    continuations.append([(_texts(40, 30, seed=15)[0] * 256)[: MODEL.max_length]])
+    finished = []
     found = continuation_logprobs(
-        params, MODEL, RULES, mesh, prompts, continuations, 4, 64
+        params, MODEL, RULES, mesh, prompts, continuations, 4, 256, finished.append
     )
-    assert packs.plan(prompts, continuations, 64).forks
-    assert [len(one) for one in found.logprobs] == counts.tolist()
-    for prompt, given, logprobs in zip(
-        prompts, continuations, found.logprobs, strict=True
+    assert packs.plan(prompts, continuations, 256).forks
+    assert [len(one) for one in found.logprobs] == [len(one) for one in continuations]
+    assert sum(finished) == sum(map(len, continuations))
+    for prompt, given, logprobs, greedy in zip(
+        prompts, continuations, found.logprobs, found.greedy, strict=True
     ):
-        expected = [_logprob(params, prompt, one) for one in given]
-        np.testing.assert_allclose(logprobs, expected, rtol=1e-5, atol=1e-4)
+        expected = [_score(params, prompt, one) for one in given]
+        sums = [logprob for logprob, _ in expected]
+        np.testing.assert_allclose(logprobs, sums, rtol=1e-5, atol=1e-4)
+        assert greedy.tolist() == [written for _, written in expected]
+    assert [greedy[-2:].tolist() for greedy in found.greedy[:2]] == [[True, False]] * 2
+
+
+def test_of_equally_likely_tokens_the_lowest_is_greedy():
+    """As in decoding, and in the argmax of NumPy and of transformers."""
+    mesh = _mesh("one device")
+    params = _params(mesh)
+    table_vd = params["embedding"]["table_vd"]
+    twice_vd = np.tile(np.asarray(table_vd)[:32], (2, 1))
+    params["embedding"]["table_vd"] = jax.device_put(twice_vd, table_vd.sharding)
+    each = [[token] for token in range(64)]
+    found = continuation_logprobs(params, MODEL, RULES, mesh, [[3, 8]], [each], 1, 64)
+    [logprobs], [greedy] = found
+    np.testing.assert_array_equal(logprobs[:32], logprobs[32:])
+    assert np.flatnonzero(greedy).tolist() == [logprobs.argmax()]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +190,13 @@ def test_continuations_that_overfill_a_row_take_several_with_the_prompt():
     assert not plan.forks
 
 
+def test_a_prompt_of_one_token_is_not_worth_a_fork():
+    plan = packs.plan([[1], [5, 6]], [[[2, 3, 4], [3, 2]], [[7], [8]]], 64)
+    groups = sorted((group.prompt, group.members) for group, _ in plan.rows[0])
+    assert groups == [(0, (0,)), (0, (1,)), (1, (0, 1))]
+    assert not plan.forks
+
+
 def test_a_prompt_stands_in_its_row_once():
     """Columns, positions, branches and targets of a small call, by hand."""
     plan = packs.plan([[7, 8], [9]], [[[1, 2, 3], [4]], [[5, 6]]], 8)
@@ -186,7 +232,7 @@ def test_labels_without_tokens_are_refused(labels):
         label_logprobs(_params(mesh), MODEL, RULES, mesh, [[1]], labels, 8, (8,))
 
 
-@pytest.mark.parametrize("pair", [([], [1]), ([1], []), ([1] * 40, [1] * 40)])
+@pytest.mark.parametrize("pair", [([], [1]), ([1], []), ([1] * 40, [1] * 26)])
 def test_a_pair_that_cannot_be_scored_is_refused_by_row(pair):
     mesh = _mesh("one device")
     prompts, responses = [[1], pair[0]], [[2], pair[1]]

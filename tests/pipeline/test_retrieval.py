@@ -1,6 +1,7 @@
 """Held-out pairs that can be ranked, and what the evaluation finds with them."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from tests.pipeline.test_text_models import workspace
 from xinst_jax import shards
 from xinst_jax.data import prompts
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import seed, text_models
-from xinst_jax.pipeline.make import answers
+from xinst_jax.pipeline import rounds, seed, text_models
+from xinst_jax.pipeline.make import evaluation
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def _evaluated(run, most):
         run, run=dataclasses.replace(run.run, evaluate=evaluate)
     )
     stage = StageDirectory(run.path("evaluation"), "evaluation", {}, {})
-    return answers._retrieval(changed, stage)
+    return evaluation._retrieval(changed, stage)
 
 
 def test_the_evaluation_ranks_with_the_last_generator_and_the_tuned_model(
@@ -74,8 +75,13 @@ def test_the_evaluation_ranks_with_the_last_generator_and_the_tuned_model(
         )
 
     monkeypatch.setattr(text_models, "response_scorer", scorer)
+    # Round 3 has nothing to train, since nothing moved in round 2.
+    moved = run.path("ratings/round-2") / rounds.MOVED
+    moved.parent.mkdir(parents=True)
+    moved.write_text(json.dumps({"all": {"changed": 0.0}}))
     found = _evaluated(run, 100)
-    assert asked == [f"generator/round-{run.run.rounds}", "model"]
+    assert run.run.rounds == 3
+    assert asked == ["generator/round-2", "model"]
     # The shorter instruction is always the likelier one to the generator.
     assert found["fi"]["generator"]["mrr"] == pytest.approx((1 + 1 / 2) / 2)
     assert found["fi"]["generator_pmi"]["mrr"] == pytest.approx(3 / 4)

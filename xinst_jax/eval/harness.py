@@ -26,8 +26,8 @@ from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.errors import UserError
 from xinst_jax.hf import special_tokens
 from xinst_jax.hf import tokenizer as hf_tokenizer
-from xinst_jax.infer.continuations import continuation_scores
 from xinst_jax.infer.engine import Engine
+from xinst_jax.infer.score import continuation_logprobs
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.decoder import Params, compute_params
 
@@ -220,7 +220,7 @@ class HarnessModel(TemplateLM):
         **_: Any,
     ) -> list[tuple[float, bool]]:
         """Log-probability of each continuation, and whether it is greedy decoding's."""
-        contexts, continuations = [], []
+        pairs = []
         for text, context, continuation in requests:
             if not 0 < len(continuation) <= self.max_length:
                 raise UserError(
@@ -229,25 +229,31 @@ class HarnessModel(TemplateLM):
                 )
             room = self.max_length + 1 - len(continuation)
             self.truncated += len(context) > room
-            contexts.append(context[-room:])
-            continuations.append(continuation)
-        weights = self._weights
-        with self._bar(len(requests), "loglikelihood", disable_tqdm) as bar:
-            scores = continuation_scores(
+            pairs.append((tuple(context[-room:]), tuple(continuation)))
+        # A task's choices share their context, and some tasks ask a pair twice.
+        asked: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        for before, after in dict.fromkeys(pairs):
+            asked.setdefault(before, []).append(after)
+        read = max((len(before) + len(after) - 1 for before, after in pairs), default=0)
+        weights, distinct = self._weights, sum(map(len, asked.values()))
+        with self._bar(distinct, "loglikelihood", disable_tqdm) as bar:
+            scores = continuation_logprobs(
                 weights.params,
                 weights.model,
                 weights.rules,
                 weights.mesh,
-                contexts,
-                continuations,
+                list(asked),
+                list(asked.values()),
                 self._batch_rows,
-                self._length,
+                max(self._length, read),
                 bar.update,
             )
-        answers = [
-            (float(logprob), bool(greedy))
-            for logprob, greedy in zip(*scores, strict=True)
-        ]
+        found = {
+            (before, after): (float(logprob), bool(greedy))
+            for (before, each), *both in zip(asked.items(), *scores, strict=True)
+            for after, logprob, greedy in zip(each, *both, strict=True)
+        }
+        answers = [found[pair] for pair in pairs]
         for request, answer in zip(requests, answers, strict=True):
             # A window of a rolling text has no text of its own.
             if request[0] is not None:

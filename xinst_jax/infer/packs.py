@@ -151,11 +151,13 @@ def plan(
     """Packs prompts with their continuations into rows of `length` columns.
 
     Continuations that do not fit into one row behind their prompt go to several, each
-    of which has the prompt again.
+    of which has the prompt again. So do those of a prompt of one token: that it stands
+    there once would save a column each, and cost them attention without forks.
 
     Args:
       prompts: token ids of each, none empty.
-      continuations: of each prompt; none empty, and none longer than a row behind it.
+      continuations: of each prompt; none empty, and none longer behind it than a row
+        but for its last token.
       length: columns of a row.
     """
     groups = [
@@ -178,7 +180,7 @@ def _groups(
     columns = prompt
     for member, tokens in enumerate(continuations):
         more = len(tokens) - 1
-        if members and columns + more > length:
+        if members and (prompt == 1 or columns + more > length):
             yield Group(number, tuple(members), columns)
             members, columns = [], prompt
         members.append(member)

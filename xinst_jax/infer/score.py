@@ -5,7 +5,8 @@ each with its continuations behind it, and the head is computed where a target i
 predicted and nowhere else.
 """
 
-from collections.abc import Sequence
+import collections
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -26,13 +27,17 @@ _UNIT = 64
 _CHUNK = 64
 """Targets of a row whose logits are held at once, on a device that has it whole."""
 
+_AHEAD = 2
+"""Batches that are enqueued before the first is fetched, so that no device waits."""
+
 
 class Scores(NamedTuple):
     """How likely each continuation is after its prompt; an entry for each prompt.
 
     Attributes:
       logprobs: float32 of each continuation, natural logarithms, summed over tokens.
-      greedy: booleans, whether each of its tokens was a likeliest one.
+      greedy: booleans, whether it is what greedy decoding writes, token by token: of
+        equally likely tokens the one of lowest id.
     """
 
     logprobs: list[np.ndarray]
@@ -48,6 +53,7 @@ def continuation_logprobs(
     continuations: Sequence[Sequence[Tokens]],
     batch_rows: int,
     length: int,
+    advance: Callable[[int], object] = lambda continuations: None,
 ) -> Scores:
     """How likely each of several continuations is after each prompt.
 
@@ -60,17 +66,21 @@ def continuation_logprobs(
       rules: how arrays are divided.
       mesh: the devices.
       prompts: token ids of each prompt.
-      continuations: of each prompt the token ids of its continuations, any number.
+      continuations: of each prompt the token ids of its continuations, any number. One
+        may be a token longer, behind its prompt, than a row and the model's
+        `max_length`: its last token is predicted and never read.
       batch_rows: packed rows read together.
       length: tokens of a packed row at least; it is rounded up to a multiple of 64 (and
         of the devices that a row is divided over).
+      advance: called with the number of continuations that were finished.
 
     Returns:
       Log-probabilities over the whole vocabulary.
 
     Raises:
-      UserError: a prompt or continuation is empty, the two are together longer than a
-        row, an id is unknown to the model, or the batch does not divide over the mesh.
+      UserError: a prompt or continuation is empty, more tokens of the two are read than
+        a row or the model holds, an id is unknown to the model, or the batch does not
+        divide over the mesh.
     """
     rules.divide(mesh.shape, (batch_rows,), ("batch",))
     parts = mesh.shape["sequence"]
@@ -82,7 +92,20 @@ def continuation_logprobs(
     plan = packs.plan(prompts, continuations, length)
     chunk = min(_CHUNK, plan.targets) * parts
     weights = compute_params(model, rules, mesh, params)
-    running = []
+    sums_k = np.zeros(len(flat), np.float64)
+    greedy_k = np.ones(len(flat), bool)
+
+    def collect(owners_bm: np.ndarray, made: tuple[jax.Array, jax.Array]) -> None:
+        logprobs_bm, best_bm = (
+            a[:, : owners_bm.shape[1]] for a in jax.device_get(made)
+        )
+        there_bm = owners_bm >= 0
+        owners = owners_bm[there_bm]
+        np.add.at(sums_k, owners, logprobs_bm[there_bm])
+        np.logical_and.at(greedy_k, owners, best_bm[there_bm])
+        advance(len(np.unique(owners)))
+
+    running: collections.deque = collections.deque()
     with jax.set_mesh(mesh):
         for rows in plan.batches(batch_rows):
             made = score_rows(
@@ -93,15 +116,10 @@ def continuation_logprobs(
                 chunk=chunk,
             )
             running.append((rows.owners_bm, made))
-    sums_k = np.zeros(len(flat), np.float64)
-    greedy_k = np.ones(len(flat), bool)
-    for owners_bm, made in running:
-        logprobs_bm, best_bm = (
-            a[:, : owners_bm.shape[1]] for a in jax.device_get(made)
-        )
-        there_bm = owners_bm >= 0
-        np.add.at(sums_k, owners_bm[there_bm], logprobs_bm[there_bm])
-        np.logical_and.at(greedy_k, owners_bm[there_bm], best_bm[there_bm])
+            if len(running) > _AHEAD:
+                collect(*running.popleft())
+        while running:
+            collect(*running.popleft())
     ends = np.cumsum([len(of_prompt) for of_prompt in continuations])[:-1]
     return Scores(
         np.split(sums_k.astype(np.float32), ends) if len(prompts) else [],
@@ -229,13 +247,14 @@ def _device_inputs(
 def _check_sizes(
     prompts: Sequence[Tokens], continuations: Sequence[Sequence[Tokens]], most: int
 ) -> None:
+    """Refuses what cannot be scored where `most` tokens can be read."""
     for row, (prompt, of_prompt) in enumerate(zip(prompts, continuations, strict=True)):
         for tokens in of_prompt:
-            if not prompt or not tokens or len(prompt) + len(tokens) > most:
+            if not prompt or not tokens or len(prompt) + len(tokens) > most + 1:
                 raise UserError(
                     f"Pair {row} has {len(prompt)} prompt and {len(tokens)} response "
                     "tokens; expected at least one of each and at most "
-                    f"{most} together."
+                    f"{most + 1} together."
                 )
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
+from xinst_jax.infer.sample import greedy
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.decoder import Decoder, Params, bind
 
@@ -41,8 +42,8 @@ def score_rows(
       chunk: targets of a row whose logits exist at once; M is a multiple of it.
 
     Returns:
-      On every device, (B, M) float32 log-probabilities and booleans, whether none is
-      more likely; zeros behind the chunks that are computed.
+      On every device, (B, M) float32 log-probabilities and booleans, whether greedy
+      decoding takes the target; zeros behind the chunks that are computed.
     """
     decoder = bind(model, rules, params)
     x_btd = decoder(tokens_bt, segment_ids_bt, positions_bt, branch_ids_bt)
@@ -82,11 +83,11 @@ def score_rows(
 def _scored(
     decoder: Decoder, x_bcd: jax.Array, targets_bc: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Log-probability of each target given its hidden state, and whether it is best."""
+    """Log-probability of each target, and whether greedy decoding takes it."""
     logits_bcv = decoder.logits(x_bcd)
     spec = jax.P(*jax.typeof(logits_bcv).sharding.spec[:2])
     targets_bc = jax.reshard(targets_bc, spec)
     hit_bcv = jnp.arange(logits_bcv.shape[-1]) == targets_bc[..., None]
     logit_bc = jnp.sum(jnp.where(hit_bcv, logits_bcv, 0), axis=-1)
-    best_bc = logit_bc >= jnp.max(logits_bcv, axis=-1)
-    return logit_bc - jax.nn.logsumexp(logits_bcv, axis=-1), best_bc
+    logprobs_bc = logit_bc - jax.nn.logsumexp(logits_bcv, axis=-1)
+    return logprobs_bc, greedy(logits_bcv) == targets_bc
