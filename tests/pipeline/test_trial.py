@@ -133,6 +133,10 @@ def test_a_limit_is_a_number_of_rows(given, capsys):
     assert f"1 or more rows, found '{given}'" in capsys.readouterr().err
 
 
+# Rows that the tests' eight devices divide.
+_DIVIDED = ("TrainConfig.global_batch", "DecodeConfig.batch_rows")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_verbs_try_and_count_on_a_trained_run(tmp_path, capsys):
@@ -141,6 +145,7 @@ def test_the_verbs_try_and_count_on_a_trained_run(tmp_path, capsys):
 
     arguments = ["--workdir", str(tmp_path), "--gin_file", "gin/runs/quickstart.gin"]
     arguments += [f"--gin.{override}" for override in _TINY]
+    arguments += [f"--gin.{name}=8" for name in _DIVIDED]
 
     def run(verb: str, *more: str) -> str:
         assert command.main([*verb.split(), *arguments, *more]) == 0
