@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from xinst_jax import shards
+
 _TINY = [
     "LANGUAGES=('fi',)",
     "ROUNDS=1",
@@ -73,10 +75,15 @@ def _finish(workdir: pathlib.Path, count: int) -> None:
 
 
 def _digests(workdir: pathlib.Path) -> dict[str, str]:
-    """Of every file that is a function of the run, and of the weights."""
+    """Of every file that is a function of the run, and of the weights.
+
+    The report and a job's progress tell how long things took.
+    """
     found = {}
     for path in sorted(workdir.rglob("*")):
         stage = path.relative_to(workdir).parts[0]
+        if stage == "report" or path.name == shards.PROGRESS:
+            continue
         if path.suffix in (".parquet", ".safetensors") or (
             path.is_file() and stage in ("dataset", "evaluation")
         ):
