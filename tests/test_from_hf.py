@@ -17,7 +17,7 @@ import pytest
 import torch
 import transformers
 
-from tests.hf import tokenizer_kinds
+from tests.hf import tiny_models
 from xinst_jax import __main__ as command_line
 from xinst_jax import run_file
 from xinst_jax.config import PROJECTIONS
@@ -59,24 +59,7 @@ def _block(language: str) -> str:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> pathlib.Path:
     """A small random Qwen 3 with a tokenizer, saved as its publisher would."""
-    folder = tokenizer_kinds.make("qwen", tmp_path_factory.mktemp("models") / "Qwen3-0")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.Qwen3Config(
-        vocab_size=-(-len(tokenizer) // 64) * 64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
-    return folder
+    return tiny_models.qwen3_folder(tmp_path_factory.mktemp("models") / "Qwen3-0")
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ _LAYERS = [
     {"hf", "aot"},
     {"data"},
     {"pipeline", "eval", "report"},
-    {"__main__"},
+    {"arguments", "__main__"},
 ]
 _LEVEL = {name: level for level, names in enumerate(_LAYERS) for name in names}
 _WITHOUT_TENSORFLOW = set().union(*_LAYERS[:5])

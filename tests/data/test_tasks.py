@@ -1,123 +1,32 @@
-"""The tasks hold what their names say, draw as they are told, and repeat exactly."""
+"""The tasks hold what their names say."""
 
 import collections
 import itertools
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import seqio
 
+from tests.data.two_languages import (
+    LENGTH,
+    SIZES,
+    decoded,
+    languages_of,
+    pair_rows,
+    schema_of,
+    text,
+)
 from xinst_jax import shards
-from xinst_jax.config import TokenizerConfig
 from xinst_jax.data import (
     exchanges,
-    preprocessors,
     prompts,
     stream,
     tasks,
-    train_tokenizer,
-    vocab,
 )
 from xinst_jax.data.examples import example
 from xinst_jax.data.row_source import Part, RowSource
 from xinst_jax.errors import UserError
 from xinst_jax.languages import BUILT_IN
-
-SIZES = {"fi": 40, "sw": 8}
-LENGTH = 96
-
-
-def text(code, index, words=12):
-    rng = np.random.default_rng([ord(code[0]), index])
-    letters = "aeioukmstl" if code == "fi" else "aeiuwnzkby"
-    return " ".join("".join(rng.choice(list(letters), 5)) for _ in range(words))
-
-
-def pair_rows(code, labels=False):
-    rows = []
-    for index in range(SIZES[code]):
-        row = {
-            "id": f"{code}-{index}",
-            "lang": code,
-            "instruction": f"Ask {code} {index}.",
-            "output": text(code, index),
-            "split": "held_out" if index % 8 == 7 else "train",
-        }
-        rows.append(row | ({"label": prompts.LABELS[index % 3]} if labels else {}))
-    return rows
-
-
-def schema_of(rows):
-    return pa.Table.from_pylist(rows[:1]).schema
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Directories as the stages write them, two languages, several shards."""
-    home = tmp_path_factory.mktemp("run")
-    labelled = []
-    for code in SIZES:
-        rows = pair_rows(code)
-        shards.write_shards(home / "pairs" / code, rows, schema_of(rows), 7)
-        labelled += pair_rows(code, labels=True)
-        documents = [
-            {"id": f"{code}-{i // 2}#{i % 2}", "lang": code, "text": text(code, i, 60)}
-            for i in range(SIZES[code])
-        ]
-        corpus = home / "corpus" / code
-        shards.write_shards(corpus, documents, schema_of(documents), 7)
-        dataset = [
-            {
-                "id": f"web-{code}-{i}",
-                "lang": code,
-                "instruction": f"Web {i}.",
-                "output": text(code, 1000 + i),
-                "score": i / SIZES[code],
-                "weight": float(i % 4),
-            }
-            for i in range(SIZES[code])
-        ]
-        texts = [
-            row | {"text": f"{row['instruction']}\n\n{row['output']}"} for row in rows
-        ]
-        shards.write_shards(home / "texts" / code, texts, schema_of(texts), 7)
-        shards.write_shards(home / "dataset" / code, dataset, schema_of(dataset), 7)
-    shards.write_shards(home / "levels", labelled, schema_of(labelled), 11)
-    return home
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    path = tmp_path_factory.mktemp("vocab") / "tokenizer.model"
-    texts = [text(code, i) for code in SIZES for i in range(60)]
-    prompt_texts = [
-        prompts.rate("a", "b", "Finnish"),
-        prompts.answer("a", "Finnish", True),
-    ]
-    train_tokenizer.train_sentencepiece(
-        [*texts, *prompt_texts * 20], path, TokenizerConfig(vocab_size=600)
-    )
-    return vocab.load_vocabulary(path)
-
-
-@pytest.fixture
-def settings():
-    return {"length": LENGTH, "temperature": 1.0}
-
-
-def languages_of(codes):
-    return {code: BUILT_IN[code] for code in codes}
-
-
-def decoded(vocabulary, pairs):
-    return [
-        (vocabulary.decode(pair.prompt_ids), vocabulary.decode(pair.response_ids))
-        for pair in pairs
-    ]
 
 
 def test_reverse_asks_for_the_instruction_of_a_response(home, vocabulary):
@@ -199,77 +108,6 @@ def test_rows_below_the_score_are_left_out(home, vocabulary):
         )
         mixture = seqio.get_mixture_or_task(tasks.SFT)
         assert mixture.num_input_examples("train") == expected + 42
-
-
-def test_rows_are_drawn_in_proportion_to_their_weight(home):
-    source = RowSource("fi", [Part(home / "dataset", weighted=True)], ["id"])
-    with seqio.utils.map_seed_manager(7):
-        dataset = preprocessors.drawn_by_rate(
-            source.get_dataset(shuffle=False).repeat(300)
-        )
-    drawn = collections.Counter(
-        int(row["id"].decode().split("-")[-1]) % 4
-        for row in dataset.as_numpy_iterator()
-    )
-    assert drawn[0] == 0
-    total = sum(drawn.values())
-    assert total == pytest.approx(300 * SIZES["fi"], rel=0.03)
-    for weight in (1, 2, 3):
-        assert drawn[weight] / total == pytest.approx(weight / 6, abs=0.02)
-
-
-def test_languages_are_drawn_by_the_temperature(home, vocabulary):
-    for temperature in (1.0, 2.0):
-        tasks.register_reverse(
-            home / "pairs",
-            list(SIZES),
-            vocabulary,
-            length=512,
-            temperature=temperature,
-        )
-        drawn = decoded(
-            vocabulary, stream.examples(tasks.REVERSE, "train", passes=20.0, seed=1)
-        )
-        assert len(drawn) == 20 * (35 + 7)
-        finnish = sum("Ask fi" in instruction for _, instruction in drawn)
-        share = 35 ** (1 / temperature) / (
-            35 ** (1 / temperature) + 7 ** (1 / temperature)
-        )
-        assert finnish / len(drawn) == pytest.approx(share, abs=0.05)
-
-
-def test_every_row_comes_once_before_any_comes_again(home, vocabulary, settings):
-    tasks.register_reverse(home / "pairs", ["fi"], vocabulary, **settings)
-    drawn = [
-        vocabulary.decode(pair.response_ids)
-        for pair in stream.examples(tasks.REVERSE, "train", passes=3.0, seed=5)
-    ]
-    epochs = [drawn[start : start + 35] for start in (0, 35, 70)]
-    assert all(len(set(epoch)) == 35 for epoch in epochs)
-    assert epochs[0] != epochs[1] != epochs[2]
-
-
-def test_examples_repeat_in_another_process(home, vocabulary, settings):
-    tasks.register_reverse(home / "pairs", list(SIZES), vocabulary, **settings)
-    here = list(stream.examples(tasks.REVERSE, "train", passes=2.0, seed=11))
-    other = list(stream.examples(tasks.REVERSE, "train", passes=2.0, seed=12))
-    script = f"""
-import pathlib
-from xinst_jax.data import stream, tasks, vocab
-tasks.register_reverse(
-    pathlib.Path({str(home / "pairs")!r}), {list(SIZES)!r},
-    vocab.load_vocabulary({str(vocabulary.path)!r}), length={LENGTH}, temperature=1.0)
-print(list(stream.examples(tasks.REVERSE, "train", passes=2.0, seed=11)))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=pathlib.Path(__file__).parents[2],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.strip() == str(here)
-    assert here != other
 
 
 def test_pieces_of_a_text_predict_each_token_once(home, vocabulary, settings):

@@ -15,6 +15,7 @@ import tokenizers
 import torch
 import transformers
 
+from tests.hf import tokenizer_kinds
 from xinst_jax.hf.config import SpecialIds
 
 VOCAB = 500
@@ -233,3 +234,25 @@ def tokenizer_files() -> dict[str, bytes]:
         "tokenizer.json": tokenizer.to_str().encode(),
         "tokenizer_config.json": json.dumps(config).encode(),
     }
+
+
+def qwen3_folder(path: pathlib.Path) -> pathlib.Path:
+    """A small random Qwen 3 with a tokenizer, saved as its publisher would."""
+    folder = tokenizer_kinds.make("qwen", path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.Qwen3Config(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
+    return folder

@@ -5,7 +5,7 @@ import pytest
 import torch
 import transformers
 
-from tests.hf import tokenizer_kinds
+from tests.hf import tiny_models
 from xinst_jax import run_file
 from xinst_jax.eval import answers, verdicts
 from xinst_jax.eval.answers import Question
@@ -18,24 +18,7 @@ from xinst_jax.pipeline.workspace import Workspace
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A small random Qwen 3 with a tokenizer, saved as its publisher would."""
-    path = tokenizer_kinds.make("qwen", tmp_path_factory.mktemp("models") / "Qwen3-0")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-    torch.manual_seed(0)
-    config = transformers.Qwen3Config(
-        vocab_size=-(-len(tokenizer) // 64) * 64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    transformers.Qwen3ForCausalLM(config).save_pretrained(path)
-    return path
+    return tiny_models.qwen3_folder(tmp_path_factory.mktemp("models") / "Qwen3-0")
 
 
 @pytest.fixture(scope="module")
