@@ -135,6 +135,26 @@ def test_recomputing_changes_no_gradient_and_saves_memory(one_device_results):
     assert held["none"] > held["minimal"] > held["full"]
 
 
+@pytest.mark.parametrize("unroll", [2, 3])
+def test_unrolled_blocks_give_the_same_states_and_gradients(unroll):
+    config, mesh = tiny(num_layers=3, unroll=unroll), _one_device()
+    scanned = tiny(num_layers=3)
+    params, rows = _params(config, mesh), _packed_rows()
+    with jax.set_mesh(mesh):
+        outputs, grads = _read_and_differentiate(params, rows, config)
+        expected = _read_and_differentiate(params, rows, scanned)
+        jaxprs = [
+            str(jax.make_jaxpr(_read, static_argnums=2)(params, rows, one))
+            for one in (config, scanned)
+        ]
+    for found, one in zip(
+        jax.tree.leaves((outputs, grads)), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(found, one, atol=1e-5, rtol=1e-5)
+    assert f"unroll={unroll}" in jaxprs[0]
+    assert "unroll=1" in jaxprs[1]
+
+
 def test_bfloat16_compute_stays_near_float32():
     mesh, rows = _one_device(), _packed_rows()
     params = _params(tiny(), mesh)

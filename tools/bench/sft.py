@@ -3,7 +3,8 @@
 Both sides train one Llama-shaped model, from the same weights, on the same instruction
 pairs (of the paper's lengths, random ids), loss on the responses and their end token.
 xinst_jax packs them to disk with `packing.pack`, reads each step's rows, runs the step
-that training runs and reads its metrics, one after the other. TRL packs with
+that training runs (on a CPU as in train.py) and reads its metrics, one after the
+other. TRL packs with
 `packing=True, packing_strategy='bfd'`, its best fit, and trains through SFTTrainer on
 scaled dot-product attention, AdamW, without gradient checkpointing (its default, which
 computes more) and without saving; a step's time is that between two of its callbacks,
@@ -39,7 +40,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from tools.bench.packing import BOS, EOS, Lengths, pairs
-from tools.bench.train_sides import SHAPES
+from tools.bench.train_sides import SHAPES, cpu_devices
 from xinst_jax.config import MeshConfig, ModelConfig, TrainConfig
 from xinst_jax.data import packing
 
@@ -77,6 +78,7 @@ class Run:
             tie_embeddings=False,
             compute_dtype=self.dtype,
             remat="none",
+            unroll=of["unroll"],
         )
 
     @property
@@ -115,7 +117,7 @@ class Ours:
 
         self.jax, self.run, model = jax, run, run.model
         self.rules = ShardingRules()
-        self.mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+        self.mesh = make_mesh(MeshConfig(), jax.devices())
         params = decoder.init_params(model, self.rules, self.mesh, jax.random.key(0))
         words = tokenizers.models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")
         hf_folder.export_folder(
@@ -269,6 +271,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=1024, help="tokens of a row")
     parser.add_argument("--repeats", type=int, default=7, help="steps of each side")
     arguments = parser.parse_args()
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", cpu_devices(arguments.rows))
     with tempfile.TemporaryDirectory() as folder:
         compare(
             Run(

@@ -3,9 +3,10 @@
 Both sides train one Llama-shaped model, from the same weights, on the same packed rows:
 instruction pairs of lognormal length (336 tokens in the mean), one after another until
 a row is full, loss on the responses. AdamW, clipping and learning rate are those of
-TrainConfig. xinst_jax runs the step that training runs; PyTorch runs LlamaForCausalLM
-with scaled dot-product attention under a mask of the rows' segments, in float32 or
-under bfloat16 autocast, compiled if asked.
+TrainConfig. xinst_jax runs the step that training runs, on a CPU with a device a core
+and blocks unrolled (docs/devices.md); PyTorch runs LlamaForCausalLM with scaled
+dot-product attention under a mask of the rows' segments, in float32 or under bfloat16
+autocast, compiled if asked.
 
 Each side has a process of its own. They take turns, A B A B, a step at a time, one
 resting while the other works; medians are printed, the ratio of the medians, and:
@@ -40,7 +41,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from tools.bench.train_sides import SHAPES, Ours, Run, Theirs, batch_of
+from tools.bench.train_sides import (
+    SHAPES,
+    Ours,
+    Run,
+    Theirs,
+    batch_of,
+    cpu_devices,
+)
 from xinst_jax.models import flops as flops_lib
 
 
@@ -115,6 +123,8 @@ def main() -> None:
     if arguments.shape != "gpu":
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    rows = SHAPES[arguments.shape]["rows"][0]
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", cpu_devices(rows))
     with tempfile.TemporaryDirectory() as made:
         run = Run(
             arguments.shape,

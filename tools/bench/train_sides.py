@@ -5,6 +5,7 @@ loop, with scaled dot-product attention under a mask of the rows' segments.
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "heads": {"num_heads": 4, "num_kv_heads": 4, "head_dim": 16},
         "rows": (2, 128),
         "matmul": 256,
+        "unroll": 1,
     },
     "cpu": {
         "sizes": {
@@ -30,6 +32,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "heads": {"num_heads": 8, "num_kv_heads": 8, "head_dim": 64},
         "rows": (8, 512),
         "matmul": 2048,
+        "unroll": 8,
     },
     "gpu": {
         "sizes": {
@@ -41,10 +44,12 @@ SHAPES: dict[str, dict[str, Any]] = {
         "heads": {"num_heads": 32, "num_kv_heads": 8, "head_dim": 64},
         "rows": (4, 4096),
         "matmul": 8192,
+        "unroll": 1,
     },
 }
-"""Sizes, heads, (rows, tokens of a row) of a batch, and the width of the matrices that
-the peak is measured with. `gpu` has the 1.24 billion parameters of Llama 3.2 1B."""
+"""Sizes, heads, (rows, tokens of a row) of a batch, the width of the matrices that the
+peak is measured with, and blocks that xinst_jax' scan works through at once. `gpu` has
+the 1.24 billion parameters of Llama 3.2 1B."""
 
 TOKENS_OF_A_PAIR, SPREAD, PROMPT = 336, 0.6, 0.1
 """Mean tokens of a pair, sigma of their logarithm, share of them in the prompt."""
@@ -82,6 +87,7 @@ class Run:
             compute_dtype=self.dtype,
             remat=self.remat,
             attention=self.attention,
+            unroll=of["unroll"],
         )
 
     @property
@@ -96,6 +102,12 @@ class Run:
             warmup_steps=0,
             final_lr_share=1.0,
         )
+
+
+def cpu_devices(rows: int) -> str:
+    """As how many devices JAX shows a CPU: one a core, if rows divide by them."""
+    cores = len(os.sched_getaffinity(0))
+    return str(max(count for count in range(1, cores + 1) if rows % count == 0))
 
 
 def batch_of(run: Run, number: int) -> dict[str, np.ndarray]:
@@ -139,7 +151,7 @@ class Ours:
         from xinst_jax.train import optim, state, step
 
         self.jax, self.run, model = jax, run, run.model
-        rules, self.mesh = ShardingRules(), make_mesh(MeshConfig(), jax.devices()[:1])
+        rules, self.mesh = ShardingRules(), make_mesh(MeshConfig(), jax.devices())
         self.rows = jax.sharding.NamedSharding(self.mesh, rules.spec("batch", "length"))
         params = decoder.init_params(model, rules, self.mesh, jax.random.key(0))
         words = tokenizers.models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")

@@ -80,6 +80,9 @@ class ModelConfig(Typed):
       remat: what the backward pass recomputes: 'none', 'minimal' (all but the outputs
         of matrix products and of attention), 'offload' (as 'full', but a block's input
         and attention's products wait in the host's memory) or 'full' (the whole block).
+      unroll: blocks that a turn of the scan over blocks works through. More of them
+        take longer to compile; all at once, nothing is copied in and out of stacks,
+        which a CPU is faster by.
     """
 
     family: str = "llama"
@@ -115,11 +118,12 @@ class ModelConfig(Typed):
     param_dtype: str = "float32"
     attention: str = "auto"
     remat: str = "minimal"
+    unroll: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "vocab_size", "num_layers", "embed_dim", "mlp_dim", "num_heads")
-        positive(self, "num_kv_heads", "head_dim", "max_length", "rope_theta")
+        positive(self, "num_kv_heads", "head_dim", "max_length", "rope_theta", "unroll")
         positive(self, "norm_eps", "rope_original_length", "rope_low_freq_factor")
         not_negative(self, "query_pre_attn_scalar", "attention_soft_cap")
         not_negative(self, "final_soft_cap", "window", "full_every", "local_rope_theta")
@@ -142,6 +146,17 @@ class ModelConfig(Typed):
             )
         self._check_windows()
         self._check_rope_scaling()
+
+    def computed_as(self, other: "ModelConfig") -> "ModelConfig":
+        """This shape with another's dtypes, attention, `remat` and `unroll`."""
+        return dataclasses.replace(
+            self,
+            compute_dtype=other.compute_dtype,
+            param_dtype=other.param_dtype,
+            attention=other.attention,
+            remat=other.remat,
+            unroll=other.unroll,
+        )
 
     @property
     def windowed_layers(self) -> tuple[bool, ...]:

@@ -12,7 +12,7 @@ from flax import nnx
 
 from xinst_jax.models.attention.choice import packed_rows
 from xinst_jax.models.decoder import Decoder
-from xinst_jax.models.rotary import rotary_angles
+from xinst_jax.models.rotary import rotation
 from xinst_jax.models.views import Views
 
 Cache = TypeVar("Cache")
@@ -96,15 +96,15 @@ def read_token(
       Final-normed hidden states (B, 1, D), and the cache with the tokens.
     """
     config, flags = decoder.config, decoder.config.windowed_layers
-    angles = {
-        windowed: rotary_angles(
+    turns = {
+        windowed: rotation(
             position_b[:, None],
             config,
             windowed=windowed and config.local_rope_theta > 0,
         )
         for windowed in sorted(set(flags))
     }
-    period = config.full_every if len(angles) == 2 else 1
+    period = config.full_every if len(turns) == 2 else 1
     graphdef, stacked = nnx.split(decoder.layers)
 
     def through(
@@ -123,7 +123,7 @@ def read_token(
         ) -> tuple[jax.Array, Cache]:
             return attend(cache, windowed, number, q_bn1h, k_bk1h, v_bk1h)
 
-        return nnx.merge(graphdef, state).through(x_b1d, angles[windowed], over)
+        return nnx.merge(graphdef, state).through(x_b1d, turns[windowed], over)
 
     def read(
         carry: tuple[jax.Array, Cache], group: jax.Array | int, size: int

@@ -24,6 +24,7 @@ from xinst_jax.models.layers import (
 )
 from xinst_jax.models.product import product
 from xinst_jax.models.remat import rematerialised
+from xinst_jax.models.rotary import Rotation
 from xinst_jax.models.views import View, Views
 
 Params: TypeAlias = dict[str, "jax.Array | Params"]
@@ -67,19 +68,19 @@ class Block(nnx.Module):
             context_bnth = self.attention.attend(q_bnth, k_bksh, v_bksh, view.seen)
             return context_bnth, (k_bksh, v_bksh)
 
-        return self.through(x_btd, view.angles_bth, attend)
+        return self.through(x_btd, view.turns, attend)
 
     def through(
         self,
         x_btd: jax.Array,
-        angles_bth: jax.Array,
+        turns: Rotation,
         attend: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Kept]],
     ) -> tuple[jax.Array, Kept]:
         """The block around an attention of the caller's.
 
         Args:
           x_btd: activations.
-          angles_bth: rotary angles of the tokens, float32 radians.
+          turns: rotary positions of the tokens.
           attend: from queries (B, N, T, H), keys and values (B, K, T, H), the first two
             rotated, to contexts (B, N, T, H) and what the caller keeps.
 
@@ -87,7 +88,7 @@ class Block(nnx.Module):
           (B, T, D), and what was kept.
         """
         normed_btd = self.attention_norm(x_btd)
-        context_bnth, kept = attend(*self.attention.project(normed_btd, angles_bth))
+        context_bnth, kept = attend(*self.attention.project(normed_btd, turns))
         attended_btd = self.attention.back(context_bnth)
         if self.config.post_norms:
             attended_btd = self.attention_post_norm(attended_btd)
@@ -158,7 +159,9 @@ class Decoder(nnx.Module):
 
         saving = rematerialised(step, self.config.remat)
         blocks = (views.windowed_l, stacked)
-        x_btd, _ = jax.lax.scan(saving, self.embed(tokens_bt), blocks)
+        x_btd, _ = jax.lax.scan(
+            saving, self.embed(tokens_bt), blocks, unroll=self.config.unroll
+        )
         return self.final_norm(x_btd)
 
     def logits(self, x_btd: jax.Array) -> jax.Array:

@@ -8,19 +8,19 @@ import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.models.attention.masks import PackedRows
-from xinst_jax.models.rotary import rotary_angles
+from xinst_jax.models.rotary import Rotation, rotation
 
 
 class View(NamedTuple):
     """How one block looks at a batch.
 
     Attributes:
-      angles_bth: rotary angles of the tokens, float32 radians.
+      turns: rotary positions of the tokens.
       seen: the keys that a query sees, as booleans (B, T, S) or, without that many, as
         the segments and the window that they follow from.
     """
 
-    angles_bth: jax.Array
+    turns: Rotation
     seen: PackedRows | jax.Array
 
 
@@ -49,13 +49,11 @@ class Views:
         self._views: dict[bool, View] = {}
         for windowed in sorted(set(flags)):
             if windowed and not local_base and self._views:
-                angles_bth = self._views[False].angles_bth
+                turns = self._views[False].turns
             else:
-                angles_bth = rotary_angles(
-                    positions_bt, config, windowed=windowed and local_base
-                )
+                turns = rotation(positions_bt, config, windowed=windowed and local_base)
             window = config.window if windowed else 0
-            self._views[windowed] = View(angles_bth, seen(window))
+            self._views[windowed] = View(turns, seen(window))
         self.windowed_l = jnp.asarray(flags) if len(self._views) == 2 else None
 
     def of(self, windowed: jax.Array | None) -> View:

@@ -64,13 +64,7 @@ def local_model(workspace: Workspace, name: str) -> LocalModel:
         return LocalModel(workspace.model, params, workspace.vocabulary)
     folder, own = run_file.project_path(name), workspace.run.model
     hf_tokenizer.check_no_code(folder)
-    shape = dataclasses.replace(
-        hf_config.read(folder),
-        compute_dtype=own.compute_dtype,
-        param_dtype=own.param_dtype,
-        attention=own.attention,
-        remat=own.remat,
-    )
+    shape = hf_config.read(folder).computed_as(own)
     params = folder_lib.import_params(folder, shape, workspace.rules, workspace.mesh)
     return LocalModel(shape, params, vocab.load_vocabulary(folder))
 

@@ -216,10 +216,5 @@ def model_shape(run: config_lib.RunConfig) -> config_lib.ModelConfig:
         return run.model
     from xinst_jax.hf import config as hf_config
 
-    return dataclasses.replace(
-        hf_config.read(run_file.project_path(run.base_model)),
-        compute_dtype=run.model.compute_dtype,
-        param_dtype=run.model.param_dtype,
-        attention=run.model.attention,
-        remat=run.model.remat,
-    )
+    shape = hf_config.read(run_file.project_path(run.base_model))
+    return shape.computed_as(run.model)

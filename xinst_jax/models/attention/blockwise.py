@@ -226,15 +226,16 @@ def _backward(
     rows, context_bkgth, normaliser_bkgt = residuals
     first_bi, end_bi = rows.visible(settings.block)
     count = first_bi.shape[1]
-    share_bkgt = jnp.sum(
-        grad_bkgth.astype(jnp.float32) * context_bkgth.astype(jnp.float32), axis=-1
-    )
 
     def visit(step: jax.Array, grads: _Sums) -> _Sums:
         row, i = step // count, step % count
         queries = Block(row, i, settings.block)
-        of_queries = (rows.q_bkgth, grad_bkgth, normaliser_bkgt, share_bkgt)
-        parts = tuple(queries.of(a, 3) for a in of_queries)
+        q_1kgth, grad_1kgth = queries.of(rows.q_bkgth, 3), queries.of(grad_bkgth, 3)
+        context_1kgth = queries.of(context_bkgth, 3)
+        share_1kgt = jnp.sum(
+            grad_1kgth.astype(jnp.float32) * context_1kgth.astype(jnp.float32), axis=-1
+        )
+        parts = (q_1kgth, grad_1kgth, queries.of(normaliser_bkgt, 3), share_1kgt)
 
         def add(j: jax.Array, grads: _Sums) -> _Sums:
             keys = Block(row, j, settings.block)

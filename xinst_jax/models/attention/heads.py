@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from xinst_jax.config import ModelConfig
@@ -18,7 +19,7 @@ from xinst_jax.models.layers import (
     whole,
     zeros,
 )
-from xinst_jax.models.rotary import rotate
+from xinst_jax.models.rotary import Rotation, rotate
 
 
 class Attention(nnx.Module):
@@ -57,23 +58,26 @@ class Attention(nnx.Module):
             self.key_norm = RMSNorm(config, rules, "lh", rngs=rngs)
 
     def project(
-        self, x_btd: jax.Array, angles_bth: jax.Array
+        self, x_btd: jax.Array, turns: Rotation
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Queries (B, N, T, H), keys and values (B, K, T, H); the first two rotated."""
         rules = self.rules
         batch, length = leading_spec(x_btd, 2)
-        q_spec = jax.P(batch, rules.heads, length, rules.head_dim)
-        k_spec = jax.P(batch, rules.kv_heads, length, rules.head_dim)
-        q_bnth = self._heads(x_btd, "bnth", self.query_ldnh, q_spec, "query")
-        k_bkth = self._heads(x_btd, "bkth", self.key_ldkh, k_spec, "key")
-        v_bkth = self._heads(x_btd, "bkth", self.value_ldkh, k_spec, "value")
+        q_spec = jax.P(batch, length, rules.heads, rules.head_dim)
+        k_spec = jax.P(batch, length, rules.kv_heads, rules.head_dim)
+        into = ("btd,dnh->btnh", x_btd)
+        q_btnh = multiply(*into, self.query_ldnh, rules, q_spec, "query")
+        k_btkh = multiply(*into, self.key_ldkh, rules, k_spec, "key")
+        v_btkh = multiply(*into, self.value_ldkh, rules, k_spec, "value")
         if self.config.qkv_bias:
-            q_bnth += self._bias(self.query_bias_lnh, q_bnth)
-            k_bkth += self._bias(self.key_bias_lkh, k_bkth)
-            v_bkth += self._bias(self.value_bias_lkh, v_bkth)
+            q_btnh += whole(self.query_bias_lnh, rules, q_btnh.dtype)
+            k_btkh += whole(self.key_bias_lkh, rules, k_btkh.dtype)
+            v_btkh += whole(self.value_bias_lkh, rules, v_btkh.dtype)
         if self.config.qk_norm:
-            q_bnth, k_bkth = self.query_norm(q_bnth), self.key_norm(k_bkth)
-        return rotate(q_bnth, angles_bth), rotate(k_bkth, angles_bth), v_bkth
+            q_btnh, k_btkh = self.query_norm(q_btnh), self.key_norm(k_btkh)
+        rotated = rotate(q_btnh, turns), rotate(k_btkh, turns), v_btkh
+        q_bnth, k_bkth, v_bkth = (jnp.swapaxes(heads, 1, 2) for heads in rotated)
+        return q_bnth, k_bkth, v_bkth
 
     def attend(
         self,
@@ -101,19 +105,8 @@ class Attention(nnx.Module):
 
     def back(self, context_bnth: jax.Array) -> jax.Array:
         """Maps the heads' contexts (B, N, T, H) to the model's width, (B, T, D)."""
-        batch, _, length = leading_spec(context_bnth, 3)
-        spec = jax.P(batch, length, self.rules.act_embed)
+        context_btnh = jnp.swapaxes(context_bnth, 1, 2)
+        spec = jax.P(*leading_spec(context_btnh, 2), self.rules.act_embed)
         return multiply(
-            "bnth,nhd->btd", context_bnth, self.out_lnhd, self.rules, spec, "out"
+            "btnh,nhd->btd", context_btnh, self.out_lnhd, self.rules, spec, "out"
         )
-
-    def _heads(
-        self, x_btd: jax.Array, result: str, param: nnx.Param, spec: jax.P, name: str
-    ) -> jax.Array:
-        """Heads, such as 'bnth', of activations."""
-        equation = f"btd,d{result[1]}h->{result}"
-        return multiply(equation, x_btd, param, self.rules, spec, name)
-
-    def _bias(self, param: nnx.Param, like: jax.Array) -> jax.Array:
-        """One block's bias of heads, (heads, 1, H), in the dtype of what it is for."""
-        return whole(param, self.rules, like.dtype)[:, None]
