@@ -116,6 +116,21 @@ def test_a_divided_vocabulary_length_or_batch_changes_nothing(arrays, sizes):
         np.testing.assert_allclose(eight, one, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [96, 10_000])
+def test_a_bfloat16_head_has_the_gradients_of_its_rounded_operands(arrays, chunk):
+    rounded = dict(arrays)
+    for name in ("table_vd", "x_btd"):
+        narrow = jnp.asarray(arrays[name], jnp.bfloat16)
+        rounded[name] = np.asarray(narrow, np.float32)
+        arrays[name] = np.asarray(narrow)
+    expected = jax.grad(plain, argnums=(0, 1))(*rounded.values())
+    _, (table_vd, x_btd, _) = computed(mesh_of(1), arrays, chunk)
+    for found, grad in zip((table_vd, x_btd), expected, strict=True):
+        assert found.dtype == jnp.bfloat16
+        error = np.asarray(found, np.float32) - np.asarray(grad)
+        assert np.abs(error).max() < 0.02 * np.abs(grad).max()
+
+
 def test_tokens_without_weight_have_no_gradient(arrays):
     _, (_, grad_btd, _) = computed(mesh_of(1), arrays, 16)
     quiet_bt = arrays["weights_bt"] == 0

@@ -135,6 +135,10 @@ def _forward(
         (total, grad_dv), (grad_cnd, loss_cn) = jax.lax.scan(add, start, parts)
         grad_vd = None
         if grad_dv is not None:
+            if platform() == "cpu":
+                # Turned along with a lone chunk's product it would be one that XLA:CPU
+                # has no routine for in bfloat16.
+                grad_dv = jax.lax.optimization_barrier(grad_dv)
             grad_vd = _reduced(axes, grad_dv.T).astype(table.value.dtype)
         rows = local[1].shape
         if grad_cnd is not None:
