@@ -13,6 +13,7 @@ code of the step and of this libtpu; a cell without one says 'not run'. Needs li
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -36,7 +37,7 @@ MODELS = {
 PODS = ("v4-64", "v5e-64", "v5e-256", "v5p-64", "v5p-256", "v5p-256x2", "v6e-64")
 """Slices by their names; 'x2' is two of them."""
 
-_TRIES = 3
+_TRIES = 4
 _HEAD = (
     "slice",
     "chips",
@@ -66,13 +67,16 @@ def compiled(model: str, pod: str) -> dict[str, Any]:
         leave_open=True,
     )
     layout = proof.layout(run, "sft", name)
-    record: dict[str, Any] = {**_identity(model), "failed": []}
-    for candidate in search.ranked(layout)[:_TRIES]:
-        begun = time.monotonic()
-        found = report_lib.report(candidate.layout)
+    record: dict[str, Any] = {
+        **_identity(model),
+        "chips": layout.topology.chips,
+        "failed": [],
+    }
+    say = functools.partial(print, flush=True)
+    begun = time.monotonic()
+    for _, found in search.tried(search.ranked(layout), _TRIES, say):
         for line in report_lib.lines(found, proof.schedule(run)):
-            print(line, flush=True)
-        record["chips"] = found.topology.chips
+            say(line)
         entry = {
             "layout": report_lib.described(found.mesh),
             "remat": found.remat,
@@ -80,6 +84,7 @@ def compiled(model: str, pod: str) -> dict[str, Any]:
             "needed": found.needed,
             "seconds_to_compile": round(time.monotonic() - begun, 1),
         }
+        begun = time.monotonic()
         if found.roofline is None or found.memory is None:
             record["failed"].append(entry)
             continue
@@ -113,7 +118,7 @@ def row(pod: str, record: dict[str, Any] | None) -> str:
             f"{e['needed'] / 2**30:.1f} GiB"
             for e in record["failed"]
         )
-        told = f"none of those tried fits ({tries})"
+        told = f"none of those tried fits ({tries})" if tries else "none may fit"
         return f"| {pod} | {record['chips']} | {told} |" + " |" * (len(_HEAD) - 3)
     memory = record["memory"]
     cells = (

@@ -76,30 +76,53 @@ def test_of_layouts_as_fast_the_one_with_least_behind_what_binds_comes_first():
     assert best.layout.train.microbatches == 1
 
 
+def reported(chosen, least):
+    """What compiling a layout gives: the least seconds of a step, or None."""
+    return Report(
+        topology=chosen.topology,
+        mesh={"slice": 1, "fsdp": 64, "sequence": 1, "tensor": 1},
+        remat=chosen.model.remat,
+        train=chosen.train,
+        memory=None if least is None else Memory(1, 1, 1),
+        needed=20 * 2**30,
+        model_flops=(1.0, 1.0),
+        executed=1.0,
+        moved=1.0,
+        exchanges=(),
+        roofline=None if least is None else Roofline(least, 0.0, 0.0, 0.0),
+    )
+
+
 def test_what_fits_comes_back_best_first(monkeypatch):
     seconds = iter((3.0, None, 1.0, 2.0))
 
     def compiled(chosen):
-        least = next(seconds)
-        return Report(
-            topology=chosen.topology,
-            mesh={"slice": 1, "fsdp": 64, "sequence": 1, "tensor": 1},
-            remat=chosen.model.remat,
-            train=chosen.train,
-            memory=None if least is None else Memory(1, 1, 1),
-            needed=20 * 2**30,
-            model_flops=(1.0, 1.0),
-            executed=1.0,
-            moved=1.0,
-            exchanges=(),
-            roofline=None if least is None else Roofline(least, 0.0, 0.0, 0.0),
-        )
+        return reported(chosen, next(seconds))
 
     monkeypatch.setattr(search, "report", compiled)
     said = []
     found = search.search(layout(), 4, said.append)
     assert [made.roofline.seconds for _, made in found] == [1.0, 2.0, 3.0]
     assert "does not fit, by 4.25 GiB" in "\n".join(said)
+
+
+def test_estimates_are_raised_by_what_a_layout_needed_in_excess(monkeypatch):
+    estimate = search.estimate(layout())
+    room = layout().topology.chip.hbm_bytes
+    shares = {0.8: 1.3, 0.9: None, 0.5: 0.6}  # estimated: needed; None: not compiled
+    candidates = [
+        dataclasses.replace(estimate, memory=share * room) for share in shares
+    ]
+    needed = iter([share for share in shares.values() if share])
+
+    def compiled(chosen):
+        return dataclasses.replace(reported(chosen, None), needed=next(needed) * room)
+
+    monkeypatch.setattr(search, "report", compiled)
+    said = []
+    tried = list(search.tried(candidates, 3, said.append))
+    assert [one for one, _ in tried] == [candidates[0], candidates[2]]
+    assert len(said) == 2
 
 
 def test_a_batch_that_no_layout_divides_is_an_error():

@@ -229,10 +229,7 @@ def search(
     promising = [one for one in everything if one.promising]
     say(f"{len(everything)} layouts divide, {len(promising)} may fit")
     found = []
-    for number, candidate in enumerate(promising[:compiles], 1):
-        of = min(compiles, len(promising))
-        say(f"compiling {number} of {of}: {_words(candidate)}")
-        made = report(candidate.layout)
+    for candidate, made in tried(promising, compiles, say):
         if made.roofline is None:
             over = (made.needed - chip.hbm_bytes) / 2**30
             say(f"  does not fit, by {over:.2f} GiB")
@@ -240,6 +237,34 @@ def search(
         say(f"  fits; at least {made.roofline.seconds:.3f} s a step")
         found.append((candidate.layout, made))
     return sorted(found, key=_least_seconds)
+
+
+def tried(
+    candidates: list[Estimate], compiles: int, say: Callable[[str], None]
+) -> Iterator[tuple[Estimate, Report]]:
+    """Compiles candidates in their order, and learns from those that do not fit.
+
+    By what factor one of them needs more than was estimated, the estimates of those
+    after it are taken to be too low as well; who then has no room is passed over.
+
+    Args:
+      candidates: estimates for one topology, most promising first.
+      compiles: most of them to compile.
+      say: takes a line on what is being done.
+    """
+    factor, compiled = 1.0, 0
+    for candidate in candidates:
+        chip = candidate.layout.topology.chip
+        if compiled == compiles or chip is None:
+            return
+        if candidate.memory * factor > _ROOM * chip.hbm_bytes:
+            continue
+        compiled += 1
+        say(f"compiling {compiled} of at most {compiles}: {_words(candidate)}")
+        made = report(candidate.layout)
+        if made.roofline is None:
+            factor = max(factor, made.needed / candidate.memory)
+        yield candidate, made
 
 
 def _least_seconds(found: tuple[Layout, Report]) -> float:
