@@ -1,7 +1,7 @@
-"""Compiles the paper's runs for TPU slices and writes the table of docs/pods.md.
+"""Compiles the paper's runs for TPU slices: docs/pods.md and the files of gin/pods/.
 
     python tools/pods_table.py              # compiles what is not compiled yet: hours
-    python tools/pods_table.py --page       # only writes the page of what is there
+    python tools/pods_table.py --page       # only writes of what is there
     python tools/pods_table.py llama3_8b:v5e-64 gemma_7b:v5p-256x2
 
 Each cell tries the layouts of `xinst_jax compile --search`, most promising first,
@@ -27,6 +27,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "pods.md"
 FOUND = ROOT / "runs" / "pods"
+LAYOUTS = ROOT / "gin" / "pods"
 START, END = "<!-- tools/pods_table.py -->", "<!-- end -->"
 MODELS = {
     "llama3_8b": "Llama 3 8B",
@@ -154,6 +155,40 @@ def write_page() -> None:
     PAGE.write_text(f"{before}{START}\n{page()}\n{END}{after}")
 
 
+def layout_file(model: str, pod: str, record: dict[str, Any]) -> str:
+    """The run file of a model on a slice: the model's own, with the layout found."""
+    sizes = dict.fromkeys(("slice", "fsdp", "sequence", "tensor"), 1)
+    for axis in record["layout"].split(" x "):
+        name, size = axis.split()
+        sizes[name] = int(size)
+    return "\n".join(
+        (
+            f"# {MODELS[model]} on {pod}, {record['chips']} chips: the layout of "
+            "docs/pods.md, written by",
+            f"# tools/pods_table.py. Compiled, not run: {record['share']:.0%} of a "
+            f"chip's memory, at least {record['step']:.2f} s a step.",
+            f"include 'gin/runs/x_instruction_{model}.gin'",
+            "",
+            *(f"MeshConfig.{name} = {size}" for name, size in sizes.items()),
+            f"MICROBATCHES = {record['parts']}",
+            f"REMAT = '{record['remat']}'",
+            "",
+        )
+    )
+
+
+def write_layouts() -> None:
+    """Writes a run file for each slice that a layout was found for, and no other."""
+    LAYOUTS.mkdir(exist_ok=True)
+    for model in MODELS:
+        for pod in PODS:
+            path, record = LAYOUTS / f"{model}_{pod}.gin", _read(model, pod)
+            if record is None or "step" not in record:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_text(layout_file(model, pod, record))
+
+
 def _run_file(model: str) -> pathlib.Path:
     return ROOT / "gin" / "runs" / f"x_instruction_{model}.gin"
 
@@ -243,6 +278,7 @@ def main() -> int:
             failures += subprocess.run(command).returncode != 0
             write_page()
     write_page()
+    write_layouts()
     return 1 if failures else 0
 
 
