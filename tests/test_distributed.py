@@ -35,11 +35,14 @@ from xinst_jax.train import checkpoint, evaluation, loop
 distributed.barrier("begun")
 # As the command line does: Gloo gives up on a process that comes half a minute late.
 multihost_utils.sync_global_devices("begun")
-mesh, rules = make_mesh(MeshConfig(fsdp=4, tensor=2)), ShardingRules()
+tensor = int(os.environ.get("TENSOR", 2))
+mesh, rules = make_mesh(MeshConfig(fsdp=-1, tensor=tensor)), ShardingRules()
 model = presets.tiny(vocab_size=64, num_layers=1)
 rows = Rows(directory / "rows")
 
 def train_batch(step):
+    if step == 4 and "TERMINATED" in os.environ:
+        os.kill(os.getpid(), signal.SIGTERM)
     if step == 5 and "KILLED" in os.environ:
         while not (directory / sys.argv[3] / "checkpoints" / "3").exists():
             time.sleep(0.01)
@@ -90,8 +93,8 @@ def start(directory, devices, name, **variables):
     return process
 
 
-def start_two(directory, name, killed=None):
-    """Two processes that train as one; one may be killed on the way."""
+def start_two(directory, name, ended=None, how="KILLED"):
+    """Two processes that train as one; one may be killed on the way, or terminated."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
@@ -103,7 +106,7 @@ def start_two(directory, name, killed=None):
             JAX_COORDINATOR_ADDRESS=address,
             JAX_NUM_PROCESSES="2",
             JAX_PROCESS_ID=str(index),
-            **({"KILLED": "yes"} if index == killed else {}),
+            **({how: "yes"} if index == ended else {}),
         )
         for index in range(2)
     ]
@@ -151,7 +154,7 @@ def test_two_processes_train_as_one(trained):
 
 def test_two_processes_of_which_one_is_killed_go_on_to_the_same_bits(trained):
     directory, said = trained
-    first, second = start_two(directory, "killed", killed=1)
+    first, second = start_two(directory, "killed", ended=1)
     assert second.wait(timeout=300) == -signal.SIGKILL
     # The other cannot go on alone: it fails, or is ended by who started it. Longer than
     # the steps that are left take, were they taken.
@@ -167,6 +170,22 @@ def test_two_processes_of_which_one_is_killed_go_on_to_the_same_bits(trained):
         figures(directory / name / "metrics.jsonl") for name in ("killed", "two")
     )
     assert killed == two
+
+
+def test_sigterm_at_one_of_two_ends_both_and_one_goes_on_over_another_mesh(trained):
+    directory, _ = trained
+    both = start_two(directory, "moved", ended=1, how="TERMINATED")
+    assert [process.wait(timeout=300) for process in both] == [1, 1]
+    for process in both:
+        process.communicate()
+    saved = [int(p.name) for p in (directory / "moved" / "checkpoints").glob("[0-9]*")]
+    assert 3 < max(saved) < 6
+    assert last_words(start(directory, 8, "moved", TENSOR="1"))[:2] == ["primary", "1"]
+    one, moved = (
+        figures(directory / name / "metrics.jsonl") for name in ("one", "moved")
+    )
+    assert [step for step, _ in moved] == [step for step, _ in one]
+    np.testing.assert_allclose(moved, one, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", ["", "two"])

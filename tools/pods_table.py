@@ -1,11 +1,11 @@
 """Compiles the paper's runs for TPU slices: docs/pods.md and the files of gin/pods/.
 
     python tools/pods_table.py              # compiles what is not compiled yet: hours
-    python tools/pods_table.py --page       # only writes of what is there
+    python tools/pods_table.py --page       # compiles nothing, writes what is known
     python tools/pods_table.py llama3_8b:v5e-64 gemma_7b:v5p-256x2
 
 Each cell tries the layouts of `xinst_jax compile --search`, most promising first,
-until one fits, and keeps what it found in runs/pods/, one JSON file a model and slice:
+until one fits, and keeps what it found in docs/pods/, one JSON file a model and slice:
 started again it goes on. A file counts as long as it is of these trainings, of this
 code of the step and of this libtpu; a cell without one says 'not run'. Needs libtpu
 (requirements-tpu.txt), no TPU.
@@ -26,7 +26,7 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "pods.md"
-FOUND = ROOT / "runs" / "pods"
+FOUND = ROOT / "docs" / "pods"
 LAYOUTS = ROOT / "gin" / "pods"
 START, END = "<!-- tools/pods_table.py -->", "<!-- end -->"
 MODELS = {
@@ -80,6 +80,7 @@ def compiled(model: str, pod: str) -> dict[str, Any]:
             say(line)
         entry = {
             "layout": report_lib.described(found.mesh),
+            "mesh": dict(found.mesh),
             "remat": found.remat,
             "parts": found.train.microbatches,
             "needed": found.needed,
@@ -157,10 +158,6 @@ def write_page() -> None:
 
 def layout_file(model: str, pod: str, record: dict[str, Any]) -> str:
     """The run file of a model on a slice: the model's own, with the layout found."""
-    sizes = dict.fromkeys(("slice", "fsdp", "sequence", "tensor"), 1)
-    for axis in record["layout"].split(" x "):
-        name, size = axis.split()
-        sizes[name] = int(size)
     return "\n".join(
         (
             f"# {MODELS[model]} on {pod}, {record['chips']} chips: the layout of "
@@ -169,7 +166,7 @@ def layout_file(model: str, pod: str, record: dict[str, Any]) -> str:
             f"chip's memory, at least {record['step']:.2f} s a step.",
             f"include 'gin/runs/x_instruction_{model}.gin'",
             "",
-            *(f"MeshConfig.{name} = {size}" for name, size in sizes.items()),
+            *(f"MeshConfig.{name} = {size}" for name, size in record["mesh"].items()),
             f"MICROBATCHES = {record['parts']}",
             f"REMAT = '{record['remat']}'",
             "",
@@ -178,14 +175,13 @@ def layout_file(model: str, pod: str, record: dict[str, Any]) -> str:
 
 
 def write_layouts() -> None:
-    """Writes a run file for each slice that a layout was found for, and no other."""
+    """Writes a run file for each slice that a layout was found for."""
     LAYOUTS.mkdir(exist_ok=True)
     for model in MODELS:
         for pod in PODS:
-            path, record = LAYOUTS / f"{model}_{pod}.gin", _read(model, pod)
-            if record is None or "step" not in record:
-                path.unlink(missing_ok=True)
-            else:
+            record = _read(model, pod)
+            if record and "step" in record:
+                path = LAYOUTS / f"{model}_{pod}.gin"
                 path.write_text(layout_file(model, pod, record))
 
 
@@ -260,7 +256,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.one:
         model, _, pod = options.one.partition(":")
-        found = json.dumps(compiled(model, pod), indent=1)
+        found = json.dumps(compiled(model, pod), indent=1) + "\n"
         FOUND.mkdir(parents=True, exist_ok=True)
         temporary = _path(model, pod).with_suffix(".tmp")
         temporary.write_text(found)
@@ -277,6 +273,7 @@ def main() -> int:
             command = [sys.executable, __file__, "--one", cell]
             failures += subprocess.run(command).returncode != 0
             write_page()
+            write_layouts()
     write_page()
     write_layouts()
     return 1 if failures else 0

@@ -18,7 +18,7 @@ from xinst_jax.config import MeshConfig, TrainConfig
 from xinst_jax.errors import UserError
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, presets
-from xinst_jax.train import evaluation, loop
+from xinst_jax.train import evaluation, loop, monitor
 from xinst_jax.train.checkpoint import params_digest, restore_params
 
 RULES = ShardingRules()
@@ -278,6 +278,55 @@ def test_the_best_average_is_what_comes_out_and_a_resume_changes_nothing(tmp_pat
     assert without_time(result.history) == without_time(expected.history)
 
 
+def test_metrics_are_read_while_the_next_step_runs_whose_batch_is_there(
+    tmp_path, monkeypatch
+):
+    events = []
+    read = monitor.Monitor.train
+
+    def train_batch(number):
+        events.append(("asked", number))
+        return batch(number)
+
+    def train(log, number, values):
+        events.append(("read", number))
+        read(log, number, values)
+
+    monkeypatch.setattr(monitor.Monitor, "train", train)
+    run(tmp_path, train_batch, dataclasses.replace(CONFIG, eval_every=100, steps=6))
+    at = {event: place for place, event in enumerate(events)}
+    # Batches count from 0, steps from 1: the batch of step n is the one numbered n - 1.
+    for step in range(1, 4):
+        assert at["asked", step] < at["read", step] < at["asked", step + 2]
+
+
+def test_the_step_takes_no_batch_from_the_host_and_gives_up_what_it_was_given(tmp_path):
+    given = []
+
+    def initial():
+        params = decoder.init_params(MODEL, RULES, mesh(), jax.random.key(0))
+        given.extend(jax.tree.leaves(params))
+        return params
+
+    def trained(directory, train_batch):
+        return loop.train(
+            model=MODEL,
+            rules=RULES,
+            mesh=mesh(),
+            config=dataclasses.replace(CONFIG, eval_every=100, steps=2),
+            initial_params=initial,
+            train_batch=train_batch,
+            held_out=None,
+            directory=directory,
+            label="test",
+        )
+
+    trained(tmp_path / "given up", batch)
+    assert given and all(leaf.is_deleted() for leaf in given)
+    with pytest.raises(Exception, match=r"[Dd]isallowed host-to-device transfer"):
+        trained(tmp_path / "host", lambda number: jax.device_get(batch(number)))
+
+
 def test_a_step_that_is_compiled_again_is_an_error(tmp_path):
     def halve(arrays):
         arrays["loss_weights"] = arrays["loss_weights"].astype(np.float16)
@@ -320,13 +369,36 @@ def test_a_checkpoint_beyond_the_last_step_is_an_error(uninterrupted):
         run(directory, config=config)
 
 
-def start_process(directory):
+def sigkilled_at(step):
+    """Batches of a run whose process is killed when it asks for those of a step."""
+
+    def train_batch(number):
+        if number == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batch(number)
+
+    return train_batch
+
+
+def start_process(directory, killed_at="None"):
     code = (
         "import jax; jax.config.update('jax_num_cpu_devices', 8); "
         f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); "
-        f"import test_loop; test_loop.run({str(directory)!r})"
+        f"import test_loop; test_loop.run({str(directory)!r}, "
+        f"test_loop.sigkilled_at({killed_at}))"
     )
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("step", [2, 7])
+def test_a_run_killed_at_a_step_equals_an_uninterrupted_one(
+    step, tmp_path, uninterrupted
+):
+    expected, digest, _ = uninterrupted
+    assert start_process(tmp_path, step).wait(timeout=300) == -signal.SIGKILL
+    result = run(tmp_path)
+    assert params_digest(result.params) == digest
+    assert without_time(result.history) == without_time(expected.history)
 
 
 def test_a_run_killed_while_it_saves_equals_an_uninterrupted_one(

@@ -1,13 +1,13 @@
 """Weak scaling of the training step, as compiled: what each device does and sends.
 
     python tools/bench/scaling.py
-    python tools/bench/scaling.py v5e-4 v5e-16 v5e-64 v5e-256
+    python tools/bench/scaling.py v5e-4 v5e-16 v5e-64 v5e-256 v5p-256x2
 
 The rows of a batch grow with the devices, so under perfect scaling the FLOPs of a
 device stay as they are, its share of the state shrinks, and the bytes that it sends
 approach two gathers and one reduction of the weights. Fake CPU devices by default; of
 them wall time would mean nothing, and none is taken. TPU topologies need libtpu, not a
-TPU.
+TPU; 'x2' is two slices with data parallelism between them.
 """
 
 import argparse
@@ -46,7 +46,10 @@ def main() -> int:
         attention="dense" if fake else "auto",
         remat="full",
     )
-    topologies = [topology.parse(name) for name in names]
+    topologies = []
+    for name in names:
+        one, _, slices = name.partition("x") if "-" in name else (name, "", "")
+        topologies.append(topology.parse(one, int(slices or 1)))
     # Fake devices cannot be added once there are some.
     most = max((t.chips for t in topologies if t.chip is None), default=0)
     if most:
@@ -58,11 +61,11 @@ def main() -> int:
     )
     print(f"{'':10}{'executed':>12}{'sent':>12}{'arguments':>12}{'temporaries':>12}")
     print(f"{'':10}{'GFLOP':>12}{'MB':>12}{'MiB':>12}{'MiB':>12}   (a device)")
-    for devices in topologies:
+    for name, devices in zip(names, topologies, strict=True):
         train = TrainConfig(length=LENGTH, global_batch=ROWS * devices.chips)
-        found = report(Layout(model, train, MeshConfig(), devices))
+        found = report(Layout(model, train, MeshConfig(slice=devices.slices), devices))
         if found.memory is None:
-            print(f"{devices.name:10} does not fit")
+            print(f"{name:10} does not fit")
             continue
         sent = sum(exchange.bytes for exchange in found.exchanges)
         kinds = ", ".join(
@@ -70,7 +73,7 @@ def main() -> int:
             for exchange in found.exchanges
         )
         print(
-            f"{devices.name:10}{found.executed / 1e9:>12,.2f}{sent / 1e6:>12,.2f}"
+            f"{name:10}{found.executed / 1e9:>12,.2f}{sent / 1e6:>12,.2f}"
             f"{found.memory.arguments / 2**20:>12,.1f}"
             f"{found.memory.temporaries / 2**20:>12,.1f}   {kinds}",
             flush=True,

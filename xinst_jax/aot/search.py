@@ -49,8 +49,13 @@ def candidates(layout: Layout) -> Iterator[Layout]:
     """Layouts of the same step on the same topology that divide evenly.
 
     FSDP alone, and with up to eight devices along `tensor` or `sequence` in their
-    place; every rematerialisation policy; as many microbatches as the rows allow.
+    place; every rematerialisation policy, `offload` only if it is the layout's own,
+    since what passes between chip and host is not counted; as many microbatches as the
+    rows allow.
     """
+    policies = [
+        p for p in REMAT if p in ("none", "minimal", "full", layout.model.remat)
+    ]
     slices = layout.topology.slices
     inner = layout.topology.chips // slices
     for tensor in (1, 2, 4, 8):
@@ -63,7 +68,7 @@ def candidates(layout: Layout) -> Iterator[Layout]:
                 continue
             for microbatches in _microbatches(layout.train, slices * fsdp):
                 train = dataclasses.replace(layout.train, microbatches=microbatches)
-                for remat in REMAT:
+                for remat in policies:
                     model = dataclasses.replace(layout.model, remat=remat)
                     yield dataclasses.replace(
                         layout, model=model, train=train, mesh=mesh
@@ -244,8 +249,8 @@ def tried(
 ) -> Iterator[tuple[Estimate, Report]]:
     """Compiles candidates in their order, and learns from those that do not fit.
 
-    By what factor one of them needs more than was estimated, the estimates of those
-    after it are taken to be too low as well; who then has no room is passed over.
+    If one needs more than was estimated, the estimates of those after it are multiplied
+    by as much, and who has no room then is passed over.
 
     Args:
       candidates: estimates for one topology, most promising first.
