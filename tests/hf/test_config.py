@@ -194,6 +194,7 @@ def test_a_folder_settles_every_field_but_how_the_model_is_computed():
         "compute_dtype",
         "param_dtype",
         "remat",
+        "unroll",
     }
 
 

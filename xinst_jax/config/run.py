@@ -50,7 +50,7 @@ class RunConfig(Typed):
         it is imported; empty for none.
       mesh: how the devices are laid out.
       model: the decoder's shape; with `base_model` it is read from that folder and
-        only dtypes, `attention` and `remat` are taken from here.
+        only dtypes, `attention`, `remat` and `unroll` count here.
       corpus: the raw text, and how it is cleaned and cut.
       seed_pairs: the instruction pairs that the first round learns from.
       tokenizer: the tokenizer to train, or the one given; not used with `base_model`,
