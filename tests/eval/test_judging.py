@@ -259,15 +259,19 @@ _DIRECTIONS = """Array.from(document.querySelectorAll("div.say")).map(
 
 def _browsed(path, scripts):
     """What scripts give in a page that a browser has opened from the disk."""
-    done = subprocess.run(
-        [sys.executable, str(pathlib.Path(__file__).with_name("browser.py")), path],
-        input=json.dumps(scripts),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    browser = pathlib.Path(__file__).with_name("browser.py")
+    try:
+        done = subprocess.run(
+            [sys.executable, str(browser), path],
+            input=json.dumps(scripts),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("NOT TESTED in a browser: it did not start in two minutes")
     if not done.stdout and done.returncode:
-        pytest.skip(f"no browser starts here: {done.stderr[-300:]}")
+        pytest.skip(f"NOT TESTED in a browser: none starts: {done.stderr[-300:]}")
     return json.loads(done.stdout)
 
 
