@@ -2,7 +2,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from tests import coordinated
 from xinst_jax import distributed
 from xinst_jax.data import packing
 from xinst_jax.errors import UserError
@@ -84,10 +84,10 @@ def nothing_is_left_running():
         process.wait()
 
 
-def start(directory, devices, name, **variables):
+def start(directory, devices, name, variables=None):
     process = subprocess.Popen(
         [sys.executable, "-c", TRAINING, str(directory), str(devices), name],
-        env=os.environ | variables,
+        env=os.environ | (variables or {}),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -97,23 +97,12 @@ def start(directory, devices, name, **variables):
 
 def start_two(directory, name, ended=None, how="KILLED"):
     """Two processes that train as one; one may be killed on the way, or terminated."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    return [
-        start(
-            directory,
-            4,
-            name,
-            JAX_COORDINATOR_ADDRESS=address,
-            JAX_NUM_PROCESSES="2",
-            JAX_PROCESS_ID=str(index),
-            **({how: "yes"} if index == ended else {}),
-            # Processes tell each other of a SIGTERM within a second or two.
-            **({"SLOW": "yes"} if how == "TERMINATED" else {}),
-        )
-        for index in range(2)
-    ]
+    # Processes tell each other of a SIGTERM within a second or two.
+    slow = {"SLOW": "yes"} if how == "TERMINATED" else {}
+    found = coordinated.environments(2, **slow)
+    if ended is not None:
+        found[ended][how] = "yes"
+    return [start(directory, 4, name, environment) for environment in found]
 
 
 def last_words(process):
@@ -184,7 +173,10 @@ def test_sigterm_at_one_of_two_ends_both_and_one_goes_on_over_another_mesh(train
         process.communicate()
     saved = [int(p.name) for p in (directory / "moved" / "checkpoints").glob("[0-9]*")]
     assert 1 < max(saved) < 6
-    assert last_words(start(directory, 8, "moved", TENSOR="1"))[:2] == ["primary", "1"]
+    assert last_words(start(directory, 8, "moved", {"TENSOR": "1"}))[:2] == [
+        "primary",
+        "1",
+    ]
     one, moved = (
         figures(directory / name / "metrics.jsonl") for name in ("one", "moved")
     )

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 
@@ -22,6 +21,8 @@ import numpy as np
 folder = pathlib.Path(sys.argv[1])
 jax.config.update("jax_num_cpu_devices", int(sys.argv[2]))
 
+from tests import coordinated
+from tests import coordinated
 from xinst_jax import distributed
 
 distributed.start()
@@ -144,19 +145,9 @@ export(folder, random_params(model, mesh), model, dtype="float32")
 export(folder.with_name("one"), random_params(model, mesh), model, shard_bytes=9_000)
 """
     run(made, folder, 1).wait(timeout=300)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
     processes = [
-        run(
-            SHARDED,
-            folder,
-            4,
-            JAX_COORDINATOR_ADDRESS=address,
-            JAX_NUM_PROCESSES="2",
-            JAX_PROCESS_ID=str(index),
-        )
-        for index in range(2)
+        run(SHARDED, folder, 4, **environment)
+        for environment in coordinated.environments(2)
     ]
     for process in processes:
         read, own, everything = json.loads(said(process))

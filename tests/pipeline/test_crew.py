@@ -1,9 +1,7 @@
 """Two real processes make one small graph; one fails, and both end."""
 
-import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests import coordinated
 from xinst_jax import fate, shards
 from xinst_jax.config import MeshConfig
 from xinst_jax.mesh import make_mesh
@@ -102,24 +101,16 @@ sys.exit(crew.share(found, workspace, graph, conduct, command._ending))
 
 
 def _start(workdir: pathlib.Path, happens: str = "", log_every=(10, 10)):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "1",
-        "JAX_COORDINATOR_ADDRESS": address,
-        "JAX_NUM_PROCESSES": "2",
-    }
+    found = coordinated.environments(2, JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="1")
     return [
         subprocess.Popen(
             [sys.executable, "-c", _RUN, str(workdir), happens, str(every)],
-            env=environment | {"JAX_PROCESS_ID": str(index)},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for index, every in enumerate(log_every)
+        for environment, every in zip(found, log_every, strict=True)
     ]
 
 

@@ -1,13 +1,12 @@
 """Two processes, a model on each: together they leave what one leaves."""
 
-import os
 import pathlib
-import socket
 import subprocess
 import sys
 
 import pytest
 
+from tests import coordinated
 from tests.pipeline.test_text_models import workspace
 from xinst_jax import shards
 from xinst_jax.pipeline.corpus import stage as corpus
@@ -65,24 +64,18 @@ def _made(workdir: pathlib.Path, count: int) -> dict[str, bytes]:
     workspace(workdir)
     rows = [{"id": f"d{i}", "lang": "fi", "text": f"w{i + 5} w7"} for i in range(7)]
     shards.write_shards(workdir / "corpus" / "fi", rows, corpus.SCHEMA, 100)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "1",
-        "JAX_COORDINATOR_ADDRESS": address,
-        "JAX_NUM_PROCESSES": str(count),
-    }
+    found = coordinated.environments(
+        count, JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="1"
+    )
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", _RUN, str(workdir)],
-            env=environment | {"JAX_PROCESS_ID": str(index)},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for index in range(count)
+        for environment in found
     ]
     try:
         said = [process.communicate(timeout=250)[0] for process in processes]
