@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from tests import coordinated
+
 # What the processes have in common; `params` is made without compiling anything.
 COMMON = """
 import json, os, pathlib, sys
@@ -21,8 +23,6 @@ import numpy as np
 folder = pathlib.Path(sys.argv[1])
 jax.config.update("jax_num_cpu_devices", int(sys.argv[2]))
 
-from tests import coordinated
-from tests import coordinated
 from xinst_jax import distributed
 
 distributed.start()
