@@ -142,8 +142,8 @@ def test_windowed_blocks_keep_their_window_and_the_bytes_are_counted(family, dty
         blocks = model.windowed_layers.count(windowed)
         assert (store is None) == (blocks == 0)
         if store is not None:
-            assert store.v_lbksh.shape[0] == blocks
-            columns = store.v_lbksh.shape[3]
+            assert store.v_lcbksh.shape[0] == blocks
+            columns = store.v_lcbksh.shape[1] * store.v_lcbksh.shape[4]
             assert columns == 5 if windowed else columns >= 100
     sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(made)]
     assert cache_lib.bytes_of(model, shape) == sum(sizes)

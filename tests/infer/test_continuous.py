@@ -10,6 +10,7 @@ import pytest
 from tests.models import numpy_llama
 from xinst_jax.config import DecodeConfig, MeshConfig
 from xinst_jax.errors import UserError
+from xinst_jax.infer import decode as decode_lib
 from xinst_jax.infer.engine import Engine
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.decoder import abstract_params
@@ -73,6 +74,24 @@ def test_a_row_is_the_same_alone_in_any_order_and_without_packing(
     for one, other in zip(alone, free, strict=True):
         assert one.tokens == other.tokens
         assert one.logprob == pytest.approx(other.logprob, abs=1e-5)
+
+
+def test_prompts_read_in_wider_rows_are_continued_the_same(
+    engine, prompts, ids, free, monkeypatch
+):
+    widths, read = set(), decode_lib.read_prompts
+
+    def seen(params, tokens_bt, *rows, **of):
+        widths.add(tokens_bt.shape[1])
+        return read(params, tokens_bt, *rows, **of)
+
+    wide = _engine(dataclasses.replace(SAMPLED, prefill_columns=512))
+    monkeypatch.setattr(decode_lib, "read_prompts", seen)
+    monkeypatch.setattr(seen, "_cache_size", read._cache_size, raising=False)
+    assert wide.generate(prompts, ids, seed=0) == free
+    assert max(widths) == 512
+    assert wide.longest_prompt == engine.longest_prompt
+    assert wide.cache_bytes == engine.cache_bytes
 
 
 def test_packed_rows_have_the_models_own_logprobs(prompts, free):

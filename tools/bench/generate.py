@@ -40,6 +40,9 @@ from tools.bench.generate_sides import SHAPES, Case, Ours, Run, Theirs
 from tools.bench.train import best_of
 from xinst_jax.models import flops as flops_lib
 
+_REST = 0.5
+"""Seconds between turns, in which the other side's threads come to rest."""
+
 
 def serve(connection: Connection, side: type, run: Run) -> None:
     """A side's process: makes its model, then does what it is asked until told None."""
@@ -70,6 +73,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--cache_dtype", default="compute", help="xinst_jax' cache")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each side")
+    parser.add_argument("--only", default="", help="cases whose name has this in it")
     parser.add_argument(
         "--compile", action="store_true", help="transformers: static cache, compiled"
     )
@@ -90,10 +94,10 @@ def main() -> None:
             arguments.compile,
             str(pathlib.Path(made) / "weights"),
         )
-        compare(run, arguments.repeats)
+        compare(run, arguments.repeats, arguments.only)
 
 
-def compare(run: Run, repeats: int) -> None:
+def compare(run: Run, repeats: int, only: str) -> None:
     """Starts both sides, lets them take turns, and prints what they took."""
     context = multiprocessing.get_context("spawn")
     sides: dict[str, Connection] = {}
@@ -104,6 +108,7 @@ def compare(run: Run, repeats: int) -> None:
         sides[name].recv()
 
     def ask(name: str, what: str, of: Any) -> Any:
+        time.sleep(_REST)
         sides[name].send((what, of))
         return sides[name].recv()
 
@@ -115,7 +120,8 @@ def compare(run: Run, repeats: int) -> None:
         f"{bandwidth / 1e9:.1f} GB/s; medians of {repeats} turns",
         flush=True,
     )
-    for label, case in run.cases().items():
+    cases = {name: case for name, case in run.cases().items() if only in name}
+    for label, case in cases.items():
         seconds: dict[tuple[str, str], list[float]] = {}
         for turn in range(repeats + 1):
             made = {}

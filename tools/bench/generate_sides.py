@@ -25,6 +25,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "batch": 4,
         "mixed": {"rows": 12, "template": 8, "lengths": (12, 90), "new": (2, 6)},
         "buckets": (32, 64, 96),
+        "prefill": 128,
         "matmul": 256,
         "megabytes": 8,
     },
@@ -36,6 +37,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "batch": 32,
         "mixed": {"rows": 256, "template": 40, "lengths": (80, 640), "new": (20, 60)},
         "buckets": (128, 256, 384, 512, 640),
+        "prefill": 1024,
         "matmul": 2048,
         "megabytes": 512,
     },
@@ -52,13 +54,15 @@ SHAPES: dict[str, dict[str, Any]] = {
         "batch": 32,
         "mixed": {"rows": 256, "template": 40, "lengths": (300, 2000), "new": (20, 60)},
         "buckets": (512, 1024, 1536, 2048),
+        "prefill": 2048,
         "matmul": 8192,
         "megabytes": 4096,
     },
 }
 """Sizes and heads of the model; tokens of an equal prompt and of what is written after
-it, rows of a batch; the mixed rows; buckets; the width of the matrices that the matmul
-peak is measured with, and the size of the array that the bandwidth is."""
+it, rows of a batch; the mixed rows; buckets, and columns that prefill reads at once;
+the width of the matrices that the matmul peak is measured with, and the size of the
+array that the bandwidth is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +182,7 @@ class Ours:
                     temperature=0,
                     batch_rows=case.batch,
                     prompt_buckets=case.buckets,
+                    prefill_columns=SHAPES[run.shape]["prefill"],
                     cache_dtype=run.cache_dtype,
                 ),
                 stop_ids=(),

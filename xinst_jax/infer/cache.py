@@ -12,28 +12,31 @@ import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
-from xinst_jax.mesh import ShardingRules
+from xinst_jax.mesh import ShardingRules, platform
 
-_BLOCK = 256
-"""Columns that attention reads at once; slots are read as far as the longest goes."""
+_BLOCKS = {"cpu": 64}
+_BLOCK_ELSEWHERE = 256
+"""Columns that attention reads at once, by platform: on a CPU what its cache holds.
+Slots are read as far as the longest goes."""
 
 
 class Store(NamedTuple):
-    """Keys and values of the blocks of one kind.
+    """Keys and values of the decoder's blocks of one kind.
 
-    Keys lie with the columns last, so that neither of attention's products turns them.
+    Columns are cut into C blocks of S, and what attention reads at once lies together:
+    all slots of one block. A token's numbers do too, so that adding one is cheap.
 
     Attributes:
-      k_lbkhs: rotated keys, in the cache's dtype.
-      v_lbksh: values.
-      k_scale_lbks: float32, what an int8 head's key is multiplied by; else None.
-      v_scale_lbks: the same of the values.
+      k_lcbksh: rotated keys, in the cache's dtype.
+      v_lcbksh: values.
+      k_scale_lcbks: float32, what an int8 head's key is multiplied by; else None.
+      v_scale_lcbks: the same of the values.
     """
 
-    k_lbkhs: jax.Array
-    v_lbksh: jax.Array
-    k_scale_lbks: jax.Array | None
-    v_scale_lbks: jax.Array | None
+    k_lcbksh: jax.Array
+    v_lcbksh: jax.Array
+    k_scale_lcbks: jax.Array | None
+    v_scale_lcbks: jax.Array | None
 
 
 class Cache(NamedTuple):
@@ -51,7 +54,7 @@ class Layout:
       slots: rows B.
       columns: positions of a row, a multiple of `block`.
       ring: columns of a windowed block, a multiple of `block`; 0 without a window.
-      block: columns that attention reads at once.
+      block: columns S that attention reads at once.
       dtype: of keys and values.
     """
 
@@ -63,7 +66,7 @@ class Layout:
 
 
 def layout(model: ModelConfig, slots: int, positions: int, dtype: str) -> Layout:
-    """The layout for rows of at most so many positions.
+    """The layout for rows of at most so many positions, on the mesh that is set.
 
     Args:
       model: the decoder's shape.
@@ -72,7 +75,7 @@ def layout(model: ModelConfig, slots: int, positions: int, dtype: str) -> Layout
       dtype: 'compute' takes the model's compute dtype.
     """
     window = min(model.window or positions, positions)
-    block = min(_BLOCK, window)
+    block = min(_BLOCKS.get(platform(), _BLOCK_ELSEWHERE), window)
     return Layout(
         slots,
         -(-positions // block) * block,
@@ -89,22 +92,23 @@ def empty(model: ModelConfig, rules: ShardingRules, shape: Layout) -> Cache:
     def store(layers: int, columns: int) -> Store | None:
         if not layers:
             return None
-        rows, head = (layers, shape.slots, model.num_kv_heads), model.head_dim
+        blocks, head = columns // shape.block, model.head_dim
+        rows = (layers, blocks, shape.slots, model.num_kv_heads)
 
         def zeros(spec: Any, dtype: str, *widths: int) -> jax.Array | None:
             if spec is None:
                 return None
             return jnp.zeros((*rows, *widths), dtype, out_sharding=spec)
 
-        spec = store_specs(rules, shape)
-        k_lbkhs = zeros(spec.k_lbkhs, shape.dtype, head, columns)
-        v_lbksh = zeros(spec.v_lbksh, shape.dtype, columns, head)
-        assert k_lbkhs is not None and v_lbksh is not None
+        spec, heads = store_specs(rules, shape), (shape.block, head)
+        k_lcbksh = zeros(spec.k_lcbksh, shape.dtype, *heads)
+        v_lcbksh = zeros(spec.v_lcbksh, shape.dtype, *heads)
+        assert k_lcbksh is not None and v_lcbksh is not None
         return Store(
-            k_lbkhs,
-            v_lbksh,
-            zeros(spec.k_scale_lbks, "float32", columns),
-            zeros(spec.v_scale_lbks, "float32", columns),
+            k_lcbksh,
+            v_lcbksh,
+            zeros(spec.k_scale_lcbks, "float32", shape.block),
+            zeros(spec.v_scale_lcbks, "float32", shape.block),
         )
 
     return Cache(
@@ -120,11 +124,10 @@ def cache_specs(model: ModelConfig, rules: ShardingRules, shape: Layout) -> Cach
 
 def store_specs(rules: ShardingRules, shape: Layout) -> Store:
     """How a store is divided over the mesh: a `jax.P` in the place of each array."""
-    rows = ("layers", "batch", "kv_heads")
-    k: Any = rules.spec(*rows, "head_dim", None)
-    v: Any = rules.spec(*rows, None, "head_dim")
-    scale: Any = rules.spec(*rows, None) if shape.dtype == "int8" else None
-    return Store(k, v, scale, scale)
+    rows = ("layers", None, "batch", "kv_heads", None)
+    heads: Any = rules.spec(*rows, "head_dim")
+    scale: Any = rules.spec(*rows) if shape.dtype == "int8" else None
+    return Store(heads, heads, scale, scale)
 
 
 def bytes_of(model: ModelConfig, shape: Layout) -> int:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.infer.cache import Cache, Layout, Store, kept, store_specs
-from xinst_jax.mesh import ShardingRules
+from xinst_jax.mesh import ShardingRules, platform
 from xinst_jax.models.cached import Attend
 from xinst_jax.models.product import wide_product
 
@@ -60,13 +60,15 @@ def attention(
             q_bkgh = (q_bn1h * jnp.asarray(scale, q_bn1h.dtype)).reshape(
                 batch, groups, heads // groups, width
             )
+            if platform() == "cpu":
+                # XLA:CPU multiplies batches of narrow numbers one by one.
+                q_bkgh = q_bkgh.astype(jnp.float32)
             window = model.window if windowed else 0
             context_bkgh = _attend(
                 store,
                 number,
                 q_bkgh,
                 jnp.where(live_b, position_b, -1),
-                shape.block,
                 window,
                 model.attention_soft_cap,
             )
@@ -95,20 +97,22 @@ def _with(
     v_bkh: jax.Array,
 ) -> Store:
     """The store with one token more in every row, in one block of the decoder."""
-    rows, column_b = jnp.arange(len(position_b)), position_b % store.v_lbksh.shape[3]
-    k_bkh, k_scale_bk = kept(k_bkh, store.k_lbkhs.dtype)
-    v_bkh, v_scale_bk = kept(v_bkh, store.v_lbksh.dtype)
+    blocks, block = store.v_lcbksh.shape[1], store.v_lcbksh.shape[4]
+    place_b = position_b // block % blocks, jnp.arange(len(position_b))
+    column_b = position_b % block
+    k_bkh, k_scale_bk = kept(k_bkh, store.k_lcbksh.dtype)
+    v_bkh, v_scale_bk = kept(v_bkh, store.v_lcbksh.dtype)
 
-    def put(scales_lbks: jax.Array | None, scale_bk: jax.Array) -> jax.Array | None:
-        if scales_lbks is None:
+    def put(scales_lcbks: jax.Array | None, scale_bk: jax.Array) -> jax.Array | None:
+        if scales_lcbks is None:
             return None
-        return scales_lbks.at[number, rows, :, column_b].set(scale_bk)
+        return scales_lcbks.at[number, *place_b, :, column_b].set(scale_bk)
 
     return Store(
-        store.k_lbkhs.at[number, rows, :, :, column_b].set(k_bkh),
-        store.v_lbksh.at[number, rows, :, column_b].set(v_bkh),
-        put(store.k_scale_lbks, k_scale_bk),
-        put(store.v_scale_lbks, v_scale_bk),
+        store.k_lcbksh.at[number, *place_b, :, column_b].set(k_bkh),
+        store.v_lcbksh.at[number, *place_b, :, column_b].set(v_bkh),
+        put(store.k_scale_lcbks, k_scale_bk),
+        put(store.v_scale_lcbks, v_scale_bk),
     )
 
 
@@ -117,7 +121,6 @@ def _attend(
     number: jax.Array,
     q_bkgh: jax.Array,
     last_b: jax.Array,
-    block: int,
     window: int,
     soft_cap: float,
 ) -> jax.Array:
@@ -128,27 +131,22 @@ def _attend(
       number: the block's number in the store.
       q_bkgh: queries in their K groups, scaled.
       last_b: int32; -1 sees nothing.
-      block: columns read at once.
       window: tokens that a query sees; 0 sets no limit.
       soft_cap: of the scores; 0 leaves them.
     """
-    columns = store.v_lbksh.shape[3]
-
-    def part(a: jax.Array, axis: int, start: jax.Array) -> jax.Array:
-        starts = [number, *(start if at == axis else 0 for at in range(1, a.ndim))]
-        sizes = [1, *(block if at == axis else a.shape[at] for at in range(1, a.ndim))]
-        return jax.lax.dynamic_slice(a, starts, sizes)[0]
+    block = store.v_lcbksh.shape[4]
+    columns = store.v_lcbksh.shape[1] * block
 
     def add(
         index: jax.Array, sums: tuple[jax.Array, jax.Array, jax.Array]
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         context_bkgh, highest_bkg, sum_bkg = sums
         start = index * block
-        k_bkhs = part(store.k_lbkhs, 4, start).astype(q_bkgh.dtype)
-        v_bksh = part(store.v_lbksh, 3, start).astype(q_bkgh.dtype)
-        scores_bkgs = wide_product("bkgh,bkhs->bkgs", q_bkgh, k_bkhs)
-        if store.k_scale_lbks is not None:
-            scores_bkgs *= part(store.k_scale_lbks, 3, start)[:, :, None]
+        k_bksh = store.k_lcbksh[number, index].astype(q_bkgh.dtype)
+        v_bksh = store.v_lcbksh[number, index].astype(q_bkgh.dtype)
+        scores_bkgs = wide_product("bkgh,bksh->bkgs", q_bkgh, k_bksh)
+        if store.k_scale_lcbks is not None:
+            scores_bkgs *= store.k_scale_lcbks[number, index][:, :, None]
         if soft_cap:
             scores_bkgs = soft_cap * jnp.tanh(scores_bkgs / soft_cap)
         # The position in a column is the last that fell there.
@@ -163,8 +161,8 @@ def _attend(
         weights_bkgs = jnp.where(seen_bkgs, weights_bkgs, 0)
         shrink_bkg = jnp.exp(highest_bkg - higher_bkg)
         sum_bkg = sum_bkg * shrink_bkg + weights_bkgs.sum(axis=-1)
-        if store.v_scale_lbks is not None:
-            weights_bkgs *= part(store.v_scale_lbks, 3, start)[:, :, None]
+        if store.v_scale_lcbks is not None:
+            weights_bkgs *= store.v_scale_lcbks[number, index][:, :, None]
         more_bkgh = wide_product(
             "bkgs,bksh->bkgh", weights_bkgs.astype(q_bkgh.dtype), v_bksh
         )

@@ -12,10 +12,11 @@ from xinst_jax.infer.cache_attention import attention
 from xinst_jax.infer.repeats import without_repeats
 from xinst_jax.infer.sample import greedy, row_uniforms, sample
 from xinst_jax.infer.slots import Slots
-from xinst_jax.mesh import ShardingRules
+from xinst_jax.mesh import ShardingRules, platform
 from xinst_jax.models import cached
 from xinst_jax.models.decoder import Decoder, Params, bind
 from xinst_jax.models.layers import leading_spec
+from xinst_jax.models.product import product
 
 
 class Report(NamedTuple):
@@ -165,8 +166,7 @@ def _choose(
 
 def _append(slots: Slots, token_b: jax.Array, logits_bv: jax.Array) -> Slots:
     """The slots with one token more in each live row; a stop token is not kept."""
-    chosen_bv = jnp.arange(logits_bv.shape[1]) == token_b[:, None]
-    logit_b = jnp.sum(jnp.where(chosen_bv, logits_bv, 0), axis=-1)
+    logit_b = jax.vmap(lambda logits_v, token: logits_v[token])(logits_bv, token_b)
     logprob_b = logit_b - jax.nn.logsumexp(logits_bv, axis=-1)
     live_b, count_b = slots.live_b, slots.count_b
     stop_b = live_b & jnp.any(slots.stops_bn == token_b[:, None], axis=1)
@@ -195,6 +195,20 @@ def _append(slots: Slots, token_b: jax.Array, logits_bv: jax.Array) -> Slots:
 
 def _limited(decoder: Decoder, x_b1d: jax.Array, vocab_limit: int) -> jax.Array:
     """Scores of the next token, (B, V) float32; -inf from `vocab_limit` on."""
-    logits_b1v = decoder.logits(x_b1d)
-    logits_bv = jax.reshard(logits_b1v, jax.P(*leading_spec(x_b1d, 1)))[:, 0]
+    rows = leading_spec(x_b1d, 1)
+    if platform() == "cpu":
+        # XLA:CPU lays out one operand anew, which had better be the few rows.
+        x_bd = x_b1d[:, 0]
+        table_vd = decoder.head_table().astype(x_b1d.dtype)
+        table_vd = jax.reshard(table_vd, jax.P(decoder.rules.vocab, None))
+        spec = jax.P(decoder.rules.vocab, *rows)
+        logits_vb = product("vd,bd->vb", table_vd, x_bd, spec, jnp.float32)
+        logits_bv = jax.lax.optimization_barrier(logits_vb).T
+        cap = decoder.config.final_soft_cap
+        logits_bv = cap * jnp.tanh(logits_bv / cap) if cap else logits_bv
+    else:
+        logits_bv = decoder.logits(x_b1d)[:, 0]
+    logits_bv = jax.reshard(logits_bv, jax.P(*rows))
+    if vocab_limit == logits_bv.shape[1]:
+        return logits_bv
     return jnp.where(jnp.arange(logits_bv.shape[1]) < vocab_limit, logits_bv, -jnp.inf)

@@ -115,12 +115,13 @@ class Engine:
         self._decode, self._stop_ids = decode, stop_ids
         self._vocab_limit, self._text_of = vocab_limit, text_of
         self._devices = math.prod(mesh.shape[axis] for axis in axis_names(rules.batch))
-        self._shape = cache_lib.layout(
-            model,
-            decode.batch_rows,
-            self.buckets[-1] + decode.max_new_tokens,
-            decode.cache_dtype,
-        )
+        with jax.set_mesh(mesh):
+            self._shape = cache_lib.layout(
+                model,
+                decode.batch_rows,
+                self.buckets[-1] + decode.max_new_tokens,
+                decode.cache_dtype,
+            )
 
     @property
     def longest_prompt(self) -> int:
@@ -207,7 +208,10 @@ class Engine:
             ), unit
         # Two units at least: shorter rows would be attended to by another kernel.
         widths = {max(2, -(-size // unit)) * unit for size in self.buckets}
-        return tuple(sorted(widths)), unit if self._decode.pack_prompts else 2**31
+        if not self._decode.pack_prompts:
+            return tuple(sorted(widths)), 2**31
+        widest = self._decode.prefill_columns // unit * unit
+        return tuple(sorted(widths | {max(*widths, widest)})), unit
 
     def _programs(self, requests: Sequence[Request], seed: int) -> Programs:
         decode, shape = self._decode, self._shape

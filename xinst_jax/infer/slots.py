@@ -207,8 +207,9 @@ def _insert(
     def copied(store: Store | None, windowed: bool, slot: jax.Array) -> Store | None:
         if store is None:
             return None
-        columns = store.v_lbksh.shape[3]
-        count = min(columns, length)
+        blocks, block = store.v_lcbksh.shape[1], store.v_lcbksh.shape[4]
+        columns = blocks * block
+        count = min(columns, -(-length // block) * block)
         # The last position that falls into each column; a negative one fell nowhere.
         last = read_b[slot] - 1
         position_s = last - (last - jnp.arange(count)) % columns
@@ -218,20 +219,26 @@ def _insert(
             of_kind = a_l1kth[:, 0]
             if len(layers[windowed]) < len(of_kind):
                 of_kind = of_kind[jnp.asarray(layers[windowed])]
-            return cache_lib.kept(jnp.take(of_kind, at_s, axis=2), dtype)
+            kept, scale = cache_lib.kept(jnp.take(of_kind, at_s, axis=2), dtype)
+            return in_blocks(kept), in_blocks(scale)
 
-        def put(a: jax.Array, part_lks: jax.Array) -> jax.Array:
-            starts: list[jax.Array | int] = [0, slot, *[0] * (a.ndim - 2)]
-            return jax.lax.dynamic_update_slice(a, part_lks[:, None], starts)
+        def in_blocks(a_lks: jax.Array) -> jax.Array:
+            shape = a_lks.shape
+            a_lkcs = a_lks.reshape(*shape[:2], count // block, block, *shape[3:])
+            return jnp.swapaxes(a_lkcs, 1, 2)
 
-        k_lksh, k_scale_lks = part(k_l1kth, store.k_lbkhs.dtype)
-        v_lksh, v_scale_lks = part(v_l1kth, store.v_lbksh.dtype)
-        k_scale, v_scale = store.k_scale_lbks, store.v_scale_lbks
+        def put(a: jax.Array, part_lcks: jax.Array) -> jax.Array:
+            starts: list[jax.Array | int] = [0, 0, slot, *[0] * (a.ndim - 3)]
+            return jax.lax.dynamic_update_slice(a, part_lcks[:, :, None], starts)
+
+        k_lcksh, k_scale_lcks = part(k_l1kth, store.k_lcbksh.dtype)
+        v_lcksh, v_scale_lcks = part(v_l1kth, store.v_lcbksh.dtype)
+        k_scale, v_scale = store.k_scale_lcbks, store.v_scale_lcbks
         return Store(
-            put(store.k_lbkhs, jnp.swapaxes(k_lksh, 2, 3)),
-            put(store.v_lbksh, v_lksh),
-            None if k_scale is None else put(k_scale, k_scale_lks),
-            None if v_scale is None else put(v_scale, v_scale_lks),
+            put(store.k_lcbksh, k_lcksh),
+            put(store.v_lcbksh, v_lcksh),
+            None if k_scale is None else put(k_scale, k_scale_lcks),
+            None if v_scale is None else put(v_scale, v_scale_lcks),
         )
 
     def one(number: jax.Array, cache: Cache) -> Cache:
