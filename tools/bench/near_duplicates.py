@@ -12,8 +12,11 @@ import argparse
 import pathlib
 import random
 import resource
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from xinst_jax.pipeline.corpus import documents, duplicates, near_duplicates
 from xinst_jax.pipeline.corpus.documents import Row, Text

@@ -7,6 +7,8 @@ import unicodedata
 
 import numpy as np
 import regex
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xinst_jax.pipeline.corpus import near_duplicates
 
@@ -59,6 +61,13 @@ def test_marks_count_and_case_and_punctuation_do_not():
     stripped = unicodedata.normalize("NFD", vietnamese)
     stripped = "".join(c for c in stripped if not unicodedata.combining(c))
     assert not same(vietnamese, stripped)
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
+def test_a_texts_signature_is_that_of_its_words_with_a_space_between_two(some):
+    words = [" ".join(WORD.findall(text.casefold())) for text in some]
+    found, expected = map(near_duplicates.signatures, (some, words))
+    assert np.array_equal(found, expected)
 
 
 def test_a_signature_does_not_depend_on_the_texts_beside_it():

@@ -5,6 +5,9 @@ in a band, pairs are compared by their whole signatures, and what is linked by s
 pairs, however indirectly, is one cluster.
 """
 
+import functools
+import sys
+
 import numpy as np
 import regex
 import rensa
@@ -28,15 +31,44 @@ def signatures(texts: list[str]) -> np.ndarray:
     """
     if not texts:
         return np.zeros((0, BANDS * BAND_ROWS), np.uint32)
-    words = [" ".join(_WORD.findall(text.casefold())) for text in texts]
-    encoded = [word.encode("utf-32-le") for word in words]
-    lengths_n = np.array([len(one) // 4 for one in encoded])
-    codes = np.frombuffer(b"".join(encoded), np.uint32).astype(np.uint64)
-    hashes, offsets = _shingle_hashes(codes, lengths_n)
+    hashes, offsets = _shingle_hashes(*_words([text.casefold() for text in texts]))
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(
         hashes, offsets, BANDS * BAND_ROWS, _HASH_SEED
     )
     return np.array(matrix.to_rows(), np.uint32)
+
+
+def _words(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Texts as their runs of letters, marks and digits, a space between two.
+
+    Returns:
+      Code points of all the texts, uint64, one behind the other; and how many of them
+      each text has.
+    """
+    encoded = [text.encode("utf-32-le", "surrogatepass") for text in texts]
+    ends_n = np.cumsum([len(one) // 4 for one in encoded])
+    codes = np.frombuffer(b"".join(encoded), np.uint32).astype(np.uint64)
+    inside = _in_words()[codes]
+    # How many word characters come before each place, and before each text.
+    before = np.concatenate([[0], np.cumsum(inside)])
+    starts_n = np.concatenate([[0], ends_n[:-1]])
+    first = np.repeat(before[starts_n], ends_n - starts_n)
+    follows = np.append(inside[1:], False) if len(inside) else inside
+    follows[ends_n[ends_n > 0] - 1] = False
+    gap = ~inside & follows & (before[:-1] > first)
+    kept = inside | gap
+    codes[gap] = ord(" ")
+    kept_before = np.concatenate([[0], np.cumsum(kept)])
+    return codes[kept], kept_before[ends_n] - kept_before[starts_n]
+
+
+@functools.cache
+def _in_words() -> np.ndarray:
+    """Of every code point, whether it is a letter, a mark or a digit."""
+    table = np.zeros(sys.maxunicode + 1, bool)
+    for run in _WORD.finditer("".join(map(chr, range(len(table))))):
+        table[run.start() : run.end()] = True
+    return table
 
 
 def _shingle_hashes(
