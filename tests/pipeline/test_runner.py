@@ -4,6 +4,8 @@ import functools
 import io
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 import rich.console
@@ -157,6 +159,37 @@ def test_a_start_killed_before_it_claimed_the_workdir_is_no_obstacle(tmp_path):
     (workspace.workdir / ".run.json.tmp").write_text("{")
     workspace.claim()
     assert (workspace.workdir / "run.json").exists()
+
+
+def test_a_second_process_takes_compiled_programs_from_the_workdir(tmp_path):
+    """Though the stages import JAX before the workdir is known."""
+    script = """
+import pathlib, sys
+from xinst_jax.pipeline import stages
+from xinst_jax.config import RunConfig
+from xinst_jax.pipeline.workspace import Workspace
+import jax
+found = []
+jax.monitoring.register_event_listener(lambda event, **_: found.append(event))
+run = RunConfig(name="test", languages=("fi",))
+Workspace(run, pathlib.Path(sys.argv[1])).name_programs()
+assert float(jax.jit(lambda x: x + 1)(1.0)) == 2
+print(any(event.endswith("cache_hits") for event in found))
+"""
+    environment = {k: v for k, v in os.environ.items() if "CACHE_DIR" not in k}
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    environment["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    hits = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert hits == [["False"], ["True"]]
 
 
 def test_the_program_that_a_killed_process_wrote_last_is_removed(tmp_path, monkeypatch):

@@ -169,10 +169,18 @@ class Workspace:
             yield
 
     def name_programs(self) -> None:
-        """Has JAX, if not imported yet, keep compiled programs in the workdir."""
-        programs = self.workdir / _PROGRAMS
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs.absolute()))
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+        """Has JAX keep compiled programs in the workdir, unless it was told where.
+
+        Called before anything is compiled: JAX looks for the place once.
+        """
+        if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+            return
+        programs = str((self.workdir / _PROGRAMS).absolute())
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
+        # JAX, where it is imported already, does not read its environment again.
+        import jax
+
+        jax.config.update("jax_compilation_cache_dir", programs)
 
     @contextlib.contextmanager
     def kept_programs(self) -> Iterator[None]:
