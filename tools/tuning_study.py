@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     except errors.Preempted as notice:
         print(f"preempted: {notice}", file=sys.stderr)
         return errors.PREEMPTED
-    print(paired.tables(record))
+    print(f"{paired.tables(record)}\n\n{study.seen_words(record)}")
     return 0
 
 

@@ -271,6 +271,12 @@ def test_a_run_is_studied_from_end_to_end_and_left_as_it_was(tmp_path):
         }
         for each in counts.values():
             assert each == record["pairs"][seed]
+    for name, by_seed in record["seen"].items():
+        for seed, each in by_seed.items():
+            most = sum(record["pairs"][seed].values())
+            assert each["pairs_of_the_set"] <= min(most, each["of_the_set"])
+            assert (each["of_the_set"] == 0) == (name == "seed_pairs")
+            assert each["of_the_set"] < each["examples"]
     models = [path.stat().st_mtime_ns for path in output.rglob("model/manifest.json")]
     again = _call(*tool)
     assert models == [

@@ -89,7 +89,7 @@ def tables(record: Mapping[str, Any]) -> str:
         [name.replace("_", " "), *(_with_width(entry) for entry in by.values())]
         for name, by in record["sets"].items()
     ]
-    means = _table(["nats a token", *columns], [before, *after])
+    means = table(["nats a token", *columns], [before, *after])
     rows = [
         [
             name.replace("_", " "),
@@ -102,7 +102,7 @@ def tables(record: Mapping[str, Any]) -> str:
         for column, entry in by.items()
     ]
     names = [f"seed {seed}" for seed in seeds]
-    paired = _table(["difference", "of", *names, "mean", "95% interval"], rows)
+    paired = table(["difference", "of", *names, "mean", "95% interval"], rows)
     return "\n\n".join([means, paired, _caution(record)])
 
 
@@ -136,6 +136,7 @@ def _interval(entry: Mapping[str, Any]) -> str:
     return "-" if width is None else f"{mean - width:+.4f} to {mean + width:+.4f}"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; the first column to the left, the others to the right."""
     lines = [list(headings), ["---", *["---:"] * (len(headings) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

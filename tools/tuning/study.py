@@ -5,19 +5,17 @@ import dataclasses
 import json
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import rich.console
 
-from tools.tuning import paired, sets
+from tools.tuning import measured, paired, sets
 from xinst_jax import manifest, shards
 from xinst_jax.config import RunConfig
-from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
-from xinst_jax.eval.likelihood import Likelihood, likelihood
-from xinst_jax.pipeline import runner, stages, text_models
+from xinst_jax.pipeline import runner, stages
 from xinst_jax.pipeline.workspace import Workspace
 
 BASE = "base"
@@ -32,7 +30,6 @@ _DIFFERENCES = (
     (sets.REFINED, sets.SEED_PAIRS),
     (sets.DIVERSIFIED, sets.SEED_PAIRS),
 )
-_LOSSES = "losses.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,61 +136,22 @@ def _make(workspace: Workspace, name: str, console: rich.console.Console) -> boo
     return True
 
 
-def losses(workspace: Workspace, stage: str) -> dict[str, Any]:
-    """A model's losses on held-out seed pairs, by language and of 'all' tokens.
-
-    They are measured once and kept beside the model.
-
-    Args:
-      workspace: the working directory.
-      stage: the model's: 'base' or 'model'.
-
-    Returns:
-      The fields of `Likelihood`, for each language that has held-out pairs.
-
-    Raises:
-      UserError: none has any.
-    """
-    directory = manifest.StageDirectory(
-        workspace.path("losses"),
-        "losses",
-        {"of": stage, "length": workspace.run.sft.length},
-        {one: sets.digest(workspace, one) for one in (stage, "seed", "tokenizer")},
-    )
-    path = directory.path / _LOSSES
-    if not directory.finished():
-        directory.begin(redo=True)
-        found = {
-            code: dataclasses.asdict(one)
-            for code, one in _measured(workspace, stage).items()
-        }
-        shards.write_bytes(path, json.dumps(found, indent=1).encode())
-        directory.finish({})
-    return json.loads(path.read_bytes())
-
-
-def _measured(workspace: Workspace, stage: str) -> dict[str, Likelihood]:
-    score = text_models.response_scorer(workspace, stage)
-    scored: dict[str, list[np.ndarray]] = {}
-    for code, language in workspace.run.language_table.items():
-        pairs, _ = text_models.held_out_pairs(workspace, code)
-        if pairs:
-            asked = [
-                prompts.answer(pair["instruction"], language.name, seed_style=True)
-                for pair in pairs
-            ]
-            sizes_n = np.array([len(pair["output"]) for pair in pairs])
-            responses = [pair["output"] for pair in pairs]
-            scored[code] = [*score(asked, responses), sizes_n]
-    if not scored:
-        raise UserError(
-            "No language of the run has a held-out seed pair to measure a loss on: set "
-            "SeedConfig.held_out_share above 0, and make the run again."
-        )
-    scored["all"] = [
-        np.concatenate(part) for part in zip(*scored.values(), strict=True)
+def seen_words(record: Mapping[str, Any]) -> str:
+    """How much of what was trained on differs between sets: what there is to find."""
+    lines = [
+        [
+            name.replace("_", " "),
+            ", ".join(f"{each['examples']:,}" for each in by_seed.values()),
+            ", ".join(
+                f"{each['of_the_set']:,} ({each['of_the_set'] / each['examples']:.0%})"
+                for each in by_seed.values()
+            ),
+            ", ".join(f"{each['pairs_of_the_set']:,}" for each in by_seed.values()),
+        ]
+        for name, by_seed in record["seen"].items()
     ]
-    return {code: likelihood(*parts) for code, parts in scored.items()}
+    heads = ["trained on, by seed", "examples", "of the set", "different pairs of it"]
+    return paired.table(heads, lines)
 
 
 def study(
@@ -218,9 +176,10 @@ def study(
     order = sorted(names, key=lambda name: name != sets.DIVERSIFIED)
     base = given.workspace(BASE, given.run.seed)
     base.check_devices()
-    found: dict[str, Any] = {BASE: losses(base, BASE)}
+    found: dict[str, Any] = {BASE: measured.losses(base, BASE)}
     sizes: dict[int, dict[str, int]] = {}
     own: dict[int, float] = {}
+    trained_on: dict[str, dict[int, dict[str, int]]] = {}
     seconds: list[float] = []
     for number, (seed, name) in enumerate((s, n) for s in seeds for n in order):
         started, total = time.monotonic(), len(seeds) * len(names)
@@ -235,7 +194,8 @@ def study(
             wanted = {code: 0 if empty else n for code, n in sizes[seed].items()}
             sets.write_set(workspace, name, given.last, wanted)
         tuned = _make(workspace, "model", console)
-        found.setdefault(name, {})[seed] = losses(workspace, "model")
+        found.setdefault(name, {})[seed] = measured.losses(workspace, "model")
+        trained_on.setdefault(name, {})[seed] = measured.seen(workspace)
         if tuned:
             seconds.append(time.monotonic() - started)
         left = np.mean(seconds or [0]) * (total - number - 1) / 60
@@ -251,6 +211,7 @@ def study(
         "steps": given.run.sft.steps,
         "pairs": {str(seed): each for seed, each in sizes.items()},
         "also_in_the_runs_dataset": {str(seed): part for seed, part in own.items()},
+        "seen": {name: trained_on[name] for name in names},
         "losses": found,
         **paired.summary(found, BASE, names, seeds, _DIFFERENCES),
     }
