@@ -42,9 +42,16 @@ def main(arguments: Sequence[str]) -> int:
         epilog="--gin.NAME=VALUE overrides a macro of the gin file, "
         "--gin.Class.field=VALUE a field.",
     )
-    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument(
+        "--workdir", type=pathlib.Path, required=True, help="the run's; only read"
+    )
     parser.add_argument("--gin_file", required=True, help="the one the run is made by")
-    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        required=True,
+        help="directory of the study, made if missing; holds two checkpoints a tuning",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="how many; 3 by default")
     parser.add_argument("--steps", type=int, help="of each tuning, to try things out")
     parser.add_argument(

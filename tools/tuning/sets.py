@@ -18,7 +18,7 @@ _SHARD_ROWS = 20_000
 
 
 def drawn(
-    rows: Mapping[str, Mapping[str, Any]], count: int, seed: int
+    rows: Mapping[str, Mapping[str, Any]], count: int, seed: int, of: str = "the rows"
 ) -> list[dict[str, Any]]:
     """As many rows at random, each once, in their order.
 
@@ -26,6 +26,7 @@ def drawn(
       rows: rows by id; those without an instruction or a response are passed over.
       count: how many.
       seed: of the draw, which depends on ids and not on their order.
+      of: what they are, for the error.
 
     Raises:
       UserError: there are not so many.
@@ -36,7 +37,11 @@ def drawn(
         if row["instruction"].strip() and row["output"].strip()
     )
     if count > len(ids):
-        raise UserError(f"{count} pairs are to be drawn, but there are {len(ids)}.")
+        raise UserError(
+            f"{count} pairs are to be drawn of {of}, as many as diversification draws, "
+            f"but only {len(ids)} have an instruction and a response. Lower "
+            "DiversifyConfig.per_cluster."
+        )
     places = np.random.default_rng(seed).choice(len(ids), count, replace=False)
     chosen = {ids[place] for place in places}
     return [{**row, "weight": 1.0} for name, row in rows.items() if name in chosen]
@@ -66,7 +71,8 @@ def write_set(
     counts = {}
     for code, size in sizes.items():
         pool = _pool(workspace, name, candidates, ratings, code)
-        rows = drawn(pool, size, workspace.seed(f"{name}/{code}"))
+        place = f"{workspace.path(candidates)}/{code} ({name})"
+        rows = drawn(pool, size, workspace.seed(f"{name}/{code}"), place)
         shards.write_shards(stage.path / code, rows, assemble.SCHEMA, _SHARD_ROWS)
         counts[code] = manifest.Counts(len(pool), len(rows))
     stage.finish(counts)
