@@ -27,9 +27,10 @@ class CorpusConfig(Typed):
     """Where the raw text is, and what of it is kept.
 
     Attributes:
-      path: files of raw documents: JSONL (also .gz, .zst), Parquet, or
-        'tfds:NAME[/CONFIG][:VERSION]'. '{lang}' stands for the language code; '*' and
-        '?' match file names.
+      path: files of raw documents: JSONL or WET (also .gz, .zst), Parquet, Arrow, on
+        this machine or, by URL ('gs://...'), in object storage; folders that
+        `datasets` has saved; or 'tfds:NAME[/CONFIG][:VERSION]'. '{lang}' stands for
+        the language code; '*' and '?' match file names.
       text_field: field of a row that holds the text.
       id_field: field that names the row; where a row has none, its id is a digest of
         its text.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from xinst_jax import config as config_lib
 from xinst_jax import run_file, shards
 from xinst_jax.config import RunConfig
-from xinst_jax.data import sources, tfds_rows
+from xinst_jax.data import sources, storage, tfds_rows
 from xinst_jax.errors import UserError
 
 _MIB = 2**20
@@ -22,8 +22,8 @@ def located(path: str) -> str:
     parts = []
     for part in (piece.strip() for piece in path.split(",")):
         top = part.split("/")[0]
-        outside = part.startswith((tfds_rows.PREFIX, "/")) or not top
-        if not outside and not pathlib.Path(top).exists():
+        outside = part.startswith((tfds_rows.PREFIX, "/")) or storage.is_remote(part)
+        if top and not outside and not pathlib.Path(top).exists():
             part = str(run_file.project_path(top) / "/".join(part.split("/")[1:]))
         parts.append(part)
     return ",".join(parts)
