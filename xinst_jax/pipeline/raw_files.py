@@ -39,7 +39,8 @@ def corpus_digests(run: RunConfig) -> Mapping[str, str]:
     path = located(run.corpus.path)
     for code in run.languages:
         sources.preflight(path, code, [[run.corpus.text_field]])
-    beside = (*run.corpus.evaluation_sets, run.corpus.screen_words)
+    config = run.corpus
+    beside = (*config.evaluation_sets, config.screen_words, config.language_model)
     return {**_digests(path, run.languages), **_beside(beside, run.languages)}
 
 
