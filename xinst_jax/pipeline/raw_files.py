@@ -71,6 +71,18 @@ def seed_digests(run: RunConfig) -> Mapping[str, str]:
     return {**_digests(path, tuple(seeded)), **beside}
 
 
+def evaluation_sets(run: RunConfig) -> tuple[str, ...]:
+    """The evaluation sets of corpus and seed pairs, as configured, each once."""
+    given = (*run.corpus.evaluation_sets, *run.seed_pairs.evaluation_sets)
+    return tuple(dict.fromkeys(given))
+
+
+@functools.cache
+def evaluation_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digests of the evaluation sets that instructions are compared with."""
+    return _beside(evaluation_sets(run), run.languages)
+
+
 @functools.cache
 def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
     """Digests of a given tokenizer's files; none where it is trained.
