@@ -19,6 +19,7 @@ class Language:
       sentence_ends: characters that end a sentence; empty where sentences are marked
         by spaces alone.
       right_to_left: direction of the script, for pages that people read.
+      iso639_3: three-letter code, by which some models name the language; may be empty.
     """
 
     code: str
@@ -27,24 +28,37 @@ class Language:
     spaced: bool = True
     sentence_ends: str = ".!?…"
     right_to_left: bool = False
+    iso639_3: str = ""
 
 
 _BUILT_IN = (
-    Language("fi", "Finnish"),
-    Language("id", "Indonesian"),
-    Language("th", "Thai", scripts=("Thai",), spaced=False, sentence_ends=".!?…"),
-    Language("tr", "Turkish"),
-    Language("vi", "Vietnamese"),
-    Language("bn", "Bengali", scripts=("Bengali",), sentence_ends="।॥.!?…"),
-    Language("hi", "Hindi", scripts=("Devanagari",), sentence_ends="।॥.!?…"),
-    Language("sw", "Swahili"),
-    Language("ta", "Tamil", scripts=("Tamil",), sentence_ends=".!?…।"),
+    Language("fi", "Finnish", iso639_3="fin"),
+    Language("id", "Indonesian", iso639_3="ind"),
+    Language(
+        "th",
+        "Thai",
+        scripts=("Thai",),
+        spaced=False,
+        sentence_ends=".!?…",
+        iso639_3="tha",
+    ),
+    Language("tr", "Turkish", iso639_3="tur"),
+    Language("vi", "Vietnamese", iso639_3="vie"),
+    Language(
+        "bn", "Bengali", scripts=("Bengali",), sentence_ends="।॥.!?…", iso639_3="ben"
+    ),
+    Language(
+        "hi", "Hindi", scripts=("Devanagari",), sentence_ends="।॥.!?…", iso639_3="hin"
+    ),
+    Language("sw", "Swahili", iso639_3="swh"),
+    Language("ta", "Tamil", scripts=("Tamil",), sentence_ends=".!?…।", iso639_3="tam"),
     Language(
         "ur",
         "Urdu",
         scripts=("Arabic",),
         sentence_ends="۔؟!.?…",
         right_to_left=True,
+        iso639_3="urd",
     ),
 )
 

@@ -24,6 +24,12 @@ def dataset_card(**changes) -> str:
             "ur": cards.lengths([], []),
         },
         "stages": [("prepare", 1200, 7, {"too short": 1193})],
+        "evaluation_sets": ["quiz.jsonl", "exam.jsonl"],
+        "contamination": [
+            cards.Contamination(
+                "quiz", "corpus", {"fi": 1200, "ur": 1}, [("kuka keksi sen", 900)]
+            )
+        ],
         "scores": [cards.Scores(0.0, 0.5, 1100, 3), cards.Scores(0.5, 1.0, 100, 4)],
         "variety": {
             "fi": [
@@ -120,3 +126,13 @@ def test_the_size_category_is_that_of_all_rows(rows, category):
     }
     data = huggingface_hub.DatasetCard(dataset_card(statistics=statistics)).data
     assert data.size_categories == [category]
+
+
+def test_the_card_tells_what_evaluation_sets_cost():
+    text = dataset_card()
+    assert "compared with quiz.jsonl, exam.jsonl" in text
+    assert "| quiz | corpus | 1,201 | fi 1,200, ur 1 | “kuka keksi sen” 900 |" in text
+    assert "Nothing was." in dataset_card(contamination=[])
+    assert "with no evaluation set" in dataset_card(
+        evaluation_sets=[], contamination=[]
+    )

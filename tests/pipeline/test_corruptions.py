@@ -159,10 +159,47 @@ def test_the_rules_catch_every_missing_input_and_no_generic_instruction():
         assert rules.check(text, _FINNISH, config) == ()
 
 
+def test_an_over_specific_instruction_begins_as_the_own_and_then_demands_more():
+    demands = corruption_texts.OVER_SPECIFIC_DEMANDS
+    long = _pair(
+        5,
+        "fi",
+        "How is bread baked at home in a wood oven for a large family?",
+        _FINNISH,
+    )
+    pool = _pool([*_PAIRS, long])
+    for index in range(len(pool.pairs)):
+        own = pool.pairs[index].instruction
+        for draw in range(10):
+            made = _apply("over_specific_instruction", index, pool, draw)
+            if made is None:
+                continue
+            text, output = made
+            demand = next(demand for demand in demands if demand in text)
+            assert output == pool.pairs[index].output
+            assert own.startswith(text.removesuffix(f", {demand}{own[-1]}"))
+            assert abs(len(text) / len(own) - 1) <= 0.25
+            assert rules.check(text, output, RateConfig()) == ()
+    made = [_apply("over_specific_instruction", 5, pool, draw) for draw in range(10)]
+    assert None not in made and len(set(made)) > 1
+
+
+def test_a_short_instruction_is_not_made_over_specific():
+    pool = _pool([_pair(0, "fi", "Say hello.", _FINNISH)])
+    assert _apply("over_specific_instruction", 0, pool) is None
+
+
+def test_the_rules_leave_every_over_specific_demand_to_the_rater():
+    for demand in corruption_texts.OVER_SPECIFIC_DEMANDS:
+        text = f"Explain how bread is baked at home, {demand}."
+        assert rules.check(text, _FINNISH, RateConfig()) == ()
+
+
 def test_registries_are_divided_between_the_splits():
     registries = (
         corruption_texts.GENERIC_INSTRUCTIONS,
         corruption_texts.MISSING_INPUT_INSTRUCTIONS,
+        corruption_texts.OVER_SPECIFIC_DEMANDS,
         corruption_texts.STYLE_WISHES,
         *corruption_texts.FOREIGN_SENTENCES.values(),
     )

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -46,17 +46,19 @@ def test_corruptions_are_about_equally_common(rows):
     counts = collections.Counter(train)
     for registry in (corruptions.BAD, corruptions.FAIR):
         shares = [counts[name] / counts[levels.NONE] for name in registry]
-        assert min(shares) > 0.15 and max(shares) < 0.35
+        fair = 1 / len(registry)
+        assert min(shares) > 0.6 * fair and max(shares) < 1.4 * fair
 
 
 def test_every_corruption_is_measured_on_every_held_out_pair(pairs, rows):
     held_out = [row for row in rows if row["split"] == "held_out"]
     counts = collections.Counter(row["corruption"] for row in held_out)
     whole = sum(pair.split == "held_out" for pair in pairs)
-    always = (corruptions.BAD | corruptions.FAIR).keys() - {"neighbour_instruction"}
+    sometimes = {"neighbour_instruction", "over_specific_instruction"}
+    always = (corruptions.BAD | corruptions.FAIR).keys() - sometimes
     assert counts[levels.NONE] == whole
     assert all(counts[name] == whole for name in always)
-    assert counts["neighbour_instruction"] > 0
+    assert all(counts[name] > 0 for name in sometimes)
 
 
 def test_label_follows_from_the_corruption(rows):
@@ -104,6 +106,19 @@ def test_lengths_alone_do_not_tell_the_level(rows):
     assert unseen < 0.5
 
 
+def test_lengths_alone_do_not_tell_an_over_specific_instruction(pairs):
+    train = [pair for pair in pairs if pair.split == "train"]
+    # Ten examples of each pair: each fair corruption that can be carried out, once.
+    made = levels.make_levels(train, seed=0, examples_per_pair=10)
+    name = "over_specific_instruction"
+    spoilt = {row["pair"]: row for row in made if row["corruption"] == name}
+    assert len(spoilt) > 0.8 * len(train)
+    good = {row["pair"]: row for row in made if row["corruption"] == levels.NONE}
+    chars = [len(row["instruction"]) for row in (*good.values(), *spoilt.values())]
+    labels = [0] * len(good) + [1] * len(spoilt)
+    assert 0.35 < roc_auc_score(labels, chars) < 0.65
+
+
 def test_order_of_the_pairs_does_not_matter(pairs, rows):
     shuffled = pairs.copy()
     random.Random(3).shuffle(shuffled)
@@ -145,11 +160,11 @@ def test_embeddings_decide_what_a_neighbour_is(pairs):
         embeddings_pe[first, first] = 1
         embeddings_pe[first + 1, first : first + 2] = np.cos(angle), np.sin(angle)
     made = levels.make_levels(
-        train, seed=0, examples_per_pair=8, embeddings_pe=embeddings_pe
+        train, seed=0, examples_per_pair=10, embeddings_pe=embeddings_pe
     )
     number = {pair.id: place for place, pair in enumerate(train)}
     found = [row for row in made if row["corruption"] == "neighbour_instruction"]
-    assert len(found) == 20
+    assert {row["pair"] for row in found} == set(number)
     for row in found:
         assert row["instruction"] == train[number[row["pair"]] ^ 1].instruction
 

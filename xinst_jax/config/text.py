@@ -27,9 +27,10 @@ class CorpusConfig(Typed):
     """Where the raw text is, and what of it is kept.
 
     Attributes:
-      path: files of raw documents: JSONL (also .gz, .zst), Parquet, or
-        'tfds:NAME[/CONFIG][:VERSION]'. '{lang}' stands for the language code; '*' and
-        '?' match file names.
+      path: files of raw documents: JSONL or WET (also .gz, .zst), Parquet, Arrow, on
+        this machine or, by URL ('gs://...'), in object storage; folders that
+        `datasets` has saved; or 'tfds:NAME[/CONFIG][:VERSION]'. '{lang}' stands for
+        the language code; '*' and '?' match file names.
       text_field: field of a row that holds the text.
       id_field: field that names the row; where a row has none, its id is a digest of
         its text.
@@ -38,6 +39,9 @@ class CorpusConfig(Typed):
       target_chars: length a segment is filled up to when a document is cut.
       min_lid_prob: share of a text that language identification must give to its
         language.
+      language_model: file of a fastText model (lid.176, GlotLID) that says which
+        language a text is in, `min_lid_prob` then being its probability; needs the
+        package fasttext-predict (requirements-sources.txt). Empty for those built in.
       quality_filters: whether FineWeb-2's rules of quality and repetition are asked,
         with the values that it has for the language.
       evaluation_sets: files that a model is to be evaluated on, as `path`: a text with
@@ -67,6 +71,7 @@ class CorpusConfig(Typed):
     max_chars: int = 2000
     target_chars: int = 1200
     min_lid_prob: float = 0.8
+    language_model: str = ""
     quality_filters: bool = True
     evaluation_sets: tuple[str, ...] = ()
     screen_words: str = ""

@@ -19,8 +19,8 @@ class Row:
 
     Attributes:
       fields: its fields by name.
-      place: 'FILE:LINE' for JSONL, 'FILE:ROW' for Parquet, 'tfds:NAME:ROW' for TFDS;
-        lines and rows count from 1.
+      place: 'FILE:LINE' for JSONL, 'FILE:ROW' for other files, 'tfds:NAME:ROW' for
+        TFDS; lines and rows count from 1.
     """
 
     fields: dict[str, Any]

@@ -1,53 +1,86 @@
-"""Rows of a JSONL (.gz, .zst) or Parquet file."""
+"""Rows of a JSONL, Parquet, Arrow or WET file; JSONL and WET also as .gz and .zst."""
 
+import contextlib
 import gzip
 import io
 import json
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from xinst_jax.data import storage, wet_files
 from xinst_jax.data.raw_rows import PREVIEW_CHARS, Rejected, Row
 from xinst_jax.errors import UserError
 
-_PARQUET_ROWS = 256
+_BATCH_ROWS = 256
+_PACKED = (".gz", ".zst")
 
 
-def read(path: pathlib.Path) -> Iterator[Row | Rejected]:
-    """The rows of a file, in its order; blank lines are passed over.
+def read(name: str) -> Iterator[Row | Rejected]:
+    """The rows of a file, in its order; blank lines of JSONL are passed over.
+
+    Never more of it is in memory than a line, a record or a batch of rows.
+
+    Args:
+      name: path or URL; its ending says what it is: '.parquet', '.arrow', '.wet' or
+        '.warc', else JSONL.
 
     Raises:
       UserError: the file cannot be opened, ends before it should, or is damaged.
     """
-    damaged = (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException)
-    place = str(path)
+    damaged: tuple[type[Exception], ...] = (
+        OSError,
+        EOFError,
+        zlib.error,
+        zstandard.ZstdError,
+        pa.ArrowException,
+    )
+    if storage.is_remote(name):
+        # Each storage has errors of its own, of no common kind.
+        damaged = (Exception,)
+    place = name
     try:
-        rows = _parquet_rows if path.suffix == ".parquet" else _json_rows
-        for row in rows(path):
+        for row in _rows(name):
             place = row.place
             yield row
+    except UserError:
+        raise
     except damaged as error:
         detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UserError(
-            f"{path} cannot be read (after {place}): {detail}. Expected a whole JSONL, "
-            "JSONL.gz, JSONL.zst or Parquet file; fetch or write it again."
+            f"{name} cannot be read (after {place}): {detail}. Expected a whole JSONL, "
+            "Parquet, Arrow or WET file; fetch or write it again."
         ) from error
 
 
-def _json_rows(path: pathlib.Path) -> Iterator[Row | Rejected]:
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            place = f"{path}:{number}"
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            yield _parse(line, place)
+def _rows(name: str) -> Iterator[Row | Rejected]:
+    with storage.opened(name) as file:
+        suffixes = pathlib.PurePath(name).suffixes
+        packed = suffixes.pop() if suffixes and suffixes[-1] in _PACKED else ""
+        kind = suffixes[-1] if suffixes else ""
+        if kind == ".parquet" and not packed:
+            yield from _parquet_rows(file, name)
+        elif kind == ".arrow" and not packed:
+            yield from _arrow_rows(file, name)
+        else:
+            with _unpacked(file, packed) as plain:
+                is_wet = kind in (".wet", ".warc")
+                yield from (wet_files.rows if is_wet else _json_rows)(plain, name)
+
+
+def _json_rows(file: BinaryIO, name: str) -> Iterator[Row | Rejected]:
+    for number, line in enumerate(file, 1):
+        place = f"{name}:{number}"
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if not line.strip():
+            continue
+        yield _parse(line, place)
 
 
 def _parse(line: bytes, place: str) -> Row | Rejected:
@@ -67,17 +100,15 @@ def _parse(line: bytes, place: str) -> Row | Rejected:
     return Row(record, place)
 
 
-def _open(path: pathlib.Path) -> BinaryIO:
-    openers: dict[str, Callable[[pathlib.Path], Any]] = {
-        ".gz": gzip.open,
-        ".zst": _open_zstandard,
-    }
-    opener = openers.get(path.suffix, lambda p: p.open("rb"))
-    return opener(path)
-
-
-def _open_zstandard(path: pathlib.Path) -> BinaryIO:
-    return io.BufferedReader(_Zstandard(path), 1 << 20)
+def _unpacked(
+    file: BinaryIO, packed: str
+) -> contextlib.AbstractContextManager[BinaryIO]:
+    """The bytes of a file that is packed as its last ending says, or is not ('')."""
+    if packed == ".gz":
+        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+    if packed == ".zst":
+        return cast(BinaryIO, io.BufferedReader(_Zstandard(file), 1 << 20))
+    return contextlib.nullcontext(file)
 
 
 class _Zstandard(io.RawIOBase):
@@ -85,8 +116,8 @@ class _Zstandard(io.RawIOBase):
     reader passes over in silence.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self._file = path.open("rb")
+    def __init__(self, file: BinaryIO):
+        self._file = file
         self._frame: Any = None
         self._pending, self._ready = b"", b""
 
@@ -100,10 +131,6 @@ class _Zstandard(io.RawIOBase):
         buffer[:size] = self._ready[:size]
         self._ready = self._ready[size:]
         return size
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
     def _fill(self) -> bool:
         """Decompresses some more; False at the end of the file."""
@@ -121,10 +148,20 @@ class _Zstandard(io.RawIOBase):
         return True
 
 
-def _parquet_rows(path: pathlib.Path) -> Iterator[Row]:
+def _parquet_rows(file: BinaryIO, name: str) -> Iterator[Row]:
+    with pq.ParquetFile(file) as parquet:
+        yield from _numbered(parquet.iter_batches(_BATCH_ROWS), name)
+
+
+def _arrow_rows(file: BinaryIO, name: str) -> Iterator[Row]:
+    with pa.ipc.open_stream(file) as batches:
+        yield from _numbered(batches, name)
+
+
+def _numbered(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[Row]:
     number = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_PARQUET_ROWS):
-            for fields in batch.to_pylist():
+    for batch in batches:
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            for fields in batch.slice(start, _BATCH_ROWS).to_pylist():
                 number += 1
-                yield Row(fields, f"{path}:{number}")
+                yield Row(fields, f"{name}:{number}")

@@ -1,11 +1,8 @@
-"""Raw rows from JSONL, Parquet or TFDS, each with the place that it stands at."""
+"""Raw rows of files, saved datasets or TFDS, each with the place that it stands at."""
 
-import pathlib
 from collections.abc import Iterator, Sequence
-from glob import glob
 
-from xinst_jax import shards
-from xinst_jax.data import row_files, tfds_rows
+from xinst_jax.data import dataset_folders, row_files, storage, tfds_rows
 from xinst_jax.data.raw_rows import Rejected, Row
 from xinst_jax.errors import UserError
 
@@ -22,17 +19,30 @@ def patterns(path: str, code: str) -> list[str]:
     return [part.replace("{lang}", code) for part in parts if part]
 
 
-def files(path: str, code: str) -> list[pathlib.Path]:
-    """The files that a configured path matches for one language, sorted, each once."""
-    found = {
-        pathlib.Path(name)
+def files(path: str, code: str) -> list[str]:
+    """The files that a configured path names for one language, each once.
+
+    Files that its patterns match, sorted; then those of saved datasets whose folders
+    they match, each dataset's in its order.
+
+    Raises:
+      UserError: object storage cannot be asked, or a saved dataset is damaged.
+    """
+    named = {
+        name
         for pattern in patterns(path, code)
         if not pattern.startswith(tfds_rows.PREFIX)
-        # pathlib's own glob refuses absolute patterns.
-        for name in glob(pattern, recursive=True)  # noqa: PTH207
-        if pathlib.Path(name).is_file()
+        for name in storage.matches(pattern)
     }
-    return sorted(found)
+    found = {name: storage.is_file(name) for name in sorted(named)}
+    plain = [name for name, is_file in found.items() if is_file]
+    saved = [
+        name
+        for folder, is_file in found.items()
+        if not is_file
+        for name in dataset_folders.files(folder)
+    ]
+    return list(dict.fromkeys([*plain, *saved]))
 
 
 def exists(path: str, code: str) -> bool:
@@ -42,17 +52,12 @@ def exists(path: str, code: str) -> bool:
 
 
 def digests(path: str, code: str) -> dict[str, str]:
-    """What the rows depend on: the SHA-256 of each file, a TFDS builder's version.
+    """What the rows depend on: a digest of each file, a TFDS builder's version.
 
     Raises:
       UserError: a file cannot be read, or a TFDS dataset is unknown or not prepared.
     """
-    found = {}
-    for file in files(path, code):
-        try:
-            found[str(file)] = shards.file_digest(file)
-        except OSError as error:
-            raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+    found = {name: storage.digest(name) for name in files(path, code)}
     for name in _tfds_names(path, code):
         found[tfds_rows.PREFIX + name] = tfds_rows.digest(name)
     return found
@@ -79,15 +84,15 @@ def preflight(path: str, code: str, fields: Sequence[Sequence[str]]) -> None:
             "language out of RunConfig.languages."
         )
     seen = False
-    for name in [*map(str, found), *(tfds_rows.PREFIX + name for name in names)]:
+    for name in [*found, *(tfds_rows.PREFIX + name for name in names)]:
         if name.startswith(tfds_rows.PREFIX):
             rows = tfds_rows.read(name.removeprefix(tfds_rows.PREFIX))
         else:
-            rows = row_files.read(pathlib.Path(name))
+            rows = row_files.read(name)
         seen |= _probe(name, rows, fields)
     if not seen:
         raise UserError(
-            f"The corpus of language {code!r} is empty: {', '.join(map(str, found))} "
+            f"The corpus of language {code!r} is empty: {', '.join(found)} "
             "hold no row. Give files with at least one."
         )
 

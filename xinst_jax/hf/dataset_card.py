@@ -64,6 +64,23 @@ class Scores:
 
 
 @dataclasses.dataclass(frozen=True)
+class Contamination:
+    """Rows that a stage left out for a piece of an evaluation set.
+
+    Attributes:
+      name: the set.
+      stage: the stage.
+      rows: rows by language code.
+      n_grams: the commonest n-grams, each with its rows.
+    """
+
+    name: str
+    stage: str
+    rows: Mapping[str, int]
+    n_grams: Sequence[tuple[str, int]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
     """A pair that the card shows.
 
@@ -109,6 +126,8 @@ def dataset_card(
     columns: Mapping[str, str],
     statistics: Mapping[str, Lengths],
     stages: Sequence[tuple[str, int, int, Mapping[str, int]]],
+    evaluation_sets: Sequence[str],
+    contamination: Sequence[Contamination],
     scores: Sequence[Scores],
     variety: Mapping[str, Sequence[Mapping[str, Any]]],
     sources: Mapping[str, int],
@@ -125,6 +144,8 @@ def dataset_card(
       columns: what each column holds.
       statistics: lengths by language code.
       stages: name, rows in, rows out and dropped rows by reason of each stage.
+      evaluation_sets: names of the sets that texts and instructions were compared with.
+      contamination: what was left out for it.
       scores: the ratings, part by part.
       variety: by language code, how diverse the instructions are that were drawn, those
         of random samples of equal size, and all that were kept (which, rows,
@@ -185,6 +206,10 @@ Lengths in characters, mean ± standard deviation.
 {_stages_table(stages)}
 
 {table(("what", "which"), list(lineage.items()))}
+
+## Evaluation sets
+
+{_contamination(evaluation_sets, contamination)}
 
 ## Ratings
 
@@ -266,6 +291,30 @@ def _stages_table(stages: Sequence[tuple[str, int, int, Mapping[str, int]]]) -> 
         for stage, rows_in, rows_out, dropped in stages
     ]
     return table(("stage", "in", "out", "dropped"), rows)
+
+
+def _contamination(names: Sequence[str], found: Sequence[Contamination]) -> str:
+    if not names:
+        return "Texts and instructions were compared with no evaluation set."
+    compared = (
+        f"Texts and instructions were compared with {', '.join(names)}: what shared 8 "
+        "words in a row with one of them (where words are not spaced, 25 letters; a "
+        "shorter one, all of it) was left out."
+    )
+    if not found:
+        return f"{compared} Nothing was."
+    rows = [
+        (
+            one.name,
+            one.stage,
+            f"{sum(one.rows.values()):,}",
+            ", ".join(f"{code} {count:,}" for code, count in one.rows.items()),
+            ", ".join(f"“{gram}” {count:,}" for gram, count in one.n_grams),
+        )
+        for one in found
+    ]
+    head = ("set", "stage", "rows", "by language", "commonest n-grams")
+    return f"{compared}\n\n{table(head, rows)}"
 
 
 def _scores_table(scores: Sequence[Scores]) -> str:

@@ -18,6 +18,7 @@ from xinst_jax.hf import dataset_card, licences
 from xinst_jax.hf.dataset_card import Sample, Scores
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline import contamination
 from xinst_jax.pipeline.dataset_statistics import (
     Compared,
     compare,
@@ -105,6 +106,7 @@ def run(
     }
     text = json.dumps(record, indent=1, ensure_ascii=False)
     shards.write_bytes(stage.path / manifest.LINEAGE, f"{text}\n".encode())
+    searched = (corpus, candidates)
     # A configuration without rows cannot be loaded, so the card has none.
     shown = {code: part for code, part in rows.items() if part} or rows
     found = {row["license"] or "" for part in rows.values() for row in part}
@@ -116,6 +118,8 @@ def run(
         columns={column: what for column, (_, what) in _COLUMNS.items()},
         statistics={code: lengths(part) for code, part in shown.items()},
         stages=_stages((corpus, candidates, ratings, diverse)),
+        evaluation_sets=contamination.sets(searched),
+        contamination=contamination.hits(searched, languages),
         scores=_scores([ratings / code for code in languages], rows),
         variety={
             code: figures_lib.side_by_side(figures["languages"][code]) for code in shown

@@ -84,6 +84,47 @@ MISSING_INPUT_INSTRUCTIONS = _product(
 """Instructions about a text that is not there; `rules` drops such candidates."""
 
 
+OVER_SPECIFIC_DEMANDS = (
+    *_product(
+        (
+            "compared with",
+            "and how it differs from",
+            "and what it has to do with",
+            "seen through the eyes of",
+        ),
+        (
+            "beekeepers in Peru",
+            "Roman tax collectors",
+            "the sailors of old Genoa",
+            "lighthouse keepers",
+            "the first astronauts",
+            "the Icelandic sagas",
+            "eighteenth-century whalers",
+            "the pupils of Rembrandt",
+            "the builders of Stonehenge",
+            "Danish railway workers",
+        ),
+    ),
+    "in the form of a sonnet",
+    "as a dialogue between two whales",
+    "in the words of a Victorian doctor",
+    "without using the letter e",
+    "quoting Plato and Confucius",
+    "with prices in Swiss francs",
+    "citing the laws of Belgium",
+    "in rhyming couplets",
+    "with the Latin name of everything",
+    "set on the planet Mars",
+    "with all distances in leagues",
+    "as it was before the year 1500",
+    "as a letter to Mozart",
+    "with a recipe for plum jam",
+    "as a speech to the United Nations",
+    "with chess moves for each step",
+)
+"""Demands that hardly any response meets, as the end of an instruction."""
+
+
 STYLE_WISHES = (
     "Use full sentences.",
     "Write clearly and simply.",

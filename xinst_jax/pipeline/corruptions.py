@@ -16,11 +16,17 @@ from xinst_jax.pipeline.corruption_texts import (
     FOREIGN_SENTENCES,
     GENERIC_INSTRUCTIONS,
     MISSING_INPUT_INSTRUCTIONS,
+    OVER_SPECIFIC_DEMANDS,
     STYLE_WISHES,
 )
 from xinst_jax.pipeline.pair_pool import WORD, Pool, part
 
 _SHORTEST_CUT = 60
+_LINKS = (
+    "about|after|and|as|at|because|before|but|by|during|for|from|if|in|into|of|on|or"
+    "|so|that|using|when|where|which|while|who|with|without"
+)
+_SEAM = regex.compile(rf"(?<!\b(?:{_LINKS}|is|not|terms))[,;:]?\s+(?=(?:{_LINKS})\b)")
 
 
 # Bad: the response does not answer the instruction.
@@ -124,6 +130,28 @@ def missing_input(
     return _composed(entries, len(pair.instruction), pool.held_out, rng), pair.output
 
 
+def over_specific_instruction(
+    index: int, pool: Pool, rng: np.random.Generator
+) -> tuple[str, str] | None:
+    """The instruction with a demand for its end that the response does not meet.
+
+    "Explain how bread is made in small towns." may become "Explain how bread is made,
+    as a letter to Mozart.": the response answers the first half. None where what
+    results would be longer or shorter than the instruction by more than a quarter.
+    """
+    pair = pool.pairs[index]
+    whole = pair.instruction.rstrip(" .?!")
+    seams = [seam.start() for seam in _SEAM.finditer(whole)]
+    beginnings = [whole[:seam] for seam in seams if 2 * seam >= len(whole)] + [whole]
+    entries = part(OVER_SPECIFIC_DEMANDS, pool.held_out)
+    drawn = [entries[place] for place in rng.permutation(len(entries))[:8]]
+    mark = pair.instruction.rstrip()[len(whole) :][:1] or "."
+    texts = [f"{start}, {demand}{mark}" for start in beginnings for demand in drawn]
+    text = _nearest_length(texts, pair.instruction)
+    off = abs(len(text) - len(pair.instruction))
+    return (text, pair.output) if 4 * off <= len(pair.instruction) else None
+
+
 Corruption = Callable[[int, Pool, np.random.Generator], tuple[str, str] | None]
 
 BAD: dict[str, Corruption] = {
@@ -137,6 +165,7 @@ FAIR: dict[str, Corruption] = {
     "cut_response": cut_response,
     "generic_instruction": generic_instruction,
     "missing_input": missing_input,
+    "over_specific_instruction": over_specific_instruction,
 }
 
 

@@ -17,6 +17,7 @@ from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
 from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.rejects import REJECTED, Dropped
 
 REJECTED_DIRECTORY = "rejected"
@@ -78,12 +79,14 @@ def run(
     shard_rows: int,
     *,
     limit: int | None = None,
+    evaluated: decontamination.Index | None = None,
 ) -> dict[str, Counts]:
     """Writes `candidates/round-k/{lang}`; shards that are there already are kept.
 
     A document that gets no candidate is in `rejected/{lang}`, with the reason: its
     prompt's frame does not fit (`prompt_too_long`), nothing but space was written
-    (`no_output`), or what was written is no text (`invalid_text`).
+    (`no_output`), what was written is no text (`invalid_text`), or it has a piece of an
+    evaluation set (`contaminated`, with the set and the n-gram).
 
     Args:
       stage: the directory to write.
@@ -95,6 +98,8 @@ def run(
       writer: the generator.
       shard_rows: documents of an output shard.
       limit: documents of each language, the first ones; None takes all.
+      evaluated: evaluation sets of which no instruction may have a piece, as no
+        document has.
 
     Returns:
       Counts by language; of several processes only process 0 counts.
@@ -110,7 +115,7 @@ def run(
         jobs.run_shards(
             stage.path / language,
             len(parts),
-            functools.partial(_shard, parts, standing, number, writer),
+            functools.partial(_shard, parts, standing, number, writer, evaluated),
             label=f"generate {language}",
             key=_key(stage, documents, standing, shard_rows),
             rejected=stage.path / REJECTED_DIRECTORY / language,
@@ -157,6 +162,11 @@ def _key(
         if name.split("/")[0] in ("tokenizer", "base", "generator")
     }
     named = {name: stage.config.get(name) for name in ("model", "generate", "seed")}
+    evaluated = {
+        name: digest
+        for name, digest in stage.inputs.items()
+        if name.split("/")[0] == "beside"
+    }
     rows = hashlib.sha256(str(shard_rows).encode())
     for row in (*documents, *standing.values()):
         rows.update(json.dumps(row, sort_keys=True).encode())
@@ -165,6 +175,7 @@ def _key(
         "model": config.digest({"inputs": model, "config": named["model"]}),
         "sampling": config.digest({name: named[name] for name in ("generate", "seed")}),
         "input": rows.hexdigest(),
+        "evaluation": config.digest(evaluated),
     }
 
 
@@ -173,12 +184,13 @@ def _shard(
     standing: Mapping[str, dict[str, Any]],
     number: int,
     writer: Writer,
+    evaluated: decontamination.Index | None,
     index: int,
 ) -> jobs.Part:
     """The candidates of one part of the documents, in the documents' order."""
     rows = {row["id"]: row for row in standing.values()}
     new = [document for document in parts[index] if document["id"] not in rows]
-    written, dropped = _written(new, number, writer)
+    written, dropped = _written(new, number, writer, evaluated)
     rows |= {row["id"]: row for row in written}
     found = [rows[one["id"]] for one in parts[index] if one["id"] in rows]
     return jobs.Part(
@@ -189,7 +201,10 @@ def _shard(
 
 
 def _written(
-    documents: Sequence[Mapping[str, Any]], number: int, writer: Writer
+    documents: Sequence[Mapping[str, Any]],
+    number: int,
+    writer: Writer,
+    evaluated: decontamination.Index | None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """A new candidate for each document that one can be written for; the others."""
     asked: list[tuple[Mapping[str, Any], fitting.FittedPrompt]] = []
@@ -213,6 +228,10 @@ def _written(
         reason = why_rejected(instruction)
         if reason is not None:
             dropped.append(_drop(document, reason, repr(instruction), "text"))
+            continue
+        flaw = evaluated.find(instruction) if evaluated else None
+        if flaw is not None:
+            dropped.append(_drop(document, flaw.reason, flaw.value, flaw.threshold))
             continue
         written.append(
             {
@@ -247,7 +266,10 @@ def _counts(
     counts = Counts(rows_in=documents, rows_out=len(rows))
     rejected = shards.read_table(directory / REJECTED_DIRECTORY / language, ["reason"])
     reasons = collections.Counter(rejected["reason"].to_pylist())
-    for reason in (PROMPT_TOO_LONG, NO_OUTPUT, INVALID_TEXT):
+    for reason in (
+        *(PROMPT_TOO_LONG, NO_OUTPUT, INVALID_TEXT),
+        decontamination.CONTAMINATED,
+    ):
         if reasons[reason]:
             counts.drop(reason, reasons[reason])
     counts.notes = {

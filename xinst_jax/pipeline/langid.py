@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import pycld2
 import regex
 
 from xinst_jax.languages import Language
+from xinst_jax.pipeline import fasttext_model
 
 ENGLISH = Language("en", "English")
 _MIN_SCRIPT_SHARE = 0.5
@@ -24,8 +26,8 @@ class Verdict:
 
     Attributes:
       reason: '' for a text in the language, else 'wrong_script' or 'wrong_language'.
-      share: share of the text in the language, 0 to 1; where py3langid decided, its
-        probability.
+      share: share of the text in the language, 0 to 1; where py3langid or a model
+        decided, its probability.
       found: what was found, in words.
     """
 
@@ -34,24 +36,30 @@ class Verdict:
     found: str
 
 
-def identify(text: str, language: Language, min_share: float) -> Verdict:
+def identify(
+    text: str, language: Language, min_share: float, model: str = ""
+) -> Verdict:
     """Whether a text is in a language.
 
     Half its letters must be of the language's scripts. Then CLD2 decides, if it gives
     the language `min_share` of the text, or if it gives it a smaller part and too much
     to another: a mixed text. Where it takes the whole text for another language (as
     Indonesian for Malay), or has no name for the rest, py3langid decides. A language
-    that neither knows is judged by its script alone.
+    that neither knows is judged by its script alone. With a model that alone decides,
+    once the script is right: it must give the language a probability of `min_share`.
 
     Args:
       text: cleaned; control characters are passed over.
       language: the language it should be in.
       min_share: share, 0 to 1, that the language must have.
+      model: file of a fastText model that is asked instead; empty for none.
     """
     script_share = _script_share(text, language)
     if script_share < _MIN_SCRIPT_SHARE:
         found = f"{script_share:.2f} of letters {'/'.join(language.scripts)}"
         return Verdict("wrong_script", script_share, found)
+    if model:
+        return _by_model(text, language, min_share, model)
     shares = _cld2_shares(text)
     share = shares.get(language.code, 0.0)
     if share >= min_share:
@@ -70,6 +78,15 @@ def identify(text: str, language: Language, min_share: float) -> Verdict:
     if language.code in _cld2_codes():
         return Verdict("wrong_language", share, f"{shares} (cld2)")
     return Verdict("", script_share, "judged by its script alone")
+
+
+def _by_model(text: str, language: Language, least: float, model: str) -> Verdict:
+    named = fasttext_model.probabilities(model, _UNREADABLE.sub("", text))
+    share = max(named.get(language.code, 0.0), named.get(language.iso639_3, 0.0))
+    code, probability = next(iter(named.items()))
+    name = pathlib.PurePath(model).name
+    reason = "" if share >= least else "wrong_language"
+    return Verdict(reason, share, f"{code} {probability:.2f} ({name})")
 
 
 def right_paragraphs(text: str, language: Language, min_share: float) -> str:

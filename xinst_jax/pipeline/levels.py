@@ -10,6 +10,7 @@ that sees the lengths alone stays near chance all the same (a test holds it).
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -150,9 +151,9 @@ def _train_levels(
     """The rows of a pair to train on: good ones, bad ones, fair ones."""
     odd = examples_per_pair % 2
     bad = examples_per_pair // 2 + (odd if turn % 2 == 0 else 0)
-    # The fair corruptions' turns are shifted every round of the bad ones', so that
-    # each of the one meets each of the other.
-    shifted = turn + turn // len(corruptions.BAD)
+    # The fair corruptions' turns are shifted every time that both begin anew together,
+    # so that each of the one meets each of the other.
+    shifted = turn + turn // math.lcm(len(corruptions.BAD), len(corruptions.FAIR))
     plan = [(_BAD, corruptions.BAD, turn, number) for number in range(bad)]
     plan += [
         (_FAIR, corruptions.FAIR, shifted, number)

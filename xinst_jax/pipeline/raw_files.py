@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from xinst_jax import config as config_lib
 from xinst_jax import run_file, shards
 from xinst_jax.config import RunConfig
-from xinst_jax.data import sources, tfds_rows
+from xinst_jax.data import sources, storage, tfds_rows
 from xinst_jax.errors import UserError
 
 _MIB = 2**20
@@ -22,8 +22,8 @@ def located(path: str) -> str:
     parts = []
     for part in (piece.strip() for piece in path.split(",")):
         top = part.split("/")[0]
-        outside = part.startswith((tfds_rows.PREFIX, "/")) or not top
-        if not outside and not pathlib.Path(top).exists():
+        outside = part.startswith((tfds_rows.PREFIX, "/")) or storage.is_remote(part)
+        if top and not outside and not pathlib.Path(top).exists():
             part = str(run_file.project_path(top) / "/".join(part.split("/")[1:]))
         parts.append(part)
     return ",".join(parts)
@@ -39,7 +39,8 @@ def corpus_digests(run: RunConfig) -> Mapping[str, str]:
     path = located(run.corpus.path)
     for code in run.languages:
         sources.preflight(path, code, [[run.corpus.text_field]])
-    beside = (*run.corpus.evaluation_sets, run.corpus.screen_words)
+    config = run.corpus
+    beside = (*config.evaluation_sets, config.screen_words, config.language_model)
     return {**_digests(path, run.languages), **_beside(beside, run.languages)}
 
 
@@ -68,6 +69,18 @@ def seed_digests(run: RunConfig) -> Mapping[str, str]:
     if config.translate.path:
         beside |= _digests(located(config.translate.path), ("en",))
     return {**_digests(path, tuple(seeded)), **beside}
+
+
+def evaluation_sets(run: RunConfig) -> tuple[str, ...]:
+    """The evaluation sets of corpus and seed pairs, as configured, each once."""
+    given = (*run.corpus.evaluation_sets, *run.seed_pairs.evaluation_sets)
+    return tuple(dict.fromkeys(given))
+
+
+@functools.cache
+def evaluation_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digests of the evaluation sets that instructions are compared with."""
+    return _beside(evaluation_sets(run), run.languages)
 
 
 @functools.cache

@@ -191,6 +191,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 **model,
                 "generate": config_lib.as_record(run.generate),
                 "template": config_lib.digest(prompts.reverse("{text}")),
+                "evaluation_sets": list(raw_files.evaluation_sets(run)),
             },
             inputs=(
                 *("corpus", "tokenizer", f"generator/{this}"),
@@ -198,6 +199,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             ),
             make=functools.partial(answers.candidates, number=number),
             devices=True,
+            files=functools.partial(raw_files.evaluation_digests, run),
         ),
         Stage(
             name=f"rater/{this}",

@@ -10,7 +10,14 @@ import numpy as np
 from xinst_jax import __version__, manifest, shards
 from xinst_jax.languages import Language
 from xinst_jax.pipeline.diversity import figures as figures_lib
-from xinst_jax.report import collect, counts, panels, rater, table
+from xinst_jax.report import (
+    collect,
+    counts,
+    evaluation_sets,
+    panels,
+    rater,
+    table,
+)
 from xinst_jax.report.language_page import REJECTIONS, language_page
 
 LIMIT = 1000
@@ -86,6 +93,9 @@ def _content(
         "flow": steps,
         "flow_panel": panels.flow(steps, names),
         "drops": counts.drops(stages),
+        "evaluation_sets": evaluation_sets.table(
+            workdir, counts.stage_names(workdir), names
+        ),
         "stages": stages,
         "overall_notes": counts.notes(stages, "all"),
         "training": panels.training(workdir),

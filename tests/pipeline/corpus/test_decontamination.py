@@ -43,10 +43,11 @@ def test_seven_words_in_a_row_are_not_enough(index, item):
     assert index.find(HINDI.replace("ी", "").replace("ि", "")) is None
 
 
-def test_items_too_short_to_be_looked_for_are_counted(index):
+def test_an_item_too_short_for_an_n_gram_is_found_where_a_text_is_nothing_else(index):
     assert index.names == ("lights",)
-    # The two ids and the short choice.
-    assert index.short == (3,)
+    assert index.find(" Lyhyt!").value == "lights: lyhyt"
+    assert index.find("Lyhyt sana.") is None
+    assert index.find("") is None and index.find("?!") is None
 
 
 def test_a_set_for_each_language_is_named_by_it(tmp_path):

@@ -31,16 +31,18 @@ class Index:
 
     Attributes:
       names: the sets, by the names of their files.
-      grams: each n-gram, with the number of the set that has it first.
-      short: items of each set too short to have an n-gram: they are not looked for.
+      grams: each n-gram, with the number of the set that has it first; an item too
+        short to have one as a whole, to be found where a text is nothing else.
     """
 
     names: tuple[str, ...]
     grams: Mapping[str, int]
-    short: tuple[int, ...]
 
     def find(self, text: str) -> Flaw | None:
-        """The first n-gram of a text that a set has, with the set's name."""
+        """The first n-gram of a text that a set has, with the set's name: 'set: gram'.
+
+        Of a text that is too short to have one, the text itself.
+        """
         for gram in n_grams(text):
             number = self.grams.get(gram)
             if number is not None:
@@ -53,18 +55,21 @@ def n_grams(text: str) -> Iterator[str]:
     """A text's word 8-grams, or its character 25-grams where words are not spaced.
 
     Case, punctuation and spacing do not count; marks do. What most letters belong to
-    decides how a text is cut.
+    decides how a text is cut. A text that is too short for one is one as a whole.
 
     >>> next(n_grams("Who wrote it, and why: in how many days?"))
     'who wrote it and why in how many'
+    >>> list(n_grams("Who wrote it?"))
+    ['who wrote it']
     """
     normal = unicodedata.normalize("NFC", text).casefold()
     words = _WORD.findall(normal)
     if 2 * len(_UNSPACED.findall(normal)) > len(_LETTER.findall(normal)):
         joined = "".join(words)
-        yield from (joined[i : i + CHARS] for i in range(len(joined) - CHARS + 1))
-    else:
-        for i in range(len(words) - WORDS + 1):
+        for i in range(max(1, len(joined) - CHARS + 1)):
+            yield joined[i : i + CHARS]
+    elif words:
+        for i in range(max(1, len(words) - WORDS + 1)):
             yield " ".join(words[i : i + WORDS])
 
 
@@ -80,7 +85,6 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
     """
     names: list[str] = []
     grams: dict[str, int] = {}
-    short: list[int] = []
     for path in paths:
         given = tuple(codes) if "{lang}" in path else ("",)
         found = [code for code in given if sources.exists(path, code)]
@@ -90,7 +94,7 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
                 "a file that exists, or leave it out."
             )
         for code in found:
-            number, missed = len(names), 0
+            number = len(names)
             names.append(_name(path, code))
             for row in sources.read(path, code):
                 if isinstance(row, raw_rows.Rejected):
@@ -99,14 +103,9 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
                         f"{row.threshold}). Repair the file in evaluation_sets."
                     )
                 for text in _texts(row.fields):
-                    before = len(grams)
-                    seen = False
                     for gram in n_grams(text):
-                        seen = True
                         grams.setdefault(gram, number)
-                    missed += not seen and len(grams) == before
-            short.append(missed)
-    return Index(tuple(names), grams, tuple(short))
+    return Index(tuple(names), grams)
 
 
 def _name(path: str, code: str) -> str:

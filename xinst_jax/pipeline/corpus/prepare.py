@@ -120,7 +120,9 @@ def _checked(
         return Dropped(id, "too_long", found, f"<= {config.max_chars}", text)
     if not endings.is_finished(text, language):
         return Dropped(id, "unfinished", f"...{text[-20:]}", "ends a sentence", text)
-    verdict = langid.identify(text, language, config.min_lid_prob)
+    verdict = langid.identify(
+        text, language, config.min_lid_prob, config.language_model
+    )
     if verdict.reason:
         expected = f"{language.code} >= {config.min_lid_prob}"
         return Dropped(id, verdict.reason, verdict.found, expected, text)

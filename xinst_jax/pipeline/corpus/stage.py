@@ -18,6 +18,7 @@ from xinst_jax.data import sources
 from xinst_jax.errors import UserError
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline import fasttext_model
 from xinst_jax.pipeline.corpus import decontamination, documents, duplicates, screens
 from xinst_jax.pipeline.corpus.documents import Document, Row, Text
 from xinst_jax.pipeline.corpus.prepare import Check, prepare
@@ -66,11 +67,13 @@ def run(
 
     Raises:
       UserError: before any work, a language without files, an empty file, one without
-        the text field, or an executor that is not installed; later, too many bad rows,
-        or a language of which nothing is left.
+        the text field, a model that does not know a language, or an executor that is
+        not installed; later, too many bad rows, or a language of which nothing is left.
     """
     for code in languages:
         sources.preflight(config.path, code, [[config.text_field]])
+    if config.language_model:
+        fasttext_model.check(config.language_model, languages.values())
     checks = {
         code: _checks(config, language, tuple(languages))
         for code, language in languages.items()

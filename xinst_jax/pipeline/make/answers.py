@@ -47,11 +47,13 @@ def candidates(
     With a limit, of each language for its first documents.
     """
     from xinst_jax import distributed
-    from xinst_jax.pipeline import generate
+    from xinst_jax.pipeline import generate, raw_files
+    from xinst_jax.pipeline.corpus import decontamination
 
     if rounds.settled(workspace, number):
         return rounds.carried(workspace, stage, "candidates", number)
     run, generator = workspace.run, writer(workspace, number)
+    sets = tuple(map(raw_files.located, raw_files.evaluation_sets(run)))
     counts = generate.run(
         stage,
         run.languages,
@@ -61,6 +63,7 @@ def candidates(
         generator,
         run.generate.shard_rows,
         limit=limit,
+        evaluated=decontamination.read(sets, run.languages),
     )
     if distributed.is_primary() and generator.usage is not None:
         print(f"generate: {generator.usage()}", flush=True)

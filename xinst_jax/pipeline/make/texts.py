@@ -18,6 +18,7 @@ def corpus(workspace: Workspace, stage: StageDirectory) -> Made:
         config,
         path=raw_files.located(config.path),
         evaluation_sets=tuple(map(raw_files.located, config.evaluation_sets)),
+        language_model=raw_files.located(config.language_model),
         screen_words=raw_files.located(config.screen_words),
     )
     return Made(corpus_lib.run(stage, config, workspace.run.language_table))
