@@ -181,6 +181,33 @@ def test_greedy_texts_are_transformers_up_to_the_same_stop_string(results):
     assert len({len(text) for text in found}) > 1
 
 
+def test_each_row_ends_at_a_stop_string_of_its_own(ours, monkeypatch):
+    """As the whole text cut there, and no token is generated beyond what ended it."""
+    settings = {"do_sample": False, "max_gen_toks": 12}
+    context = _documents()[0]["text"]
+    [whole] = ours.generate_until(
+        [_request("generate_until", context, settings | {"until": []})]
+    )
+    ends = [whole[len(whole) // 3], whole[2 * len(whole) // 3]]
+    engine, made = ours._engine(12, 0.0, 1.0), []
+    generate = engine.generate
+
+    def spy(*arguments, **keywords):
+        made.extend(generate(*arguments, **keywords))
+        return made
+
+    monkeypatch.setattr(engine, "generate", spy)
+    found = ours.generate_until(
+        [
+            _request("generate_until", context, settings | {"until": until})
+            for until in ([ends[0]], [ends[1]], ["not in any text"])
+        ]
+    )
+    assert found == [*(whole.split(end)[0] for end in ends), whole]
+    assert [one.finish for one in made[:2]] == ["stop", "stop"]
+    assert len(made[0].tokens) < len(made[2].tokens)
+
+
 def test_every_figure_of_every_task_is_transformers(results):
     for task in TASKS:
         ours, theirs = (result["results"][task] for result in results)

@@ -16,10 +16,7 @@ import tqdm
 from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
-from lm_eval.models.utils import (
-    normalize_gen_kwargs,
-    postprocess_generated_text,
-)
+from lm_eval.models.utils import normalize_gen_kwargs
 
 from xinst_jax import distributed
 from xinst_jax.config import DecodeConfig, ModelConfig
@@ -172,8 +169,8 @@ class HarnessModel(TemplateLM):
     ) -> list[str]:
         """What each context is continued with, up to the first of its stop strings.
 
-        A row is generated to its end token or its last token and cut afterwards: stop
-        strings save no time, and change nothing.
+        A row ends with the token in which one of its stop strings is complete. Of
+        strings that overlap, the one that is complete first cuts it.
 
         Raises:
           UserError: a task asks for a way of sampling that `DecodeConfig` lacks, or for
@@ -202,11 +199,12 @@ class HarnessModel(TemplateLM):
                         [prompts[number] for number in part],
                         [str(number) for number in part],
                         self._seed,
+                        stop_strings=[stops[number] for number in part],
                     )
                     for number, one in zip(part, generations, strict=True):
-                        text = self._vocabulary.decode(one.tokens)
-                        found[number] = postprocess_generated_text(
-                            text, stops[number], None
+                        cut = one.text
+                        found[number] = (
+                            self._vocabulary.decode(one.tokens) if cut is None else cut
                         )
                     bar.update(len(part))
         for request, text in zip(requests, found, strict=True):
@@ -288,6 +286,7 @@ class HarnessModel(TemplateLM):
             decode,
             self._vocabulary.stop_ids,
             min(self._vocabulary.vocab_size, weights.model.vocab_size),
+            self._vocabulary.decode,
         )
 
     def _fitted(self, context: str, engine: Engine) -> list[int]:
