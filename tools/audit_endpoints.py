@@ -3,9 +3,9 @@
 python tools/audit_endpoints.py runs/quickstart --tally http://127.0.0.1:8377/tally
 
 Whether nothing was lost and nothing was paid twice: every completion is there once,
-with a payment; every reservation was paid at most once; no ledger passes its limit; and,
-with --tally (of tools/stub_endpoint.py), as many completions are kept, and as many
-tokens paid for, as the endpoint says it sent. The stub must have been started for this
+with a payment; every reservation was paid at most once; no ledger passes a limit. With
+--tally (of tools/stub_endpoint.py), also whether as many completions are kept, and as
+many tokens paid for, as the endpoint says it sent; it must have been started for this
 workdir alone. Exit status 1 where a claim fails.
 """
 

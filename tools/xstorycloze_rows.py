@@ -3,9 +3,9 @@
 python tools/xstorycloze_rows.py spring2016.val.sw.tsv.split_20_80_eval.tsv \
     bench/xstorycloze/sw/eval.jsonl
 
-The files lie beside the loading script in the set's repository on the Hugging Face hub,
-juletxara/xstory_cloze: a heading, then eight columns parted by tabs (id, four sentences,
-two endings, the number of the right one).
+The files lie beside the loading script in the set's repository on the Hugging Face
+hub, juletxara/xstory_cloze: a heading, then eight columns parted by tabs (id, four
+sentences, two endings, the number of the right one).
 """
 
 import argparse

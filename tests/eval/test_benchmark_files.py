@@ -18,7 +18,7 @@ HEADING = (
     "story_id\tinput_sentence_1\tinput_sentence_2\tinput_sentence_3\tinput_sentence_4\t"
     "sentence_quiz1\tsentence_quiz2\tanswer_right_ending\n"
 )
-STORY = "id-1\tMvua ilinyesha.\tB.\tC.\tD.\t\"Alisema \"\"ndiyo\"\".\"\tHapana.\t2\n"
+STORY = 'id-1\tMvua ilinyesha.\tB.\tC.\tD.\t"Alisema ""ndiyo""."\tHapana.\t2\n'
 
 
 def test_xstorycloze_as_published_becomes_rows_that_are_measured(tmp_path):

@@ -248,6 +248,8 @@ def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
         "num_fewshot": config.num_fewshot,
         "limit": config.limit,
     }
+    if config.chat_template:
+        settings["template"] = config_lib.digest(prompts.chat())
     return [
         Stage(
             name=benchmarks.directory_name(model, task),

@@ -14,6 +14,7 @@ from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
+    from xinst_jax.eval.chat_format import ChatFormat
     from xinst_jax.eval.harness import HarnessModel
 
 STAGES = {"base": "base", "tuned": "model"}
@@ -32,6 +33,10 @@ def benchmark(
     from xinst_jax.eval import harness_task
 
     lm = _harness_model(workspace, model)
+    if workspace.run.benchmark.chat_template and task.language:
+        lm.output_lang = workspace.run.language_table[task.language].name
+    else:
+        lm.output_lang = ""
     record, samples = harness_task.measure(lm, task, workspace.run.benchmark)
     if distributed.is_primary():
         lines = (json.dumps(row, ensure_ascii=False) for row in samples)
@@ -68,6 +73,7 @@ def _harness_model(workspace: Workspace, model: str) -> "HarnessModel":
     from xinst_jax.pipeline import training
 
     run = workspace.run
+    chat = _chat_format(workspace, model) if run.benchmark.chat_template else None
     weights = harness.Weights(
         training.trained_params(workspace, STAGES[model]),
         workspace.model,
@@ -80,4 +86,15 @@ def _harness_model(workspace: Workspace, model: str) -> "HarnessModel":
         run.answer.batch_rows,
         run.sft.length,
         workspace.seed("benchmark"),
+        chat,
     )
+
+
+def _chat_format(workspace: Workspace, model: str) -> "ChatFormat":
+    """How a model is spoken to: as it was tuned, or as its folder says."""
+    from xinst_jax.eval import chat_format
+
+    folder = workspace.path("tokenizer")
+    if model == "tuned":
+        return chat_format.of_answers(folder, workspace.model.max_length)
+    return chat_format.of_folder(folder)
