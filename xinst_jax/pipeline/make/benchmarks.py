@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich.console
 
-from xinst_jax import distributed, shards
+from xinst_jax import distributed, languages, shards
 from xinst_jax.eval import benchmark_table, benchmarks
 from xinst_jax.eval.benchmarks import BenchmarkTask
 from xinst_jax.manifest import Counts, StageDirectory
@@ -33,10 +33,8 @@ def benchmark(
     from xinst_jax.eval import harness_task
 
     lm = _harness_model(workspace, model)
-    if workspace.run.benchmark.chat_template and task.language:
-        lm.output_lang = workspace.run.language_table[task.language].name
-    else:
-        lm.output_lang = ""
+    known = {**languages.BUILT_IN, **workspace.run.language_table}
+    lm.output_lang = known[task.language].name if task.language else ""
     record, samples = harness_task.measure(lm, task, workspace.run.benchmark)
     if distributed.is_primary():
         lines = (json.dumps(row, ensure_ascii=False) for row in samples)
@@ -53,15 +51,15 @@ def benchmark(
 
 def print_tables(workspace: Workspace, console: rich.console.Console) -> None:
     """Prints what the run's benchmarks found."""
-    config, languages = workspace.run.benchmark, workspace.run.language_table
+    config, table = workspace.run.benchmark, workspace.run.language_table
     records = {}
     for model in config.models:
-        for task in benchmarks.tasks(config, languages):
+        for task in benchmarks.tasks(config, table):
             path = workspace.path(directory_name(model, task))
             if record := benchmarks.read(path):
                 records[model, task.name] = record
     if config.sets:
-        console.print(benchmark_table.set_table(config, languages, records))
+        console.print(benchmark_table.set_table(config, table, records))
     if config.tasks:
         console.print(benchmark_table.task_table(config, records))
 
