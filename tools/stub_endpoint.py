@@ -1,16 +1,18 @@
 """An OpenAI-compatible endpoint that misbehaves on purpose, to test clients against.
 
-python tools/stub_endpoint.py --port 8377
+python tools/stub_endpoint.py
 
 It answers POST /v1/chat/completions. Requests take the faults of a plan in turn (see
 `FAULTS`), so a client that retries gets through. What it says where all is well is made
 from the request: a comparison of two answers gets scores, or a verdict, by how many
 different words each has, with a preference for the one shown first where they are near;
 anything else gets its last line back. It knows nothing, and no figure made with it
-says anything about a model.
+says anything about a model. GET /tally says what it was asked and what it answered, to
+hold a client's ledger against (tools/audit_endpoints.py).
 """
 
 import argparse
+import collections
 import http.server
 import json
 import re
@@ -30,8 +32,11 @@ FAULTS = {
     "filtered": "status 400 for a text that is not let through",
     "401": "status 401 that repeats the key sent",
 }
-PLAN = ("ok", "429", "ok", "500", "prose", "malformed", "ok", "empty", "no_choices")
-"""Faults of the script, in turn; --silent adds timeouts."""
+PLAN = (
+    *("ok", "429", "ok", "500", "prose", "malformed", "ok", "empty", "no_choices"),
+    *("ok", "out_of_range", "timeout", "ok"),
+)
+"""Faults of the script, in turn."""
 
 _ANSWERS = re.compile(r"<answer1>\n(.*)\n</answer1>\n<answer2>\n(.*)\n</answer2>", re.S)
 
@@ -43,6 +48,7 @@ class Stub(http.server.ThreadingHTTPServer):
       plan: faults that requests take in turn.
       seen: (fault, body) of every request, in order.
       tokens: (prompt, completion) tokens of every answer that says its usage.
+      answered: how many completions were sent that are not empty.
       keys: the Authorization headers.
     """
 
@@ -53,6 +59,7 @@ class Stub(http.server.ThreadingHTTPServer):
         self.plan, self.silence = plan, silence
         self.seen: list[tuple[str, dict[str, Any]]] = []
         self.tokens: list[tuple[int, int]] = []
+        self.answered = 0
         self.keys: list[str] = []
         self.most_at_once = 0
         self._at_once = 0
@@ -82,6 +89,23 @@ class Stub(http.server.ThreadingHTTPServer):
             self.most_at_once = max(self.most_at_once, self._at_once)
             return fault
 
+    def note(self, text: str, tokens: tuple[int, int]) -> None:
+        """Notes a completion that is about to be sent whole."""
+        with self.lock:
+            self.tokens.append(tokens)
+            self.answered += bool(text)
+
+    def tally(self) -> dict[str, Any]:
+        """What came and what was sent: requests by fault, completions, tokens."""
+        with self.lock:
+            faults = collections.Counter(fault for fault, _ in self.seen)
+            return {
+                "requests": dict(sorted(faults.items())),
+                "answered": self.answered,
+                "prompt_tokens": sum(prompt for prompt, _ in self.tokens),
+                "completion_tokens": sum(said for _, said in self.tokens),
+            }
+
     def leave(self) -> None:
         """Notes that a request is answered."""
         with self.lock:
@@ -94,6 +118,9 @@ class Stub(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Stub
+
+    def do_GET(self):
+        self._send(200, json.dumps(self.server.tally()).encode())
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -136,7 +163,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content = json.dumps(record).encode()
         if fault == "malformed":
             return self._send(200, content[: len(content) // 2])
-        self.server.tokens.append(tokens)
+        self.server.note(text, tokens)
         return self._send(200, content)
 
     def _send(self, status: int, content: bytes, headers=()) -> None:
@@ -174,11 +201,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8377)
     parser.add_argument(
-        "--silent", action="store_true", help="with a request in ten left unanswered"
+        "--plan", default=",".join(PLAN), help="what requests meet in turn"
+    )
+    parser.add_argument(
+        "--silence", type=float, default=600.0, help="seconds that a timeout lasts"
     )
     options = parser.parse_args()
-    plan = (*PLAN, "timeout") if options.silent else PLAN
-    server = Stub(plan, options.port, silence=600.0)
+    plan = tuple(options.plan.split(","))
+    if unknown := set(plan) - set(FAULTS):
+        parser.error(f"--plan has {', '.join(unknown)}; there is {', '.join(FAULTS)}")
+    server = Stub(plan, options.port, silence=options.silence)
     print(f"{server.url} answers, and misbehaves: {', '.join(plan)}", flush=True)
     server.serve_forever()
 

@@ -243,7 +243,14 @@ def _make(
             runner.run_verb(workspace, graph, [stage], console, together)
         benchmarks.print_tables(workspace, console)
         return
+    told = verb == "evaluate" and all(
+        runner.stage_directory(workspace, stage).finished() for stage in wanted
+    )
     runner.run_verb(workspace, graph, wanted, console, together)
+    if told:
+        from xinst_jax.pipeline.make import evaluation
+
+        evaluation.print_tables(workspace)
 
 
 def _terminate(number: int, frame: types.FrameType | None) -> None:

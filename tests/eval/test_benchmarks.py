@@ -71,6 +71,14 @@ def _write(folder, name, language, rows):
     return path
 
 
+def test_a_task_of_a_set_that_is_named_alone_is_read_from_the_sets_files(tmp_path):
+    config = BenchmarkConfig(tasks=("xcopa_sw", "arc_easy"), data=str(tmp_path))
+    of_set, other = benchmarks.tasks(config, {"fi": BUILT_IN["fi"]})
+    with pytest.raises(UserError, match=r"xcopa/sw/test\.jsonl does not exist"):
+        of_set.data_files(config)
+    assert other.data_files(config) == {}
+
+
 def test_local_rows_are_found_by_set_language_and_split(tmp_path):
     config = BenchmarkConfig(sets=("xnli",), data=str(tmp_path))
     row = {"premise": "A.", "hypothesis": "B.", "label": 0}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -12,10 +13,11 @@ import transformers
 from tests.hf import tokenizer_kinds
 from tests.hf.tokenizer_texts import LANGUAGES, SAMPLE
 from xinst_jax.config import MeshConfig
-from xinst_jax.data import vocab
+from xinst_jax.data import prompts, vocab
 from xinst_jax.errors import UserError
 from xinst_jax.hf import config as hf_config
 from xinst_jax.hf import folder as folder_lib
+from xinst_jax.hf import tokenizer as tokenizer_lib
 from xinst_jax.mesh import ShardingRules, make_mesh
 
 pytest.importorskip(
@@ -28,7 +30,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from xinst_jax.eval import harness
+from xinst_jax.eval import chat_format, harness
 
 LENGTH = 96
 RULES = ShardingRules()
@@ -152,6 +154,56 @@ def results(ours, folder, tasks):
         ]
 
 
+@pytest.fixture(scope="module")
+def spoken(ours, folder, tasks, tmp_path_factory):
+    """What it finds of both, spoken to by the answer prompt's chat template."""
+    exported = tmp_path_factory.mktemp("exported") / "model"
+    shutil.copytree(folder, exported)
+    for name, content in tokenizer_lib.from_folder(
+        folder, prompts.chat(), LENGTH
+    ).items():
+        (exported / name).write_bytes(content)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        exported, dtype=torch.float32
+    )
+    theirs = HFLM(
+        pretrained=model,
+        tokenizer=transformers.AutoTokenizer.from_pretrained(exported),
+        device="cpu",
+        batch_size=4,
+        chat_template_args={"output_lang": "Finnish"},
+    )
+    format_ = chat_format.of_answers(folder, LENGTH)
+    mine = harness.HarnessModel(
+        ours._weights, ours._vocabulary, 4, LENGTH, chat=format_
+    )
+    mine.output_lang = "Finnish"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluator, "add_env_info", lambda _: None)
+        return [
+            evaluator.simple_evaluate(
+                one,
+                tasks=["choice", "written"],
+                task_manager=tasks,
+                apply_chat_template=True,
+            )
+            for one in (mine, theirs)
+        ]
+
+
+def test_a_conversation_is_answered_as_transformers_answers_it(spoken):
+    asked = spoken[0]["samples"]["choice"][0]["arguments"][0][0]
+    assert asked.count("### Response:") == 2  # an example, and the question
+    assert asked.count("Answer in Finnish and the style of an AI assistant.") == 2
+    (ours, our_greedy), (theirs, their_greedy) = (
+        zip(*_answers(result, "choice"), strict=True) for result in spoken
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-4)
+    assert our_greedy == their_greedy
+    found, expected = (_answers(result, "written") for result in spoken)
+    assert found == expected
+
+
 def _answers(result, task):
     return [
         answer[0] for sample in result["samples"][task] for answer in sample["resps"]
@@ -179,6 +231,33 @@ def test_greedy_texts_are_transformers_up_to_the_same_stop_string(results):
     found, expected = (_answers(result, "written") for result in results)
     assert found == expected
     assert len({len(text) for text in found}) > 1
+
+
+def test_each_row_ends_at_a_stop_string_of_its_own(ours, monkeypatch):
+    """As the whole text cut there, and no token is generated beyond what ended it."""
+    settings = {"do_sample": False, "max_gen_toks": 12}
+    context = _documents()[0]["text"]
+    [whole] = ours.generate_until(
+        [_request("generate_until", context, settings | {"until": []})]
+    )
+    ends = [whole[len(whole) // 3], whole[2 * len(whole) // 3]]
+    engine, made = ours._engine(12, 0.0, 1.0), []
+    generate = engine.generate
+
+    def spy(*arguments, **keywords):
+        made.extend(generate(*arguments, **keywords))
+        return made
+
+    monkeypatch.setattr(engine, "generate", spy)
+    found = ours.generate_until(
+        [
+            _request("generate_until", context, settings | {"until": until})
+            for until in ([ends[0]], [ends[1]], ["not in any text"])
+        ]
+    )
+    assert found == [*(whole.split(end)[0] for end in ends), whole]
+    assert [one.finish for one in made[:2]] == ["stop", "stop"]
+    assert len(made[0].tokens) < len(made[2].tokens)
 
 
 def test_every_figure_of_every_task_is_transformers(results):

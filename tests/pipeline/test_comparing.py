@@ -86,6 +86,7 @@ def test_two_runs_are_compared_and_the_key_is_nowhere(runs, tmp_path, capsys):
         assert len(stub.seen) == asked
         assert set(stub.keys) == {f"Bearer {KEY}"}
     assert "long judged by stub at" in said.out and "eval.html" in said.out
+    assert "rivers: answers, % and 95% interval" in said.out
     record = json.loads((workdir / "comparison" / "win_rates.json").read_bytes())
     rate = record["sets"]["rivers"]["all"]["short"]
     assert rate["pairs"] == 12 and rate["wins"] + rate["unjudged"] == 12

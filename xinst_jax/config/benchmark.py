@@ -25,6 +25,9 @@ class BenchmarkConfig(Typed):
       data: folder of the sets' data, as {data}/{set}/{lang}/{split}.jsonl; empty takes
         the data that the harness names, from the Hugging Face hub or its cache.
       task_files: folder of further task files in the harness' format; empty for none.
+      chat_template: whether a model is asked in a conversation: the tuned one by the
+        answer prompt, which names the task's language; the base model by the template
+        that its folder brings. Else both are asked in plain text.
       num_fewshot: solved examples before each question; -1 leaves it to the task.
       limit: most documents measured of a task; 0 measures all.
     """
@@ -34,6 +37,7 @@ class BenchmarkConfig(Typed):
     models: tuple[str, ...] = MODELS
     data: str = ""
     task_files: str = ""
+    chat_template: bool = False
     num_fewshot: int = -1
     limit: int = 0
 

@@ -50,7 +50,7 @@ class EndpointConfig(Typed):
 
     url: str = ""
     model: str = ""
-    key_variable: str = "OPENAI_API_KEY"
+    key_variable: str = operational("OPENAI_API_KEY")
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 256

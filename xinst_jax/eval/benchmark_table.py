@@ -63,7 +63,7 @@ def task_table(config: BenchmarkConfig, records: Records) -> rich.table.Table:
     grid.add_column("value", justify="right")
     for (model, name), record in records.items():
         if name in config.tasks:
-            for task, metric, value in _figures(record):
+            for task, metric, value in figures(record):
                 grid.add_row(model, task, metric, value)
     return grid
 
@@ -90,7 +90,8 @@ def headline(record: Mapping[str, Any], task: str) -> tuple[str, float, float] |
     return metric, value, error if isinstance(error, float) else math.nan
 
 
-def _figures(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def figures(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yields (task, metric, value with its standard error) of every figure."""
     for task, figures in record["results"].items():
         for key, value in figures.items():
             metric, _, filter_ = key.partition(",")

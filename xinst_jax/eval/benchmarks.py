@@ -120,8 +120,8 @@ class BenchmarkTask:
 
     Attributes:
       name: the harness' name of it.
-      set_name: the set it belongs to; empty where it was named by itself.
-      language: its language; empty where it was named by itself.
+      set_name: the set it belongs to; empty for any other task of the harness.
+      language: its language, likewise.
     """
 
     name: str
@@ -156,6 +156,8 @@ def tasks(
 ) -> list[BenchmarkTask]:
     """The tasks that a run measures: its sets', language by language, then the others.
 
+    A set's task that is named by itself is the set's all the same.
+
     Args:
       config: what is measured.
       languages: the run's languages, by code.
@@ -167,7 +169,15 @@ def tasks(
         if code in one.tasks
     ]
     known = {task.name for task in found}
-    return found + [BenchmarkTask(name) for name in config.tasks if name not in known]
+    return found + [_named_task(name) for name in config.tasks if name not in known]
+
+
+def _named_task(name: str) -> BenchmarkTask:
+    for one in COVERAGE.values():
+        for code, task in one.tasks.items():
+            if task == name:
+                return BenchmarkTask(name, one.name, code)
+    return BenchmarkTask(name)
 
 
 def check_installed() -> None:

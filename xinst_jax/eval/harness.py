@@ -8,7 +8,7 @@ parameters that were imported from it, or exported to it. The harness is an extr
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -16,16 +16,13 @@ import tqdm
 from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
-from lm_eval.models.utils import (
-    normalize_gen_kwargs,
-    postprocess_generated_text,
-)
 
 from xinst_jax import distributed
 from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.errors import UserError
-from xinst_jax.hf import special_tokens
-from xinst_jax.hf import tokenizer as hf_tokenizer
+from xinst_jax.eval import generation_settings
+from xinst_jax.eval.chat_format import ChatFormat
+from xinst_jax.eval.prefix import prefix_id
 from xinst_jax.infer.engine import Engine
 from xinst_jax.infer.score import continuation_logprobs
 from xinst_jax.mesh import ShardingRules
@@ -34,16 +31,9 @@ from xinst_jax.models.decoder import Params, compute_params
 if TYPE_CHECKING:
     from xinst_jax.data.vocab import Vocabulary
 
-_NEW_TOKENS = 256
-"""What the harness' models generate at most where a task does not say."""
-
 _SMALLEST_BUCKET = 64
 _BATCHES = 8
 """Batches that are generated between two steps of the progress bar."""
-
-_OF_SAMPLING = ("top_p", "top_k", "min_p")
-_NEUTRAL: Mapping[str, Any] = {"top_k": 0, "num_beams": 1, "repetition_penalty": 1.0}
-"""Arguments of transformers' generation, with the values that change nothing."""
 
 TokenRequest = tuple[Any, list[int], list[int]]
 """The harness' own: (what was asked as text, or None; context ids; continuation ids)"""
@@ -75,6 +65,8 @@ class HarnessModel(TemplateLM):
     Attributes:
       max_length: tokens that are read at most; longer contexts lose their start.
       truncated: requests so far whose context lost its start.
+      output_lang: English name of the language that a chat template asks for answers
+        in; empty for none.
     """
 
     def __init__(
@@ -84,6 +76,7 @@ class HarnessModel(TemplateLM):
         batch_rows: int,
         length: int,
         seed: int = 0,
+        chat: ChatFormat | None = None,
     ):
         """Readies the weights.
 
@@ -93,6 +86,8 @@ class HarnessModel(TemplateLM):
           batch_rows: packed rows scored together, and prompts decoded together.
           length: tokens of a packed row at least.
           seed: from which sampling tasks draw.
+          chat: how it is spoken to where the harness applies a chat template; a text
+            then spells special tokens, as in transformers. None is for plain text.
 
         Raises:
           UserError: the batch does not divide over the mesh.
@@ -105,8 +100,10 @@ class HarnessModel(TemplateLM):
         self._vocabulary = vocabulary
         self._batch_rows, self._length, self._seed = batch_rows, length, seed
         self._prefix_id = prefix_id(vocabulary)
+        self._chat = chat
         self.max_length = weights.model.max_length
         self.truncated = 0
+        self.output_lang = ""
 
     @property
     def eot_token_id(self) -> int:
@@ -123,15 +120,40 @@ class HarnessModel(TemplateLM):
         """By which the harness tells apart what it caches."""
         return str(self._vocabulary.path)
 
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template that `apply_chat_template` renders with; None without one."""
+        return self._chat.template if self._chat and chat_template else None
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """A conversation as the text that the model reads.
+
+        Args:
+          chat_history: messages with 'role' and 'content'.
+          add_generation_prompt: whether the model speaks next; else it goes on with the
+            last message.
+
+        Raises:
+          UserError: the template does not take the conversation.
+        """
+        assert self._chat is not None
+        return self._chat.render(
+            chat_history, prompt=add_generation_prompt, output_lang=self.output_lang
+        )
+
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **_: Any
     ) -> list[int]:
         """Ids of a text, after the begin token where its tokenizer puts one.
 
         Args:
-          string: the text; the name of a special token in it is spelled as text.
+          string: the text; the name of a special token in it is spelled as text, or
+            with a chat template is that token.
           add_special_tokens: False leaves the begin token out.
         """
+        if self._chat is not None:
+            return self._chat.encode(string, add_special_tokens, self._prefix_id)
         if add_special_tokens is False:
             return self._vocabulary.encode(string)
         return self._vocabulary.encode_prompt(string)
@@ -172,8 +194,8 @@ class HarnessModel(TemplateLM):
     ) -> list[str]:
         """What each context is continued with, up to the first of its stop strings.
 
-        A row is generated to its end token or its last token and cut afterwards: stop
-        strings save no time, and change nothing.
+        A row ends with the token in which one of its stop strings is complete. Of
+        strings that overlap, the one that is complete first cuts it.
 
         Raises:
           UserError: a task asks for a way of sampling that `DecodeConfig` lacks, or for
@@ -182,7 +204,7 @@ class HarnessModel(TemplateLM):
         groups: dict[tuple[int, float, float], list[int]] = {}
         stops: list[list[str]] = []
         for number, request in enumerate(requests):
-            settings, until = _settings(request)
+            settings, until = generation_settings.read(request)
             groups.setdefault(settings, []).append(number)
             stops.append(until)
         found = [""] * len(requests)
@@ -202,11 +224,12 @@ class HarnessModel(TemplateLM):
                         [prompts[number] for number in part],
                         [str(number) for number in part],
                         self._seed,
+                        stop_strings=[stops[number] for number in part],
                     )
                     for number, one in zip(part, generations, strict=True):
-                        text = self._vocabulary.decode(one.tokens)
-                        found[number] = postprocess_generated_text(
-                            text, stops[number], None
+                        cut = one.text
+                        found[number] = (
+                            self._vocabulary.decode(one.tokens) if cut is None else cut
                         )
                     bar.update(len(part))
         for request, text in zip(requests, found, strict=True):
@@ -288,6 +311,7 @@ class HarnessModel(TemplateLM):
             decode,
             self._vocabulary.stop_ids,
             min(self._vocabulary.vocab_size, weights.model.vocab_size),
+            self._vocabulary.decode,
         )
 
     def _fitted(self, context: str, engine: Engine) -> list[int]:
@@ -303,43 +327,3 @@ class HarnessModel(TemplateLM):
             unit="request",
             disable=disabled or not distributed.is_primary(),
         )
-
-
-def prefix_id(vocabulary: "Vocabulary") -> int:
-    """The id that stands before a text that has no context.
-
-    The harness takes the token that the tokenizer calls BOS, whether or not it is put
-    before texts, and the end token where there is none.
-    """
-    if vocabulary.bos_id is not None:
-        return vocabulary.bos_id
-    named = None
-    if vocabulary.path.suffix == ".json":
-        tokenizer = hf_tokenizer.read(vocabulary.path)
-        named = special_tokens.read(vocabulary.path, tokenizer.token_to_id).bos
-    return vocabulary.eos_id if named is None else named
-
-
-def _settings(request: Instance) -> tuple[tuple[int, float, float], list[str]]:
-    """What a task asks of generation: (most tokens, temperature, top_p), stop strings.
-
-    Raises:
-      UserError: it asks for more than that.
-    """
-    asked = dict(normalize_gen_kwargs(dict(request.args[1]), _NEW_TOKENS))
-    sampled = asked.pop("do_sample")
-    temperature = float(asked.pop("temperature", 1.0)) if sampled else 0.0
-    until = [text for text in asked.pop("until") if text]
-    new_tokens = asked.pop("max_gen_toks")
-    if not sampled:
-        asked = {k: v for k, v in asked.items() if k not in _OF_SAMPLING}
-    top_p = float(asked.pop("top_p", 1.0))
-    more = {k: v for k, v in asked.items() if v not in (None, _NEUTRAL.get(k))}
-    more.pop("temperature", None)
-    if more:
-        raise UserError(
-            f"Task {request.task_name} generates with {more}; expected greedy "
-            "decoding, or sampling by temperature and top_p. Leave the task out, or "
-            "write a task file of your own without them (BenchmarkConfig.task_files)."
-        )
-    return (new_tokens, temperature, top_p), until

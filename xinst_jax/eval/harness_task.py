@@ -41,19 +41,21 @@ def measure(
     Returns:
       The figures, with all that decides them (the harness' version, the tasks' own
       versions, prompts and splits, examples shown, rows measured, contexts that lost
-      their start); and a record of each row and of what was answered.
+      their start, the chat template); and a record of each row and what was answered.
 
     Raises:
       UserError: there is no such task, or its data cannot be read.
     """
     logging.getLogger("lm_eval").setLevel(logging.WARNING)
     cut = getattr(lm, "truncated", 0)
+    template = lm.chat_template(True) if config.chat_template else None
     found = lm_eval.simple_evaluate(
         lm,
         tasks=_loaded(task, config),
         task_manager=_manager(task.set_name, config.task_files),
         num_fewshot=None if config.num_fewshot < 0 else config.num_fewshot,
         limit=config.limit or None,
+        apply_chat_template=config.chat_template,
     )
     record = {
         "task": task.name,
@@ -63,6 +65,7 @@ def measure(
         "n-shot": found["n-shot"],
         "n-samples": found["n-samples"],
         "truncated": getattr(lm, "truncated", 0) - cut,
+        "chat_template": template,
         "configs": found["configs"],
     }
     for one in record["configs"].values():

@@ -87,12 +87,12 @@ def win_rates(record: Mapping[str, Any], name: str) -> rich.table.Table:
         own = of_language["answers"].get(ours)
         right = record["planted"]["languages"].get(code, {})
         for opponent, rate in of_language["win_rates"].items():
-            cells = _rate_cells(rate, right)
+            cells = rate_cells(rate, right)
             grid.add_row(first, opponent, share(own and own["in_language"]), *cells)
             first = ""
     grid.add_section()
     for opponent, rate in record["sets"][name]["all"].items():
-        cells = _rate_cells(rate, record["planted"]["all"])
+        cells = rate_cells(rate, record["planted"]["all"])
         grid.add_row("all", opponent, "", *cells)
     return grid
 
@@ -104,6 +104,27 @@ def judge_words(record: Mapping[str, Any]) -> str:
         f"rule '{record['rule']}', the {record['sample']} of {record['samples']} "
         f"answer{'s' if record['samples'] > 1 else ''})"
     )
+
+
+def rate_cells(rate: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
+    """The figures of a `WinRate`, then how far its judge is to be trusted.
+
+    Args:
+      rate: the fields of a `WinRate`.
+      right: by kind of planted pair, the fields of a `planted.Preference`.
+    """
+    gap = rate["length_gap"]
+    return [
+        f"{rate['wins']}-{rate['ties']}-{rate['losses']}",
+        str(rate["unjudged"]),
+        interval(rate["rate"], rate["low"], rate["high"]),
+        share(rate["length_controlled"]),
+        f"{rate['p_value']:.3f}",
+        share(rate["flips"]),
+        share(rate["first_preferred"]),
+        "–" if gap is None else f"{gap:+.0f}",
+        *(preferred(right.get(kind)) for kind in PLANTED),
+    ]
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:
@@ -138,21 +159,6 @@ def preferred(preference: Mapping[str, Any] | None) -> str:
     if not judged:
         return "0/0"
     return f"{round(preference['preferred'] * judged)}/{judged}"
-
-
-def _rate_cells(rate: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
-    gap = rate["length_gap"]
-    return [
-        f"{rate['wins']}-{rate['ties']}-{rate['losses']}",
-        str(rate["unjudged"]),
-        interval(rate["rate"], rate["low"], rate["high"]),
-        share(rate["length_controlled"]),
-        f"{rate['p_value']:.3f}",
-        share(rate["flips"]),
-        share(rate["first_preferred"]),
-        "–" if gap is None else f"{gap:+.0f}",
-        *(preferred(right.get(kind)) for kind in PLANTED),
-    ]
 
 
 def _grid(title: str) -> rich.table.Table:

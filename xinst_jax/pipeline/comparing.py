@@ -100,7 +100,7 @@ def run(
             remote=config.judge == ENDPOINT,
         )
         stage.finish(counts)
-    evaluation_make.print_win_rates(stage)
+    evaluation_make.print_win_rates(stage.path, answers=True)
 
 
 def _names(runs: Sequence[pathlib.Path]) -> list[str]:

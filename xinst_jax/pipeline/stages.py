@@ -5,8 +5,8 @@ round k:  generator/round-k --> candidates/round-k --+
           rater/round-k ----------------------------+--> ratings/round-k
           (the pairs that a round keeps train the next round's two models)
 last round --> diverse --> dataset --> model --> hf_model, evaluation --> report
-base, model --> benchmark/MODEL/TASK    (where the run names tasks)
-evaluation --> judgments    (where a judge is configured)
+base, model --> benchmark/MODEL/TASK --> report    (where the run names tasks)
+evaluation --> judgments --> report    (where a judge is configured)
 """
 
 import functools
@@ -250,6 +250,8 @@ def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
         "num_fewshot": config.num_fewshot,
         "limit": config.limit,
     }
+    if config.chat_template:
+        settings["template"] = config_lib.digest(prompts.chat())
     return [
         Stage(
             name=benchmarks.directory_name(model, task),
@@ -329,6 +331,7 @@ def _report(run: config_lib.RunConfig) -> Stage:
             "model",
             "hf_model",
             "evaluation",
+            *(stage.name for stage in (*_judgments(run), *_benchmarks(run))),
         ),
         make=texts.report,
         partial=True,

@@ -12,6 +12,7 @@ from xinst_jax.manifest import Counts
 _BEFORE = ("corpus", "seed", "tokenizer", "base")
 _ROUND = ("generator", "candidates", "rater", "ratings")
 _AFTER = ("diverse", "dataset", "model", "hf_model", "evaluation")
+_JUDGED = "judgments"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +77,15 @@ def rounds(workdir: pathlib.Path) -> list[int]:
 
 
 def stage_names(workdir: pathlib.Path) -> list[str]:
-    """The stages of a workdir in the pipeline's order, those not made yet included."""
+    """The stages of a workdir in the pipeline's order, those not made yet included.
+
+    The judge's is named where it has begun: a run need not have one.
+    """
     in_rounds = [
         f"{part}/round-{number}" for number in rounds(workdir) for part in _ROUND
     ]
-    return [*_BEFORE, *in_rounds, *_AFTER]
+    judged = [_JUDGED] if (workdir / _JUDGED).exists() else []
+    return [*_BEFORE, *in_rounds, *_AFTER, *judged]
 
 
 def stage_counts(workdir: pathlib.Path, names: Iterable[str]) -> list[StageCounts]:

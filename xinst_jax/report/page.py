@@ -13,6 +13,7 @@ from xinst_jax.pipeline.diversity import figures as figures_lib
 from xinst_jax.report import (
     collect,
     counts,
+    evaluation,
     evaluation_sets,
     panels,
     rater,
@@ -83,6 +84,7 @@ def _content(
     ]
     raters = collect.rater_quality(workdir, counts.rounds(workdir))
     names = {code: language.name for code, language in languages.items()}
+    evaluated = collect.evaluation(workdir)
     return {
         "run_name": run_name,
         "version": __version__,
@@ -111,7 +113,13 @@ def _content(
         ),
         "variety": _variety(statistics, names),
         "diversity": _diversity(statistics, names),
-        "evaluation": collect.evaluation(workdir),
+        "evaluation": evaluated,
+        "answered": evaluation.by_question_set(evaluated),
+        "ranked": evaluation.mean_reciprocal_rank(evaluated),
+        "judged": evaluation.win_rates(workdir),
+        "benchmarks": evaluation.benchmark_tables(
+            evaluation.benchmark_records(workdir), names
+        ),
         "model_words": _model_words(workdir),
         "pages": pages,
     }

@@ -1,26 +1,9 @@
 """How good the raters are, round by round, as tables."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of the page; the first cell of a row is its heading.
-
-    Attributes:
-      caption: what it shows.
-      groups: (title, columns) of each run of columns, the first column's included.
-      headings: one a column.
-      rows: cells as they are written.
-    """
-
-    caption: str
-    groups: list[tuple[str, int]]
-    headings: list[str]
-    rows: list[list[str]]
-
+from xinst_jax.report.grid import Table
 
 _SIGNALS = {"rater": "rater's labels", "pmi": "mutual information"}
 

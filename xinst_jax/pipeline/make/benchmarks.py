@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich.console
 
-from xinst_jax import distributed, shards
+from xinst_jax import distributed, languages, shards
 from xinst_jax.eval import benchmark_table, benchmarks
 from xinst_jax.eval.benchmarks import BenchmarkTask
 from xinst_jax.manifest import Counts, StageDirectory
@@ -14,6 +14,7 @@ from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
+    from xinst_jax.eval.chat_format import ChatFormat
     from xinst_jax.eval.harness import HarnessModel
 
 STAGES = {"base": "base", "tuned": "model"}
@@ -32,6 +33,8 @@ def benchmark(
     from xinst_jax.eval import harness_task
 
     lm = _harness_model(workspace, model)
+    known = {**languages.BUILT_IN, **workspace.run.language_table}
+    lm.output_lang = known[task.language].name if task.language else ""
     record, samples = harness_task.measure(lm, task, workspace.run.benchmark)
     if distributed.is_primary():
         lines = (json.dumps(row, ensure_ascii=False) for row in samples)
@@ -48,15 +51,15 @@ def benchmark(
 
 def print_tables(workspace: Workspace, console: rich.console.Console) -> None:
     """Prints what the run's benchmarks found."""
-    config, languages = workspace.run.benchmark, workspace.run.language_table
+    config, table = workspace.run.benchmark, workspace.run.language_table
     records = {}
     for model in config.models:
-        for task in benchmarks.tasks(config, languages):
+        for task in benchmarks.tasks(config, table):
             path = workspace.path(directory_name(model, task))
             if record := benchmarks.read(path):
                 records[model, task.name] = record
     if config.sets:
-        console.print(benchmark_table.set_table(config, languages, records))
+        console.print(benchmark_table.set_table(config, table, records))
     if config.tasks:
         console.print(benchmark_table.task_table(config, records))
 
@@ -68,6 +71,7 @@ def _harness_model(workspace: Workspace, model: str) -> "HarnessModel":
     from xinst_jax.pipeline import training
 
     run = workspace.run
+    chat = _chat_format(workspace, model) if run.benchmark.chat_template else None
     weights = harness.Weights(
         training.trained_params(workspace, STAGES[model]),
         workspace.model,
@@ -80,4 +84,15 @@ def _harness_model(workspace: Workspace, model: str) -> "HarnessModel":
         run.answer.batch_rows,
         run.sft.length,
         workspace.seed("benchmark"),
+        chat,
     )
+
+
+def _chat_format(workspace: Workspace, model: str) -> "ChatFormat":
+    """How a model is spoken to: as it was tuned, or as its folder says."""
+    from xinst_jax.eval import chat_format
+
+    folder = workspace.path("tokenizer")
+    if model == "tuned":
+        return chat_format.of_answers(folder, workspace.model.max_length)
+    return chat_format.of_folder(folder)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pathlib
 from typing import TYPE_CHECKING, Any
 
 from xinst_jax import distributed, shards
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
     """Answers of the tuned model and its opponents; losses on held-out responses."""
-    from xinst_jax.eval import evaluate, retrieval, tables
+    from xinst_jax.eval import evaluate
     from xinst_jax.pipeline import text_models
 
     run, seed = workspace.run, workspace.seed(stage.stage)
@@ -53,12 +54,7 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
         record["languages"][code]["retrieval"] = found
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     shards.write_bytes(stage.path / evaluate.FIGURES, text.encode())
-    console = tables.console()
-    console.print(tables.likelihood(record))
-    for name in record["sets"]:
-        console.print(tables.fidelity(record, name))
-    if ranked:
-        console.print(retrieval.table(record["languages"]))
+    print_figures(stage.path)
     return Made(counts)
 
 
@@ -118,19 +114,48 @@ def judgments(workspace: Workspace, stage: StageDirectory) -> Made:
         remote=remote,
     )
     if distributed.is_primary():
-        print_win_rates(stage)
+        print_win_rates(stage.path)
     return Made(counts)
 
 
-def print_win_rates(stage: StageDirectory) -> None:
-    """Prints one table a question set, and where the page is."""
+def print_tables(workspace: Workspace) -> None:
+    """Prints what a finished evaluation, and its judge, found."""
+    shown = {"evaluation": print_figures}
+    if workspace.run.judge.judge:
+        shown["judgments"] = print_win_rates
+    for name, show in shown.items():
+        show(workspace.path(name))
+
+
+def print_figures(directory: pathlib.Path) -> None:
+    """Prints held-out losses, ranks, and one table of answers a question set."""
+    from xinst_jax.eval import evaluate, retrieval, tables
+
+    record = json.loads((directory / evaluate.FIGURES).read_bytes())
+    console = tables.console()
+    console.print(tables.likelihood(record))
+    if any("retrieval" in figures for figures in record["languages"].values()):
+        console.print(retrieval.table(record["languages"]))
+    for name in record["sets"]:
+        console.print(tables.fidelity(record, name))
+
+
+def print_win_rates(directory: pathlib.Path, answers: bool = False) -> None:
+    """Prints one table of judged pairs a question set, and where the page is.
+
+    Args:
+      directory: of the judgments.
+      answers: print the figures of the answers themselves before.
+    """
     from xinst_jax.eval import judging, tables
 
-    record = json.loads((stage.path / judging.FIGURES).read_bytes())
+    record = json.loads((directory / judging.FIGURES).read_bytes())
     console = tables.console()
+    for name in record["sets"] if answers else ():
+        console.print(tables.fidelity(record, name))
     for name in record["sets"]:
         console.print(tables.win_rates(record, name))
-    console.print(f"side by side: {stage.path / judging.PAGE}", highlight=False)
+    console.print(f"side by side: {directory / judging.PAGE}", highlight=False)
 
 
 def print_opponent_estimate(workspace: Workspace) -> None:
