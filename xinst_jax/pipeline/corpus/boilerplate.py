@@ -71,15 +71,14 @@ class Flaw:
 
 def find(text: str, language: Language) -> Flaw | None:
     """The first reason, if any, for which a cleaned text is no prose of a page."""
-    for check in (_damaged, _cookie_notice, _few_letters, _menu, _repeated_lines):
-        flaw = check(text, language)
-        if flaw is not None:
-            return flaw
-    return None
+    flaw = damaged(text)
+    for check in (_cookie_notice, _few_letters, _menu, _repeated_lines):
+        flaw = flaw or check(text, language)
+    return flaw
 
 
-def _damaged(text: str, language: Language) -> Flaw | None:
-    """Characters lost in an earlier decoding."""
+def damaged(text: str) -> Flaw | None:
+    """Too many characters that were lost in an earlier decoding."""
     share = text.count("\ufffd") / max(1, len(text))
     if share <= _MAX_LOST_SHARE:
         return None
