@@ -42,6 +42,7 @@ each language, with the labels of the buttons."""
 _COOKIE_CHARS = 200
 _ITEM_SEPARATOR = regex.compile(r"\n|[|•·»›]")
 _ITEM_CHARS = 40
+_MARKS = regex.compile(r"\p{M}+")
 _MIN_ITEMS = 5
 _MAX_ITEM_SHARE = 0.5
 _LETTERS = regex.compile(r"[\p{L}\p{M}]+")
@@ -100,12 +101,22 @@ def _cookie_notice(text: str, language: Language) -> Flaw | None:
     return Flaw(COOKIE_NOTICE, f"{named} mentions", f"< 1 in {_COOKIE_CHARS} chars")
 
 
+def is_short(line: str) -> bool:
+    """Whether a line may be an item of a menu: 40 characters, marks not counted.
+
+    A mark takes no room of its own, and in Tamil and Thai every third character is one.
+    """
+    if len(line) <= _ITEM_CHARS:
+        return True
+    return len(line) <= 4 * _ITEM_CHARS and len(_MARKS.sub("", line)) <= _ITEM_CHARS
+
+
 def _menu(text: str, language: Language) -> Flaw | None:
     """Most of it short items, a line or a cell each, that are no sentences."""
     items = [
         part
         for part in map(str.strip, _ITEM_SEPARATOR.split(text))
-        if 0 < len(part) <= _ITEM_CHARS and not _ends_sentence(part, language)
+        if part and is_short(part) and not _ends_sentence(part, language)
     ]
     share = sum(map(len, items)) / max(1, _ink(text))
     if len(items) < _MIN_ITEMS or share <= _MAX_ITEM_SHARE:
