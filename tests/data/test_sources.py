@@ -5,10 +5,12 @@ import json
 import pathlib
 import random
 
+import hypothesis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from hypothesis import strategies as st
 
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
@@ -85,6 +87,29 @@ def test_bad_rows_are_rejected_with_place_and_the_others_kept(tmp_path):
         (f"{path}:5", "not_an_object"),
         (f"{path}:6", "not_json"),
     ]
+
+
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.text(st.characters(codec=None), max_size=20).map(
+                lambda text: json.dumps({"text": text}).encode()
+            ),
+        ),
+        max_size=9,
+    )
+)
+def test_any_bytes_are_rows_or_rejected_with_a_reason(tmp_path_factory, lines):
+    path = tmp_path_factory.mktemp("any") / "fi.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    for row in sources.read(str(path), "fi"):
+        if isinstance(row, raw_rows.Rejected):
+            assert row.reason in ("not_json", "not_an_object", "not_utf8")
+            assert row.place.startswith(f"{path}:") and row.threshold
+        else:
+            assert isinstance(row.fields, dict)
 
 
 def test_a_field_that_is_missing_or_no_string_is_named():

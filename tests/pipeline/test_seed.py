@@ -4,14 +4,16 @@ import collections
 import json
 import pathlib
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from xinst_jax import shards
 from xinst_jax.config import SeedConfig
 from xinst_jax.errors import UserError
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import seed
+from xinst_jax.pipeline import levels, seed
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample" / "seed"
 FI = {"fi": BUILT_IN["fi"]}
@@ -182,3 +184,60 @@ def test_a_second_run_changes_nothing(tmp_path):
     times = {f: f.stat().st_mtime_ns for f in shards.each_file(tmp_path)}
     assert seed.run(stage(tmp_path), config, FI) == first
     assert {f: f.stat().st_mtime_ns for f in times} == times
+
+
+HOSTILE = {
+    "empty": "",
+    "blank": " \n\t ",
+    "emoji": "😀👍🏽" * 300,
+    "digits": "1234567890 " * 90,
+    "surrogates": "\ud800" * 400,
+    "nulls": "\x00" * 500,
+    "overrides": "\u202e" * 400,
+    "ten_megabytes": "Lumi satoi. " * 850_000,
+}
+
+
+def test_hostile_pairs_are_kept_or_counted_with_a_reason(tmp_path):
+    rows = [
+        pair(number, id=f"{side}-{name}", **{side: text})
+        for number, (name, text) in enumerate(HOSTILE.items())
+        for side in ("instruction", "output")
+    ]
+    kept, rejected = prepare(tmp_path, rows)
+    assert {row["id"] for row in (*kept, *rejected)} == {row["id"] for row in rows}
+    reasons = {row["id"]: row["reason"] for row in rejected}
+    for side in ("instruction", "output"):
+        for name in ("empty", "blank", "nulls", "overrides"):
+            assert reasons[f"{side}-{name}"] == "empty"
+        assert reasons[f"{side}-surrogates"] == "damaged"
+        assert reasons[f"{side}-ten_megabytes"] == "too_long"
+
+
+def test_ten_thousand_identical_pairs_are_one(tmp_path):
+    kept, rejected = prepare(tmp_path, [pair(1)] * 10_000)
+    assert len(kept) == 1
+    assert collections.Counter(r["reason"] for r in rejected) == {"duplicate": 9_999}
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(
+    texts=st.lists(
+        st.one_of(
+            st.text(max_size=60),
+            st.text(st.characters(categories=["Cs", "Cc", "Cf", "So", "Mn"])),
+            st.sampled_from([HOSTILE[name][:99] for name in HOSTILE]),
+        ),
+        max_size=12,
+    )
+)
+def test_any_text_is_a_pair_or_dropped_and_makes_levels(texts, tmp_path_factory):
+    path = tmp_path_factory.mktemp("any")
+    rows = [pair(0), *(pair(n, instruction=t, output=t) for n, t in enumerate(texts))]
+    kept, rejected = prepare(path, rows)
+    assert len(kept) + len(rejected) == len(rows)
+    made = levels.make_levels(levels.good_pairs(kept), seed=0)
+    assert {row["pair"] for row in made} == {row["id"] for row in kept}
+    for row in made:
+        assert row["label"] in ("bad", "fair", "good")
+        (row["instruction"] + row["output"]).encode("utf-8")

@@ -22,6 +22,8 @@ from xinst_jax.pipeline.corruption_texts import (
 from xinst_jax.pipeline.pair_pool import WORD, Pool, part
 
 _SHORTEST_CUT = 60
+# As many as a demand may take the place of; a long instruction has thousands.
+_LAST_SEAMS = 12
 _LINKS = (
     "about|after|and|as|at|because|before|but|by|during|for|from|if|in|into|of|on|or"
     "|so|that|using|when|where|which|while|who|with|without"
@@ -142,7 +144,8 @@ def over_specific_instruction(
     pair = pool.pairs[index]
     whole = pair.instruction.rstrip(" .?!")
     seams = [seam.start() for seam in _SEAM.finditer(whole)]
-    beginnings = [whole[:seam] for seam in seams if 2 * seam >= len(whole)] + [whole]
+    late = [seam for seam in seams[-_LAST_SEAMS:] if 2 * seam >= len(whole)]
+    beginnings = [whole[:seam] for seam in late] + [whole]
     entries = part(OVER_SPECIFIC_DEMANDS, pool.held_out)
     drawn = [entries[place] for place in rng.permutation(len(entries))[:8]]
     mark = pair.instruction.rstrip()[len(whole) :][:1] or "."

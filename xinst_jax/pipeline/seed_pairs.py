@@ -5,15 +5,22 @@ import hashlib
 import pathlib
 from collections.abc import Iterator
 
+import regex
+
 from xinst_jax.config import SeedConfig
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import segment
 from xinst_jax.pipeline.clean import clean, one_line
+from xinst_jax.pipeline.corpus import boilerplate
 from xinst_jax.pipeline.langid import ENGLISH
 from xinst_jax.pipeline.rejects import Dropped, of_bad_row
 
+# Marks of direction alone, such as U+202E, are no text.
+_VISIBLE = regex.compile(r"[\p{L}\p{N}\p{P}\p{S}]")
 _TITLE_CHARS = 200
+# Of either side as it was found; what is longer is not even cleaned.
+_MAX_RAW_CHARS = 1_000_000
 # The field in which Alpaca, Dolly and their kin keep a text that the instruction is
 # about; the prompts have no place for one, so such a pair cannot be learnt from.
 _INPUT_FIELD = "input"
@@ -88,10 +95,14 @@ def _fields(
 
 def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | Dropped:
     """A cleaned pair, or the first reason to drop it."""
-    output = clean(fields.output)
     raw = fields.instruction + "\n" + fields.output
     digest = hashlib.sha256(raw.encode("utf-8", "replace")).hexdigest()[:16]
     id = clean(raw_rows.label(fields.row, "id")) or digest
+    longest = max(len(fields.instruction), len(fields.output))
+    if longest > _MAX_RAW_CHARS:
+        found, start = f"{longest} chars", clean(fields.output[:_TITLE_CHARS])
+        return Dropped(id, "too_long", found, f"<= {_MAX_RAW_CHARS}", start)
+    output = clean(fields.output)
     if fields.is_title:
         instruction = _titled(fields.instruction, config.title_template)
     else:
@@ -99,9 +110,12 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
     if clean(raw_rows.label(fields.row, _INPUT_FIELD)):
         expected = f"no {_INPUT_FIELD!r} beside the instruction"
         return Dropped(id, "needs_input", instruction[:80], expected, output)
-    if not instruction or not output:
-        empty = "output" if instruction else "instruction"
+    if not _VISIBLE.search(instruction) or not _VISIBLE.search(output):
+        empty = "output" if _VISIBLE.search(instruction) else "instruction"
         return Dropped(id, "empty", empty, "text in both", instruction or output)
+    flaw = boilerplate.damaged(instruction) or boilerplate.damaged(output)
+    if flaw is not None:
+        return Dropped(id, flaw.reason, flaw.value, flaw.threshold, output)
     cut = segment.shorten(output, language, config.max_output_chars)
     if cut is None:
         found, expected = f"{len(output)} chars", f"<= {config.max_output_chars}"

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import pytest
+import regex
 
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.pipeline.corpus import boilerplate, page_lines
@@ -62,3 +63,19 @@ def test_menus_at_both_ends_go_and_lists_stay():
     assert page_lines.without_frame(page, fi) == (body, {"menu_line": 9})
     announced = "Tarvitset seuraavat aineet:\njauhoja\nvettä\nsuolaa\nhiivaa"
     assert page_lines.without_frame(announced, fi) == (announced, {})
+
+
+def test_marks_do_not_make_a_menus_lines_long():
+    ta, hi = BUILT_IN["ta"], BUILT_IN["hi"]
+    items = {
+        "ta": "பொழுதுபோக்குச் செய்திகள் விளையாட்டு நிகழ்ச்சிகள்",
+        "hi": "अंतर्राष्ट्रीय ख़बरें तथा प्रौद्योगिकी समीक्षाएँ",
+    }
+    for language in (ta, hi):
+        item, text = items[language.code], prose(language.code)
+        assert len(item) > 40 >= len("".join(regex.findall(r"\P{M}", item)))
+        page = "\n".join([*[item] * 4, "", text])
+        found, counts = page_lines.without_frame(page, language)
+        assert (found, counts) == (text, {"menu_line": 4})
+        plain = "\n".join(["a" * 41] * 4)
+        assert page_lines.without_frame(f"{plain}\n\n{text}", language)[1] == {}

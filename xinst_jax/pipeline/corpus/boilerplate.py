@@ -42,6 +42,7 @@ each language, with the labels of the buttons."""
 _COOKIE_CHARS = 200
 _ITEM_SEPARATOR = regex.compile(r"\n|[|•·»›]")
 _ITEM_CHARS = 40
+_MARKS = regex.compile(r"\p{M}+")
 _MIN_ITEMS = 5
 _MAX_ITEM_SHARE = 0.5
 _LETTERS = regex.compile(r"[\p{L}\p{M}]+")
@@ -71,15 +72,14 @@ class Flaw:
 
 def find(text: str, language: Language) -> Flaw | None:
     """The first reason, if any, for which a cleaned text is no prose of a page."""
-    for check in (_damaged, _cookie_notice, _few_letters, _menu, _repeated_lines):
-        flaw = check(text, language)
-        if flaw is not None:
-            return flaw
-    return None
+    flaw = damaged(text)
+    for check in (_cookie_notice, _few_letters, _menu, _repeated_lines):
+        flaw = flaw or check(text, language)
+    return flaw
 
 
-def _damaged(text: str, language: Language) -> Flaw | None:
-    """Characters lost in an earlier decoding."""
+def damaged(text: str) -> Flaw | None:
+    """Too many characters that were lost in an earlier decoding."""
     share = text.count("\ufffd") / max(1, len(text))
     if share <= _MAX_LOST_SHARE:
         return None
@@ -101,12 +101,22 @@ def _cookie_notice(text: str, language: Language) -> Flaw | None:
     return Flaw(COOKIE_NOTICE, f"{named} mentions", f"< 1 in {_COOKIE_CHARS} chars")
 
 
+def is_short(line: str) -> bool:
+    """Whether a line may be an item of a menu: 40 characters, marks not counted.
+
+    A mark takes no room of its own, and in Tamil and Thai every third character is one.
+    """
+    if len(line) <= _ITEM_CHARS:
+        return True
+    return len(line) <= 4 * _ITEM_CHARS and len(_MARKS.sub("", line)) <= _ITEM_CHARS
+
+
 def _menu(text: str, language: Language) -> Flaw | None:
     """Most of it short items, a line or a cell each, that are no sentences."""
     items = [
         part
         for part in map(str.strip, _ITEM_SEPARATOR.split(text))
-        if 0 < len(part) <= _ITEM_CHARS and not _ends_sentence(part, language)
+        if part and is_short(part) and not _ends_sentence(part, language)
     ]
     share = sum(map(len, items)) / max(1, _ink(text))
     if len(items) < _MIN_ITEMS or share <= _MAX_ITEM_SHARE:

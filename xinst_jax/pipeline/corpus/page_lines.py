@@ -46,7 +46,6 @@ CAPTION_LINE, MENU_LINE = "caption_line", "menu_line"
 _NOTICE_CHARS = 300
 _LINK_CHARS = 120
 _CAPTION_CHARS = 150
-_ITEM_CHARS = 40
 _MIN_ITEMS = 4
 _SEPARATOR = regex.compile(r"\s*[|•·»›]\s*")
 _LIST_ITEM = regex.compile(r"(?:[-–*•·‣▪●◦]|\p{N}{1,3}[.)])\s*\S")
@@ -94,7 +93,7 @@ def _kind(line: str, language: Language) -> str:
         return CAPTION_LINE
     items = [item for item in _SEPARATOR.split(line) if item]
     if len(items) >= _MIN_ITEMS and all(
-        len(item) <= _ITEM_CHARS and not _ends_sentence(item, language)
+        boilerplate.is_short(item) and not _ends_sentence(item, language)
         for item in items
     ):
         return MENU_LINE
@@ -151,7 +150,7 @@ def _run(
         if not line or kinds[number]:
             continue
         if (
-            len(line) > _ITEM_CHARS
+            not boilerplate.is_short(line)
             or _LIST_ITEM.match(line)
             or line.endswith((":", "："))
             or _ends_sentence(line, language)
