@@ -29,8 +29,9 @@ class CorpusConfig(Typed):
     Attributes:
       path: files of raw documents: JSONL or WET (also .gz, .zst), Parquet, Arrow, on
         this machine or, by URL ('gs://...'), in object storage; folders that
-        `datasets` has saved; or 'tfds:NAME[/CONFIG][:VERSION]'. '{lang}' stands for
-        the language code; '*' and '?' match file names.
+        `datasets` has saved; or 'tfds:NAME[/CONFIG][:VERSION]', then a split in
+        brackets or none ('tfds:c4/multilingual[{lang}]'). '{lang}' stands for the
+        language code; '*' and '?' match file names.
       text_field: field of a row that holds the text.
       id_field: field that names the row; where a row has none, its id is a digest of
         its text.
