@@ -56,7 +56,7 @@ class TinyWeb(tfds.core.GeneratorBasedBuilder):
 
 
 class OneSplitEach(tfds.core.GeneratorBasedBuilder):
-    """Laid out as TFDS has mC4 (c4/multilingual): splits for each language, no train."""
+    """Laid out as TFDS has mC4, c4/multilingual: splits by language, no train."""
 
     VERSION = tfds.core.Version("3.0.0")
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="multilingual")]
@@ -68,10 +68,10 @@ class OneSplitEach(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        return {name: self._generate_examples(name, count) for name, count in self.ROWS.items()}
+        return {name: self._generate_examples(name) for name in self.ROWS}
 
-    def _generate_examples(self, name, count):
-        for index in range(count):
+    def _generate_examples(self, name):
+        for index in range(self.ROWS[name]):
             yield index, {"text": f"{name} {index}"}
 
 

@@ -46,8 +46,8 @@ class CorpusConfig(Typed):
       quality_filters: whether FineWeb-2's rules of quality and repetition are asked,
         with the values that it has for the language.
       evaluation_sets: files that a model is to be evaluated on, as `path`: a text with
-        a word 8-gram of one of them (where words are not spaced, 25 characters) is
-        dropped.
+        a word 8-gram of one of them (where words are not spaced, 25 characters), or
+        with all of an item of 5 to 7 words (16 to 24 characters), is dropped.
       screen_words: file of words and phrases, one a line, that no text may hold; a
         language without such a file goes without. Empty for none.
       screen_model: 'MODULE:FUNCTION' that gives the probability that a text, in the

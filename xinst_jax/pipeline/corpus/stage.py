@@ -80,6 +80,9 @@ def run(
         code: _checks(config, language, tuple(languages))
         for code, language in languages.items()
     }
+    if config.evaluation_sets:
+        index = _index(config.evaluation_sets, tuple(languages))
+        decontamination.write_coverage(stage.path, index)
     done = {code: _counts_path(stage.path, code) for code in languages}
     if not all(path.exists() for path in done.values()):
         scratch = stage.path / _SCRATCH
