@@ -49,8 +49,8 @@ def workspace(tmp_path_factory) -> Workspace:
     rows = [
         {"text": "Liian lyhyt.", "id": "short"},
         {"text": _document("Ensin"), "id": "doc", "source": "site", "license": "CC0"},
-        {"text": _document("Toiseksi") + " Loppu tuli nyt.", "id": "doc"},
-        {"text": _document("Kolmanneksi") + " Metsä on tumma ja kostea."},
+        {"text": _document("Myöhemmin") + " Loppu tuli nyt.", "id": "doc"},
+        {"text": _document("Illalla") + " Metsä on tumma ja kostea."},
         *({"text": text, "id": id} for id, text in _ALTERED.items()),
         {"text": _document("Lopuksi") + " Aamu tuli.", "id": "a~b#3"},
         {"text": _document("Viimein") + " Ilta tuli.", "id": "a~b#3"},
@@ -179,7 +179,7 @@ def _places(workspace: Workspace) -> dict[str, str | None]:
 
 def test_every_text_of_a_corpus_finds_its_own_row(workspace):
     """Also where two documents have one id, and where one has none."""
-    starts = {"Ensin": 2, "Toiseksi": 3, "Kolmanneksi": 4, "Lopuksi": 9, "Viimein": 10}
+    starts = {"Ensin": 2, "Myöhemmin": 3, "Illalla": 4, "Lopuksi": 9, "Viimein": 10}
     places, seen = _places(workspace), set()
     for row in shards.read_rows(workspace.path("corpus/fi")):
         assert places[row["id"]] is not None
