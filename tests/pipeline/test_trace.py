@@ -206,6 +206,18 @@ def test_a_row_that_is_another_document_now_is_told(workspace):
         assert trace.raw_place(config, "fi", "doc#2", number) is None
 
 
+def test_a_corpus_without_the_numbers_of_raw_rows_says_so(workspace, tmp_path):
+    old = Workspace(workspace.run, tmp_path)
+    old.claim()
+    names = [field.name for field in corpus.SCHEMA if field.name != "raw_row"]
+    rows = shards.read_rows(workspace.path("corpus/fi"), names)
+    StageDirectory(old.path("corpus"), "corpus", {}, {}).finish({})
+    _write(old.path("corpus/fi"), rows)
+    document, text = trace.trace(old, "doc#2")
+    assert "without the column 'raw_row'" in document.lines[0]
+    assert text.title == "text"
+
+
 def test_a_language_before_the_id_and_none_give_the_same(workspace):
     steps = trace.trace(workspace, "doc#2")
     assert trace.trace(workspace, "fi/doc#2") == steps

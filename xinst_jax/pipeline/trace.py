@@ -104,7 +104,10 @@ def _document(workspace: Workspace, code: str, row: Mapping[str, Any]) -> Step:
     files = config.path.replace("{lang}", code)
     number = row.get("raw_row")
     if number is None:
-        place = "not known: its corpus has no column 'raw_row'; run prepare again"
+        place = (
+            "not known: an earlier version made its corpus, without the column "
+            "'raw_row'; remove corpus/ and run prepare to have it"
+        )
     else:
         place = (
             raw_place(config, code, row["id"], number)
