@@ -55,6 +55,26 @@ class TinyWeb(tfds.core.GeneratorBasedBuilder):
             yield index, {"body": body, "number": index, "url": f"x/{index}"}
 
 
+class OneSplitEach(tfds.core.GeneratorBasedBuilder):
+    """Laid out as TFDS has mC4, c4/multilingual: splits by language, no train."""
+
+    VERSION = tfds.core.Version("3.0.0")
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="multilingual")]
+    ROWS = {"fi": 20, "fi-validation": 4, "th": 30, "th-validation": 5}
+
+    def _info(self):
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict({"text": tfds.features.Text()})
+        )
+
+    def _split_generators(self, dl_manager):
+        return {name: self._generate_examples(name) for name in self.ROWS}
+
+    def _generate_examples(self, name):
+        for index in range(self.ROWS[name]):
+            yield index, {"text": f"{name} {index}"}
+
+
 def rows(code, count):
     return [
         {
@@ -148,6 +168,41 @@ def test_a_corpus_given_by_tfds_name_is_read(prepared, file_format):
     assert list(sources.digests(path, "th")) == ["tfds:tiny_web/th:2.1.0"]
     with pytest.raises(UserError, match="found fields body, number, url"):
         sources.preflight(path, "th", [["text"]])
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_of_a_dataset_with_a_split_a_language_that_split_is_read(prepared, file_format):
+    OneSplitEach(data_dir=prepared, file_format=file_format).download_and_prepare()
+    name = "tfds:one_split_each/multilingual"
+
+    def texts(path, code):
+        return sorted(row.fields["text"] for row in sources.read(path, code))
+
+    for code in ("fi", "th"):
+        count = OneSplitEach.ROWS[code]
+        sources.preflight(f"{name}[{{lang}}]", code, [["text"]])
+        expected = sorted(f"{code} {index}" for index in range(count))
+        assert texts(f"{name}[{{lang}}]", code) == expected
+    (first, *_) = sources.read(f"{name}:3.0.0[{{lang}}]", "th")
+    assert first.place == f"{name}:3.0.0[th]:1"
+    sliced = texts(f"{name}[{{lang}}[:25%]+{{lang}}-validation]", "fi")
+    assert len(sliced) == 5 + 4
+    assert [text for text in sliced if text.startswith("fi-validation ")] == [
+        f"fi-validation {index}" for index in range(4)
+    ]
+    digests = [
+        *sources.digests(f"{name}[{{lang}}]", "fi").values(),
+        *sources.digests(f"{name}[{{lang}}]", "th").values(),
+        *sources.digests(f"{name}[{{lang}}[:5]]", "th").values(),
+    ]
+    assert len(set(digests)) == 3
+    splits = "fi, fi-validation, th, th-validation"
+    for wrong, split in (("", "train"), ("[sw]", "sw"), ("[fi[:x]]", "fi[:x]")):
+        with pytest.raises(UserError, match=f"no split '.*it has {splits}") as caught:
+            sources.preflight(name + wrong, "fi", [["text"]])
+        assert repr(split) in str(caught.value)
+    with pytest.raises(UserError, match=r"\[fi' is no name of a TFDS dataset"):
+        sources.digests(f"{name}[fi", "fi")
 
 
 def test_a_dataset_that_is_not_prepared_is_an_error(prepared):

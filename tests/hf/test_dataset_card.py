@@ -130,7 +130,7 @@ def test_the_size_category_is_that_of_all_rows(rows, category):
 
 def test_the_card_tells_what_evaluation_sets_cost():
     text = dataset_card()
-    assert "compared with quiz.jsonl, exam.jsonl" in text
+    assert "compared with quiz.jsonl; exam.jsonl" in text
     assert "| quiz | corpus | 1,201 | fi 1,200, ur 1 | “kuka keksi sen” 900 |" in text
     assert "Nothing was." in dataset_card(contamination=[])
     assert "with no evaluation set" in dataset_card(

@@ -23,6 +23,7 @@ SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample" / "corpus"
 LANGUAGES = {code: BUILT_IN[code] for code in ("fi", "sw")}
 ENGLISH = "Who wrote the first book about the northern lights, and in which year?"
 SHORT = "Why is the sky dark?"
+PREMISE = "Mies unohti sateenvarjonsa kotiin eilen aamulla."
 FINNISH = "Kuka kirjoitti ensimmäisen kirjan revontulista ja minä vuonna se ilmestyi?"
 GRAM = "who wrote the first book about the northern"
 
@@ -57,6 +58,7 @@ def _seed(workdir: pathlib.Path, sets: tuple[str, ...]) -> None:
         "asked": (f"Tell me: {ENGLISH.lower()}", "Sen kirjoitti hän."),
         "asked_shortly": (SHORT, "Koska aurinko laski."),
         "answered": ("Ask me something.", f"Kysyn: {FINNISH}"),
+        "premise": ("Say what happened.", f"Näin kävi. {PREMISE} Sitten satoi."),
     }
     rows = [
         {"id": id, "instruction": instruction, "output": output}
@@ -98,6 +100,7 @@ def workdir(tmp_path_factory) -> pathlib.Path:
     questions = [
         {"id": "q1", "question": ENGLISH, "in_finnish": FINNISH},
         {"id": "q2", "question": SHORT},
+        {"id": "q3", "question": PREMISE},
     ]
     sets = (_write(path / "lights.jsonl", questions),)
     _corpus(path, sets)
@@ -123,10 +126,12 @@ def test_a_question_in_web_text_is_named(workdir):
 
 def test_a_question_on_either_side_of_a_seed_pair_is_named(workdir):
     found = _dropped(workdir / "seed", "fi")
-    assert found.keys() == {"asked", "asked_shortly", "answered"}
+    assert found.keys() == {"asked", "asked_shortly", "answered", "premise"}
     assert found["asked"] == f"lights: {GRAM}"
     assert found["asked_shortly"] == "lights: why is the sky dark"
     assert found["answered"].startswith("lights: kuka kirjoitti")
+    premise = "mies unohti sateenvarjonsa kotiin eilen aamulla"
+    assert found["premise"] == f"lights: {premise}"
     assert [row["id"] for row in shards.read_rows(workdir / "seed" / "fi")] == ["plain"]
 
 
@@ -160,11 +165,15 @@ def test_hits_are_counted_by_set_stage_and_language(workdir):
     found = {one.stage: one for one in contamination.hits(stages, LANGUAGES)}
     assert {one.name for one in found.values()} == {"lights"}
     assert found["corpus"].rows == {"fi": 1}
-    assert found["seed"].rows == {"fi": 3}
+    assert found["seed"].rows == {"fi": 4}
     written = found["candidates/round-1"]
     assert written.rows.keys() == LANGUAGES.keys()
     assert written.n_grams == ((GRAM, sum(written.rows.values())),)
-    assert contamination.sets(stages) == ["lights.jsonl"]
+    # Three ids of one word, two questions, and two items shorter than an n-gram.
+    assert contamination.sets(stages) == [
+        "lights (2 items by n-grams, 2 shorter ones as a whole, 3 only where a text is "
+        "nothing else)"
+    ]
     assert contamination.hits([workdir / "diverse"], LANGUAGES) == []
 
 
@@ -172,6 +181,6 @@ def test_the_report_names_set_stage_and_n_gram(workdir):
     page.write(workdir, workdir / "report.html", "planted", LANGUAGES)
     text = (workdir / "report.html").read_text()
     table = text.partition("Pieces of evaluation sets")[2].partition("</table>")[0]
-    assert "Compared with lights.jsonl" in table
+    assert "Compared with lights (2 items by n-grams, 2 shorter" in table
     for told in ("seed", "candidates/round-1", f"“{GRAM}”", "“why is the sky dark” 1"):
         assert told in table

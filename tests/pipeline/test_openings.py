@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import unicodedata
 
 import pytest
 
@@ -44,6 +45,62 @@ def test_a_start_in_the_middle_of_a_sentence_is_seen(text):
 )
 def test_odd_starts_are_starts(text):
     assert openings.goes_on(text, BUILT_IN["fi"], True) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "found"),
+    [
+        ("fi", "Toiseksi kannattaa tarkistaa säätila.", "toiseksi"),
+        ("fi", "Ja sitten satoi lunta.", "ja"),
+        ("id", "Dan hujan pun turun.", "dan"),
+        ("id", "Kedua, periksa cuaca.", "kedua,"),
+        ("th", "ซึ่งจะทำให้ประชาชนได้รับประโยชน์", "ซึ่ง"),
+        ("th", "และฝนก็ตกหนัก", "และ"),
+        ("tr", "Bundan dolayı yol kapandı.", "bundan dolayı"),
+        ("tr", "İkinci olarak havaya bakın.", "ikinci olarak"),
+        ("vi", "Và trời đổ mưa.", "và"),
+        ("vi", "Thứ hai, hãy xem thời tiết.", "thứ hai,"),
+        ("bn", "এবং বৃষ্টি নামল।", "এবং"),
+        ("bn", "দ্বিতীয়ত আবহাওয়া দেখুন।", "দ্বিতীয়ত"),
+        ("hi", "और फिर बारिश हुई।", "और"),
+        ("hi", "दूसरी बात यह है कि मौसम देखें।", "दूसरी बात"),
+        ("sw", "Na mvua ikanyesha.", "na"),
+        ("ta", "மற்றும் மழை பெய்தது.", "மற்றும்"),
+        ("ur", "اور بارش ہوئی۔", "اور"),
+        ("fi", "3. Avaa ikkuna.", "3."),
+        ("tr", "2) Pencereyi açın.", "2)"),
+        ("id", "3. Buka jendela.", "3."),
+        ("th", "๒. เปิดหน้าต่าง", "๒."),
+        ("bn", "২। জানালা খুলুন।", "২।"),
+        ("hi", "(3) खिड़की खोलें।", "3)"),
+    ],
+)
+def test_what_follows_on_a_first_sentence_or_item_is_seen(code, text, found):
+    seen = openings.goes_on(text, BUILT_IN[code], later=False)
+    assert unicodedata.normalize("NFC", seen) == unicodedata.normalize("NFC", found)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("fi", "Toiseksi suurin kaupunki on Espoo."),
+        ("fi", "24. joulukuuta on jouluaatto."),
+        ("fi", "1. Avaa ikkuna.\n2. Sulje ovi."),
+        ("fi", "Jalka on kipeä."),
+        ("id", "Kedua negara itu bertetangga."),
+        ("id", "1945. Tahun kemerdekaan."),
+        ("tr", "2. Dünya Savaşı 1939'da başladı."),
+        ("tr", "Vedat eve geldi."),
+        ("vi", "Thứ hai, ngày 5 tháng 3, trời mưa."),
+        ("hi", "या तो आप आइए या मैं आऊँगा।"),
+        ("hi", "औरत बाज़ार गई।"),
+        ("ur", "یا تو آپ آئیں یا میں آؤں گا۔"),
+        ("sw", "Nairobi ni mji mkuu wa Kenya."),
+        ("sw", "2.500 watu walikuja."),
+    ],
+)
+def test_a_first_sentence_that_begins_alike_is_a_start(code, text):
+    assert openings.goes_on(text, BUILT_IN[code], later=False) == ""
 
 
 def test_a_document_is_rather_cut_where_the_next_part_starts_afresh():

@@ -28,6 +28,15 @@ def _document(start: str) -> str:
     return "\n\n".join(lines)
 
 
+# Starts of which cleaning leaves nothing that stands so in the raw text.
+_ALTERED = {
+    "masked": f"Kirjoita: aino.virta@esimerkki.fi, tai soita heti. {_TREE}",
+    "captioned": f"Saimaa on järvi.\nKuva: Aino Virta\n{_LAKE}",
+    "linked": f"Mänty on puu.\nLue myös: Kuusi on puu\n{_TREE}",
+    "decoded": f"MÃ¤nty kasvaa tÃ¤Ã¤llÃ¤ metsÃ¤ssÃ¤. {_LAKE}",
+}
+
+
 def _write(directory: pathlib.Path, rows: list[dict], schema=None) -> None:
     table = pa.Table.from_pylist(rows, schema=schema)
     shards.write_table(directory / shards.shard_name(0, 1), table)
@@ -40,8 +49,11 @@ def workspace(tmp_path_factory) -> Workspace:
     rows = [
         {"text": "Liian lyhyt.", "id": "short"},
         {"text": _document("Ensin"), "id": "doc", "source": "site", "license": "CC0"},
-        {"text": _document("Toiseksi") + " Loppu tuli nyt.", "id": "doc"},
-        {"text": _document("Kolmanneksi") + " Metsä on tumma ja kostea."},
+        {"text": _document("Myöhemmin") + " Loppu tuli nyt.", "id": "doc"},
+        {"text": _document("Illalla") + " Metsä on tumma ja kostea."},
+        *({"text": text, "id": id} for id, text in _ALTERED.items()),
+        {"text": _document("Lopuksi") + " Aamu tuli.", "id": "a~b#3"},
+        {"text": _document("Viimein") + " Ilta tuli.", "id": "a~b#3"},
     ]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (path / "fi.jsonl").write_text(lines, "utf-8")
@@ -156,18 +168,54 @@ def test_a_row_is_traced_to_its_file_and_through_every_stage(workspace):
     ]
 
 
+def _places(workspace: Workspace) -> dict[str, str | None]:
+    """Where each text of the corpus was found, by id."""
+    config = workspace.run.corpus
+    return {
+        row["id"]: trace.raw_place(config, "fi", row["id"], row["raw_row"])
+        for row in shards.read_rows(workspace.path("corpus/fi"))
+    }
+
+
 def test_every_text_of_a_corpus_finds_its_own_row(workspace):
     """Also where two documents have one id, and where one has none."""
-    starts = {"Ensin": 2, "Toiseksi": 3, "Kolmanneksi": 4}
-    rows = shards.read_rows(workspace.path("corpus/fi"))
-    assert {row["id"].partition("#")[0] for row in rows} >= {"doc"}
-    assert any("~" in row["id"] for row in rows)
-    for row in rows:
-        place = trace.raw_place(workspace.run.corpus, "fi", row["id"], row["text"])
-        number = next((n for word, n in starts.items() if word in row["text"]), None)
-        assert place is not None
-        if number is not None:
-            assert place.endswith(f", row {number}")
+    starts = {"Ensin": 2, "Myöhemmin": 3, "Illalla": 4, "Lopuksi": 9, "Viimein": 10}
+    places, seen = _places(workspace), set()
+    for row in shards.read_rows(workspace.path("corpus/fi")):
+        assert places[row["id"]] is not None
+        for word in [word for word in starts if word in row["text"]]:
+            assert places[row["id"]].endswith(f", row {starts[word]}")
+            seen.add(word)
+    assert seen == starts.keys()
+    assert {"doc#1", "doc#1~2", "a~b#3#1", "a~b#3#1~2"} <= places.keys()
+
+
+def test_a_text_whose_start_was_altered_finds_its_row(workspace):
+    rows = {r["id"]: r["text"] for r in shards.read_rows(workspace.path("corpus/fi"))}
+    places = _places(workspace)
+    for number, (id, raw) in enumerate(_ALTERED.items(), 5):
+        assert id in rows and rows[id][:40] not in " ".join(raw.split())
+        assert places[id].endswith(f"fi.jsonl, row {number}")
+    assert trace.trace(workspace, "masked")[0].lines[0] == places["masked"]
+
+
+def test_a_row_that_is_another_document_now_is_told(workspace):
+    config = workspace.run.corpus
+    assert trace.raw_place(config, "fi", "doc#2", 2) is not None
+    for number in (1, 4, 99):
+        assert trace.raw_place(config, "fi", "doc#2", number) is None
+
+
+def test_a_corpus_without_the_numbers_of_raw_rows_says_so(workspace, tmp_path):
+    old = Workspace(workspace.run, tmp_path)
+    old.claim()
+    names = [field.name for field in corpus.SCHEMA if field.name != "raw_row"]
+    rows = shards.read_rows(workspace.path("corpus/fi"), names)
+    StageDirectory(old.path("corpus"), "corpus", {}, {}).finish({})
+    _write(old.path("corpus/fi"), rows)
+    document, text = trace.trace(old, "doc#2")
+    assert "without the column 'raw_row'" in document.lines[0]
+    assert text.title == "text"
 
 
 def test_a_language_before_the_id_and_none_give_the_same(workspace):

@@ -29,8 +29,9 @@ class CorpusConfig(Typed):
     Attributes:
       path: files of raw documents: JSONL or WET (also .gz, .zst), Parquet, Arrow, on
         this machine or, by URL ('gs://...'), in object storage; folders that
-        `datasets` has saved; or 'tfds:NAME[/CONFIG][:VERSION]'. '{lang}' stands for
-        the language code; '*' and '?' match file names.
+        `datasets` has saved; or 'tfds:NAME[/CONFIG][:VERSION]', then a split in
+        brackets or none ('tfds:c4/multilingual[{lang}]'). '{lang}' stands for the
+        language code; '*' and '?' match file names.
       text_field: field of a row that holds the text.
       id_field: field that names the row; where a row has none, its id is a digest of
         its text.
@@ -45,8 +46,8 @@ class CorpusConfig(Typed):
       quality_filters: whether FineWeb-2's rules of quality and repetition are asked,
         with the values that it has for the language.
       evaluation_sets: files that a model is to be evaluated on, as `path`: a text with
-        a word 8-gram of one of them (where words are not spaced, 25 characters) is
-        dropped.
+        a word 8-gram of one of them (where words are not spaced, 25 characters), or
+        with all of an item of 5 to 7 words (16 to 24 characters), is dropped.
       screen_words: file of words and phrases, one a line, that no text may hold; a
         language without such a file goes without. Empty for none.
       screen_model: 'MODULE:FUNCTION' that gives the probability that a text, in the

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,38 +13,73 @@ PREFIX = "tfds:"
 """What a configured path begins with that names a dataset, not files."""
 
 
+_NAMED = re.compile(r"(?P<builder>[^\[\]]+)(?:\[(?P<split>.+)\])?")
+_EXPECTED = "'tfds:NAME[/CONFIG][:VERSION]', behind it a split in brackets or none,"
+_SHOWN_SPLITS = 20
+
+
 def digest(name: str) -> str:
-    """SHA-256 of a dataset's full name, with its version, and of its splits' sizes.
+    """SHA-256 of a dataset's full name and version, its splits' sizes and the split.
 
     Raises:
-      UserError: no such dataset, or it has not been prepared.
+      UserError: no such dataset or split, or it has not been prepared.
     """
-    info = _builder(name).info
-    record = {"name": info.full_name, "splits": _split_sizes(info)}
+    builder, split = _named(name)
+    info = builder.info
+    record = {"name": info.full_name, "splits": _split_sizes(info), "split": split}
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def read(name: str) -> Iterator[Row | Rejected]:
-    """The rows of the 'train' split, or of every split where there is none of it.
+    """The rows of the split that the name has in brackets, or of the split 'train'.
+
+    Args:
+      name: what stands behind `PREFIX`: 'wiki/fi', 'c4/multilingual[fi]',
+        'c4/multilingual[fi[:10%]+fi-validation]'; in the brackets a split, slices or a
+        sum of them, as TFDS writes them.
 
     Raises:
-      UserError: no such dataset, or it has not been prepared.
+      UserError: no such dataset or split, or it has not been prepared.
     """
     import tensorflow_datasets as tfds
 
-    builder = _builder(name)
-    splits = sorted(builder.info.splits)
-    number = 0
-    for split in ["train"] if "train" in splits else splits:
-        if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-            records = iter(builder.as_data_source(split))
-        else:
-            config = tfds.ReadConfig(interleave_cycle_length=1)
-            dataset = builder.as_dataset(split, read_config=config)
-            records = dataset.as_numpy_iterator()
-        for record in records:
-            number += 1
-            yield _decoded(record, f"{PREFIX}{name}:{number}")
+    builder, split = _named(name)
+    if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        records = iter(builder.as_data_source(split))
+    else:
+        config = tfds.ReadConfig(interleave_cycle_length=1)
+        dataset = builder.as_dataset(split, read_config=config)
+        records = dataset.as_numpy_iterator()
+    for number, record in enumerate(records, 1):
+        yield _decoded(record, f"{PREFIX}{name}:{number}")
+
+
+def _named(name: str) -> tuple[Any, str]:
+    """The prepared TFDS builder of a name, and the split to read.
+
+    Raises:
+      UserError: no such dataset or split, or it has not been prepared.
+    """
+    match = _NAMED.fullmatch(name)
+    if match is None:
+        raise UserError(
+            f"{PREFIX + name!r} is no name of a TFDS dataset. Expected {_EXPECTED} "
+            "such as 'tfds:c4/multilingual[fi]'."
+        )
+    builder = _builder(match["builder"])
+    split = match["split"] or "train"
+    try:
+        builder.info.splits[split]
+    except (KeyError, ValueError) as error:
+        found = sorted(builder.info.splits)
+        more = f" and {len(found) - _SHOWN_SPLITS} more" * (len(found) > _SHOWN_SPLITS)
+        raise UserError(
+            f"{PREFIX + name!r} has no split {split!r}; it has "
+            f"{', '.join(found[:_SHOWN_SPLITS])}{more}. Name one, or a slice of it, in "
+            f"brackets: '{PREFIX}{match['builder']}[{found[0]}]'; '{{lang}}' in them "
+            "stands for the language code."
+        ) from error
+    return builder, split
 
 
 def _builder(name: str) -> Any:
@@ -63,9 +99,8 @@ def _builder(name: str) -> Any:
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"Unknown TFDS dataset {name!r}: {reason}. Expected "
-            "'tfds:NAME[/CONFIG][:VERSION]' of a dataset that tensorflow_datasets "
-            "knows, or that lies under TFDS_DATA_DIR."
+            f"Unknown TFDS dataset {name!r}: {reason}. Expected {_EXPECTED} of a "
+            "dataset that tensorflow_datasets knows, or that lies under TFDS_DATA_DIR."
         ) from error
     if not builder.is_prepared():
         raise UserError(

@@ -297,9 +297,10 @@ def _contamination(names: Sequence[str], found: Sequence[Contamination]) -> str:
     if not names:
         return "Texts and instructions were compared with no evaluation set."
     compared = (
-        f"Texts and instructions were compared with {', '.join(names)}: what shared 8 "
-        "words in a row with one of them (where words are not spaced, 25 letters; a "
-        "shorter one, all of it) was left out."
+        f"Texts and instructions were compared with {'; '.join(names)}. What shared 8 "
+        "words in a row with an item of one (where words are not spaced, 25 letters), "
+        "had all of an item of 5 to 7 words (16 to 24 letters), or was nothing but a "
+        "shorter one was left out."
     )
     if not found:
         return f"{compared} Nothing was."

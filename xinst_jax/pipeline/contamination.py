@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from xinst_jax import manifest, shards
 from xinst_jax.hf.dataset_card import Contamination
+from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.corpus.decontamination import CONTAMINATED
 
 _COMMONEST = 3
@@ -44,14 +45,19 @@ def hits(
 
 
 def sets(directories: Iterable[pathlib.Path]) -> list[str]:
-    """The evaluation sets that stages looked for, by their files' names, each once."""
+    """The evaluation sets that stages looked for, each once, with how, in words.
+
+    A stage that does not say how many items it looked for gives its files' names alone.
+    """
     found: dict[str, None] = {}
     for directory in directories:
         record = manifest.read(directory)
         config = record["config"] if record else {}
+        said = dict.fromkeys(map(str, decontamination.read_coverage(directory)))
         for part in (config, config.get("corpus", {}), config.get("seed_pairs", {})):
-            for path in part.get("evaluation_sets", ()):
+            for path in part.get("evaluation_sets", ()) if not said else ():
                 found[pathlib.PurePath(path).name] = None
+        found |= said
     return list(found)
 
 

@@ -105,6 +105,8 @@ def run(
       Counts by language; of several processes only process 0 counts.
     """
     counts = {}
+    if evaluated is not None and distributed.is_primary():
+        decontamination.write_coverage(stage.path, evaluated)
     for language in languages:
         documents = corpus_rows(corpus, language, limit)
         standing = kept.get(language, {})

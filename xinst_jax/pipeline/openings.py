@@ -1,6 +1,7 @@
 """Whether a text can be read from its start, or goes on from something before it."""
 
 import functools
+import unicodedata
 
 import regex
 
@@ -11,45 +12,68 @@ CONNECTIVES: dict[str, tuple[str, ...]] = {
     "fi": (
         *("mutta", "siksi", "lisäksi", "kuitenkin", "toisaalta", "silti", "siten"),
         *("näin ollen", "sen jälkeen", "tästä syystä", "tämän vuoksi", "sen sijaan"),
+        *("ja", "tai", "vaan", "joten", "eli", "toiseksi", "kolmanneksi"),
     ),
     "id": (
         *("tetapi", "tapi", "namun", "oleh karena itu", "karena itu", "selain itu"),
         *("sebaliknya", "akibatnya", "meskipun demikian", "dengan demikian", "lalu"),
+        *("dan", "atau", "serta", "sehingga", "kedua,", "ketiga,"),
     ),
     "th": (
         *("แต่", "ดังนั้น", "นอกจากนี้", "นอกจากนั้น", "อย่างไรก็ตาม", "เพราะฉะนั้น"),
         *("จากนั้น", "ทั้งนี้", "ด้วยเหตุนี้", "ในทางกลับกัน"),
+        *("และ", "หรือ", "ซึ่ง", "อีกทั้ง", "ประการที่สอง", "ประการที่สาม"),
     ),
     "tr": (
         *("ama", "fakat", "ancak", "bu nedenle", "bu yüzden", "ayrıca", "bununla"),
         *("dolayısıyla", "öte yandan", "oysa", "böylece", "üstelik"),
+        *("ve", "veya", "çünkü", "zira", "bundan dolayı", "buna rağmen"),
+        *("ikinci olarak", "üçüncü olarak", "ikincisi", "üçüncüsü"),
     ),
     "vi": (
         *("nhưng", "tuy nhiên", "vì vậy", "do đó", "ngoài ra", "hơn nữa", "mặt khác"),
         *("bởi vậy", "vì thế", "sau đó"),
+        *("và", "hoặc", "bên cạnh đó", "trong khi đó", "thứ hai,", "thứ ba,"),
     ),
     "bn": (
         *("কিন্তু", "তবে", "তাই", "এছাড়া", "এছাড়াও", "অতএব", "অন্যদিকে", "তারপর"),
         *("ফলে", "এ কারণে"),
+        *("এবং", "আর", "অথবা", "কিংবা", "সুতরাং", "দ্বিতীয়ত", "তৃতীয়ত"),
     ),
     "hi": (
         *("लेकिन", "परंतु", "किंतु", "मगर", "इसलिए", "इसके अलावा", "हालांकि"),
         *("दूसरी ओर", "इसके बाद", "फलस्वरूप"),
+        *("और", "या", "तथा", "एवं", "अतः", "फिर भी", "दूसरी बात", "तीसरी बात"),
+        *("दूसरे,", "तीसरे,", "दूसरा,", "तीसरा,"),
     ),
     "sw": (
         *("lakini", "hata hivyo", "kwa hiyo", "hivyo", "aidha", "zaidi ya hayo"),
         *("kwa upande mwingine", "baada ya hapo", "badala yake"),
+        *("na", "au", "pia", "kisha", "vilevile", "pili,", "tatu,"),
     ),
     "ta": (
         *("ஆனால்", "எனவே", "ஆகவே", "மேலும்", "இருப்பினும்", "ஆயினும்", "அதனால்"),
         *("இதனால்", "மறுபுறம்", "அதன் பிறகு"),
+        *("மற்றும்", "அல்லது", "எனினும்", "இரண்டாவதாக", "மூன்றாவதாக"),
     ),
     "ur": (
         *("لیکن", "مگر", "تاہم", "اس لیے", "اس لئے", "اس کے علاوہ", "چنانچہ", "لہٰذا"),
         *("دوسری طرف", "اس کے بعد"),
+        *("اور", "یا", "نیز", "پھر بھی", "دوسری بات", "تیسری بات"),
+        *("دوسرے،", "تیسرے،", "دوسرا،", "تیسرا،"),
     ),
 }
-"""Words that join a sentence to the one before it."""
+"""Words that join a sentence to the one before it, or say that it is not the first."""
+
+_SUPERLATIVE = r"\s+(?:\p{L}+in|paras|parhaiten|eniten|vähiten|viimei\p{L}+)(?!\p{L})"
+_AFRESH: dict[str, dict[str, str]] = {
+    # 'The second largest', 'Monday, the 5th', 'either ... or'.
+    "fi": {"toiseksi": _SUPERLATIVE, "kolmanneksi": _SUPERLATIVE},
+    "vi": {"thứ hai,": r"\s+ngày", "thứ ba,": r"\s+ngày"},
+    "hi": {"या": r"\s+तो(?![\p{L}\p{M}])"},
+    "ur": {"یا": r"\s+تو(?![\p{L}\p{M}])"},
+}
+"""What, behind one of these words, makes it one that a text can start with."""
 
 REFERENCES: dict[str, tuple[str, ...]] = {
     "en": ("he", "she", "it", "they", "this", "these", "those", "such"),
@@ -66,7 +90,12 @@ REFERENCES: dict[str, tuple[str, ...]] = {
 }
 """Pronouns that stand for what was named before, at the start of a later part."""
 
+# Where a full stop makes an ordinal of a number, and whether a list is yet known by a
+# large letter behind it: in Turkish names have ordinals too ('2. Dünya Savaşı').
+_DOTTED_ORDINALS = {"fi": True, "tr": False}
+
 _OPENING = regex.compile(r"""[\s"'\p{Ps}\p{Pi}*#_>–—-]*""")
+_LIST_ITEM = regex.compile(r"(\p{Nd}{1,2})([.)।۔])\s+(?=(\p{Lu})?)")
 _LEADING_ELLIPSIS = regex.compile(r"\s*(?:\.{2,}|…)")
 
 
@@ -74,8 +103,9 @@ def goes_on(text: str, language: Language, later: bool) -> str:
     """What shows that a text goes on from something before it; '' if nothing does.
 
     It starts with a small letter (in scripts that have large ones), or with a mark that
-    closes or parts; or with a connective ('But', 'Therefore'). A later part of a
-    document may not start with a pronoun either.
+    closes or parts; with a connective ('And', 'Therefore', 'Secondly'); or as an item
+    of a numbered list other than the first. A later part of a document may not start
+    with a pronoun either.
 
     >>> from xinst_jax.languages import BUILT_IN
     >>> goes_on("Mutta sitten satoi lunta.", BUILT_IN["fi"], later=False)
@@ -101,8 +131,20 @@ def goes_on(text: str, language: Language, later: bool) -> str:
     # 'iPhone' and 'eBay' are written so.
     if first.islower() and not body[1:2].isupper():
         return body.split()[0]
-    found = _pattern(language, later).match(body.casefold())
+    item = _LIST_ITEM.match(body)
+    if item and int(item[1]) > 1 and not _is_ordinal(item, language):
+        return item[0].rstrip()
+    # Turkish 'İ' would fold to two characters.
+    folded = unicodedata.normalize("NFC", body).replace("İ", "i").casefold()
+    found = _pattern(language, later).match(folded)
     return found[0] if found else ""
+
+
+def _is_ordinal(item: regex.Match, language: Language) -> bool:
+    """Whether a number with a full stop may be an ordinal: '24. joulukuuta'."""
+    if language.code not in _DOTTED_ORDINALS or item[2] != ".":
+        return False
+    return not (item[3] and _DOTTED_ORDINALS[language.code])
 
 
 @functools.lru_cache
@@ -113,6 +155,12 @@ def _pattern(language: Language, later: bool) -> regex.Pattern:
     if not words:
         return regex.compile(r"(?!)")
     # The longest first, and each a whole word where words are spaced.
-    words = sorted((word.casefold() for word in words), key=len, reverse=True)
+    words = sorted(words, key=len, reverse=True)
+    afresh = _AFRESH.get(language.code, {})
+    patterns = [
+        regex.escape(unicodedata.normalize("NFC", word).casefold())
+        + (f"(?!{afresh[word]})" if word in afresh else "")
+        for word in words
+    ]
     end = r"(?![\p{L}\p{M}\p{N}])" if language.spaced else ""
-    return regex.compile(rf"(?:{'|'.join(map(regex.escape, words))}){end}")
+    return regex.compile(rf"(?:{'|'.join(patterns)}){end}")

@@ -15,6 +15,7 @@ import numpy as np
 
 from xinst_jax import distributed, manifest, shards
 from xinst_jax.manifest import Counts, StageDirectory
+from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -76,6 +77,9 @@ def carried(
     assert record is not None
     for code in workspace.run.languages:
         shutil.copytree(before / code, stage.path / code, dirs_exist_ok=True)
+    looked_for = before / decontamination.COVERAGE
+    if looked_for.exists():
+        shutil.copy(looked_for, stage.path)
     counts = {code: Counts(**made) for code, made in record["counts"].items()}
     for count in counts.values():
         count.notes["settled_in_round"] = number - 1

@@ -78,6 +78,7 @@ def run(
         folder = translations or stage.path
         endpoint = translate.Endpoint(config.translate, folder / "answers.jsonl")
     index = decontamination.read(config.evaluation_sets, tuple(languages))
+    decontamination.write_coverage(stage.path, index)
     return {
         code: _language(stage.path, config, language, code in given, index, endpoint)
         for code, language in languages.items()

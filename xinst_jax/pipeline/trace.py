@@ -1,7 +1,7 @@
 """One row of the dataset back to its document: what every stage knows of it."""
 
 import dataclasses
-import hashlib
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,13 +18,13 @@ from xinst_jax.config import CorpusConfig
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
 from xinst_jax.pipeline import raw_files
-from xinst_jax.pipeline.clean import clean
+from xinst_jax.pipeline.corpus import documents
 from xinst_jax.pipeline.workspace import Workspace
 
 _DIGEST_CHARS = 16
-_START_CHARS = 40
-_AFTER_DOCUMENT = regex.compile(r"^(?P<document>.*?)(?:#(?P<part>\d+))?(?:~\d+)?$")
+_PART, _REPEATED = regex.compile(r"#(\d+)$"), regex.compile(r"~\d+$")
 _NEVER_SHOWN = ("id", "lang", "instruction", "output", "text")
+_SHOWN_ELSEWHERE = ("source", "license", "raw_row", "kept", "reasons", "round")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,46 +101,53 @@ def _of_language(workspace: Workspace, code: str, id: str) -> list[Step]:
 def _document(workspace: Workspace, code: str, row: Mapping[str, Any]) -> Step:
     config = workspace.run.corpus
     config = dataclasses.replace(config, path=raw_files.located(config.path))
-    place = raw_place(config, code, row["id"], row["text"])
+    files = config.path.replace("{lang}", code)
+    number = row.get("raw_row")
+    if number is None:
+        place = (
+            "not known: an earlier version made its corpus, without the column "
+            "'raw_row'; remove corpus/ and run prepare to have it"
+        )
+    else:
+        place = (
+            raw_place(config, code, row["id"], number)
+            or f"no longer row {number:,} of {files}"
+        )
     return Step(
         f"{code}: document",
         [
-            place or f"no longer found in {config.path.replace('{lang}', code)}",
+            place,
             f"source {row['source'] or 'not named'}, licence "
             f"{row['license'] or 'not named'}",
         ],
     )
 
 
-def raw_place(config: CorpusConfig, code: str, id: str, text: str) -> str | None:
+def raw_place(config: CorpusConfig, code: str, id: str, number: int) -> str | None:
     """File and row of the document that a text of the corpus was cut from.
 
-    Reads the raw files from the first row on, until it is found.
+    Reads the raw files from the first row up to it.
 
     Args:
       config: of the corpus; its path is that of files that are there.
       code: the language.
       id: the text's id: the document's, or it and '#k', '~n' or both.
-      text: the text, to tell documents of one id apart.
+      number: of the document's row among all of the language, counted from 1.
 
     Returns:
-      'FILE, row N', counted from 1; None where the files do not have it any more.
+      'FILE, row N', counted from 1; None where that row is not the document any more.
     """
-    match = _AFTER_DOCUMENT.match(id)
-    names = {id, id.partition("~")[0], match["document"] if match else id}
-    start = " ".join(text[:_START_CHARS].split())
-    for row in sources.read(config.path, code):
-        if isinstance(row, raw_rows.Rejected):
-            continue
-        whole = raw_rows.text_field(row, config.text_field)
-        if isinstance(whole, raw_rows.Rejected):
-            continue
-        digest = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:16]
-        name = clean(raw_rows.label(row, config.id_field)) or digest
-        if name in names and start in " ".join(clean(whole).split()):
-            file, _, number = row.place.rpartition(":")
-            return f"{file}, row {number}"
-    return None
+    once = _REPEATED.sub("", id)
+    names = {name for one in (id, once) for name in (one, _PART.sub("", one))}
+    rows = sources.read(config.path, code)
+    row = next(itertools.islice(rows, number - 1, None), None)
+    if not isinstance(row, raw_rows.Row):
+        return None
+    document = documents.of_row(row, config)
+    if isinstance(document, raw_rows.Rejected) or document.id not in names:
+        return None
+    file, _, at = row.place.rpartition(":")
+    return f"{file}, row {at}"
 
 
 def _rejected(row: Mapping[str, Any]) -> Step:
@@ -155,8 +162,8 @@ def _rejected(row: Mapping[str, Any]) -> Step:
 
 
 def _text(row: Mapping[str, Any]) -> Step:
-    match = _AFTER_DOCUMENT.match(row["id"])
-    which = f"text {match['part']} of it" if match and match["part"] else "all of it"
+    part = _PART.search(_REPEATED.sub("", row["id"]))
+    which = f"text {part[1]} of it" if part else "all of it"
     return Step("text", [f"{which}, as {row['id']}; {_words(row)}", row["text"]])
 
 
@@ -237,7 +244,7 @@ def _row(directory: pathlib.Path, id: str) -> dict[str, Any] | None:
 
 def _words(row: Mapping[str, Any], without: Sequence[str] = ()) -> str:
     """A row's figures and short fields, in a line."""
-    hidden = (*_NEVER_SHOWN, "source", "license", "kept", "reasons", "round", *without)
+    hidden = (*_NEVER_SHOWN, *_SHOWN_ELSEWHERE, *without)
     parts = []
     for name, value in row.items():
         if name not in hidden and value is not None:

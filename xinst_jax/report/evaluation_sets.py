@@ -23,7 +23,7 @@ def table(
         return None
     found = contamination.hits(directories, names)
     return Table(
-        f"Compared with {', '.join(sets)}: rows that were dropped for a piece of one, "
+        f"Compared with {'; '.join(sets)}: rows that were dropped for a piece of one, "
         "in web text, seed pairs (instruction or response) and written instructions, "
         "and the n-grams that showed it most often."
         + ("" if found else " There was none."),

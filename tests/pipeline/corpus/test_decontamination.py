@@ -44,10 +44,60 @@ def test_seven_words_in_a_row_are_not_enough(index, item):
 
 
 def test_an_item_too_short_for_an_n_gram_is_found_where_a_text_is_nothing_else(index):
-    assert index.names == ("lights",)
+    assert [one.name for one in index.coverage] == ["lights"]
     assert index.find(" Lyhyt!").value == "lights: lyhyt"
     assert index.find("Lyhyt sana.") is None
     assert index.find("") is None and index.find("?!") is None
+
+
+# Of 5 to 7 words, as most premises of XCOPA are; Thai of 16 to 24 letters.
+_PREMISES = {
+    "fi": ("Mies unohti sateenvarjonsa kotiin eilen aamulla.", "Sitten satoi. {}"),
+    "sw": ("Mwanamke aliweka funguo zake mezani.", "Asubuhi: {} Kisha akaondoka."),
+    "hi": ("लड़की ने अपनी किताब मेज पर रखी।", "उसने कहा कि {} फिर वह चली गई।"),
+    "th": ("เขาลืมร่มไว้ที่บ้าน", "เมื่อวานนี้ฝนตกหนัก {} จึงเปียกฝน"),
+}
+
+
+@pytest.fixture
+def premises(tmp_path):
+    rows = [{"premise": item, "label": 1} for item, _ in _PREMISES.values()]
+    rows += [
+        {"premise": "Hän meni kotiin pian."},
+        {"premise": "1990 1991 1992 1993 1994"},
+    ]
+    path = tmp_path / "copa.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return decontamination.read([str(path)], ["fi"])
+
+
+@pytest.mark.parametrize("code", list(_PREMISES))
+def test_a_short_item_is_found_as_a_whole_inside_a_text(premises, code):
+    item, frame = _PREMISES[code]
+    (whole,) = decontamination.n_grams(item)
+    flaw = premises.find(frame.format(item.upper()))
+    assert (flaw.reason, flaw.value) == ("contaminated", f"copa: {whole}")
+    assert premises.find(frame.format("")) is None
+    # A part of it, or of a word more, is not the item.
+    assert premises.find(frame.format(item[:-4])) is None
+    if code != "th":
+        first, _, rest = item.partition(" ")
+        assert premises.find(frame.format(f"{first} ja {rest}")) is None
+        assert premises.find(frame.format(f"x{item}")) is None
+
+
+def test_a_thai_item_ends_where_its_last_letter_does(premises):
+    item, frame = _PREMISES["th"]
+    assert premises.find(frame.replace(" ", "").format(item)) is not None
+    assert premises.find(frame.format(f"{item}\N{THAI CHARACTER MAI EK}")) is None
+
+
+def test_what_is_too_short_or_no_sentence_is_found_alone_and_all_is_counted(premises):
+    for item in ("Hän meni kotiin pian.", "1990 1991 1992 1993 1994"):
+        assert premises.find(item) is not None
+        assert premises.find(f"Mutta: {item} Sitten.") is None
+    (coverage,) = premises.coverage
+    assert coverage == decontamination.Coverage("copa", 0, inside=4, alone=2)
 
 
 def test_a_set_for_each_language_is_named_by_it(tmp_path):
@@ -56,7 +106,7 @@ def test_a_set_for_each_language_is_named_by_it(tmp_path):
     index = decontamination.read(
         [f"{tmp_path}/quiz_{{lang}}.jsonl"], ["fi", "hi", "th"]
     )
-    assert index.names == ("quiz_fi", "quiz_hi")
+    assert [one.name for one in index.coverage] == ["quiz_fi", "quiz_hi"]
     assert index.find(HINDI).value.startswith("quiz_hi: ")
 
 

@@ -1,13 +1,16 @@
-"""Texts that hold a piece of an evaluation set: n-grams that both have in common."""
+"""Texts that hold a piece of an evaluation set: an n-gram, or a short item, of one."""
 
+import collections
 import dataclasses
+import json
 import pathlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import regex
 
+from xinst_jax import shards
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
 from xinst_jax.pipeline.corpus.boilerplate import Flaw
@@ -15,40 +18,106 @@ from xinst_jax.pipeline.corpus.boilerplate import Flaw
 WORDS, CHARS = 8, 25
 """Length of an n-gram: in words, and in characters where words are not spaced."""
 
+LEAST_WORDS, LEAST_CHARS = 5, 16
+"""Length from which an item that is shorter than an n-gram is looked for in texts."""
+
+COVERAGE = "evaluation_sets.json"
+"""What a stage looked for, in its directory: `Coverage` of each set."""
+
 CONTAMINATED = "contaminated"
 
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 _LETTER = regex.compile(r"\p{L}")
+_MARK = regex.compile(r"\p{M}")
 _UNSPACED = regex.compile(
     r"[\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}\p{Script=Han}"
     r"\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Tibetan}]"
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Index:
-    """The n-grams of evaluation sets.
+class _Cut(NamedTuple):
+    """A text's words, or its letters where words are not spaced.
 
     Attributes:
-      names: the sets, by the names of their files.
-      grams: each n-gram, with the number of the set that has it first; an item too
-        short to have one as a whole, to be found where a text is nothing else.
+      units: the words, or the letters.
+      joint: what stands between two of them.
+      n: how many an n-gram has.
+      least: how many an item must have to be looked for inside texts.
     """
 
-    names: tuple[str, ...]
+    units: Sequence[str]
+    joint: str
+    n: int
+    least: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage:
+    """How the items of a set are looked for; an item is a text field, each once.
+
+    Attributes:
+      name: the set.
+      n_grams: items found by their n-grams.
+      inside: shorter ones, found where a text has all of one.
+      alone: those shorter still, found where a text is nothing else.
+    """
+
+    name: str
+    n_grams: int = 0
+    inside: int = 0
+    alone: int = 0
+
+    def __str__(self) -> str:
+        """Set and counts, in words."""
+        return (
+            f"{self.name} ({self.n_grams:,} items by n-grams, {self.inside:,} shorter "
+            f"ones as a whole, {self.alone:,} only where a text is nothing else)"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """The n-grams and short items of evaluation sets.
+
+    Attributes:
+      coverage: the sets, by the names of their files.
+      grams: each n-gram, with the number of the set that has it first; an item too
+        short to have one as a whole, to be found where a text is nothing else.
+      inside: by their length, items too short for an n-gram that are found as a whole
+        inside texts too, each with its set's number.
+    """
+
+    coverage: tuple[Coverage, ...]
     grams: Mapping[str, int]
+    inside: Mapping[int, Mapping[str, int]]
 
     def find(self, text: str) -> Flaw | None:
         """The first n-gram of a text that a set has, with the set's name: 'set: gram'.
 
-        Of a text that is too short to have one, the text itself.
+        Or the first short item that it has as a whole, between bounds of words; of a
+        text that is too short for either, the text itself.
         """
-        for gram in n_grams(text):
+        cut = _cut(text)
+        for gram in _grams(cut):
             number = self.grams.get(gram)
             if number is not None:
-                found = f"{self.names[number]}: {gram}"
-                return Flaw(CONTAMINATED, found, "no n-gram of an evaluation set")
+                return self._flaw(number, gram)
+        for length, items in self.inside.items():
+            if not cut.least <= length < cut.n:
+                continue
+            for i in range(len(cut.units) - length + 1):
+                item = cut.joint.join(cut.units[i : i + length])
+                number = items.get(item)
+                # A last letter with one mark more is another one.
+                if number is not None and (
+                    cut.joint or not _MARK.match(cut.units, i + length)
+                ):
+                    return self._flaw(number, item)
         return None
+
+    def _flaw(self, number: int, gram: str) -> Flaw:
+        found = f"{self.coverage[number].name}: {gram}"
+        return Flaw(CONTAMINATED, found, "no n-gram of an evaluation set")
 
 
 def n_grams(text: str) -> Iterator[str]:
@@ -62,15 +131,21 @@ def n_grams(text: str) -> Iterator[str]:
     >>> list(n_grams("Who wrote it?"))
     ['who wrote it']
     """
+    return _grams(_cut(text))
+
+
+def _cut(text: str) -> _Cut:
     normal = unicodedata.normalize("NFC", text).casefold()
     words = _WORD.findall(normal)
     if 2 * len(_UNSPACED.findall(normal)) > len(_LETTER.findall(normal)):
-        joined = "".join(words)
-        for i in range(max(1, len(joined) - CHARS + 1)):
-            yield joined[i : i + CHARS]
-    elif words:
-        for i in range(max(1, len(words) - WORDS + 1)):
-            yield " ".join(words[i : i + WORDS])
+        return _Cut("".join(words), "", CHARS, LEAST_CHARS)
+    return _Cut(words, " ", WORDS, LEAST_WORDS)
+
+
+def _grams(cut: _Cut) -> Iterator[str]:
+    if cut.units:
+        for i in range(max(1, len(cut.units) - cut.n + 1)):
+            yield cut.joint.join(cut.units[i : i + cut.n])
 
 
 def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
@@ -83,8 +158,9 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
     Raises:
       UserError: a path matches nothing, or a row cannot be read.
     """
-    names: list[str] = []
+    coverage: list[Coverage] = []
     grams: dict[str, int] = {}
+    inside: dict[int, dict[str, int]] = {}
     for path in paths:
         given = tuple(codes) if "{lang}" in path else ("",)
         found = [code for code in given if sources.exists(path, code)]
@@ -94,8 +170,8 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
                 "a file that exists, or leave it out."
             )
         for code in found:
-            number = len(names)
-            names.append(_name(path, code))
+            number = len(coverage)
+            kinds: dict[str, str] = {}
             for row in sources.read(path, code):
                 if isinstance(row, raw_rows.Rejected):
                     raise UserError(
@@ -103,9 +179,50 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
                         f"{row.threshold}). Repair the file in evaluation_sets."
                     )
                 for text in _texts(row.fields):
-                    for gram in n_grams(text):
+                    cut = _cut(text)
+                    for gram in _grams(cut):
                         grams.setdefault(gram, number)
-    return Index(tuple(names), grams)
+                    item, kind = cut.joint.join(cut.units), _kind(cut)
+                    if item:
+                        kinds[item] = kind
+                    if kind == "inside":
+                        same_length = inside.setdefault(len(cut.units), {})
+                        same_length.setdefault(item, number)
+            counts = collections.Counter(kinds.values())
+            coverage.append(Coverage(_name(path, code), **counts))
+    return Index(tuple(coverage), grams, inside)
+
+
+def write_coverage(directory: pathlib.Path, index: Index) -> None:
+    """Writes what a stage looks for into its directory; nothing where that is nothing.
+
+    Args:
+      directory: the stage's.
+      index: what it looks for.
+    """
+    if index.coverage:
+        rows = [dataclasses.asdict(one) for one in index.coverage]
+        text = json.dumps(rows, indent=1, ensure_ascii=False)
+        shards.write_bytes(directory / COVERAGE, f"{text}\n".encode())
+
+
+def read_coverage(directory: pathlib.Path) -> list[Coverage]:
+    """What `write_coverage` wrote; of a directory without it, nothing."""
+    path = directory / COVERAGE
+    if not path.exists():
+        return []
+    return [Coverage(**row) for row in json.loads(path.read_bytes())]
+
+
+def _kind(cut: _Cut) -> str:
+    """How an item is looked for: the field of `Coverage` that counts it."""
+    if len(cut.units) >= cut.n:
+        return "n_grams"
+    # Numbers make no sentence: a row of years or scores is in many texts.
+    units = cut.units
+    if cut.joint:
+        units = [word for word in units if _LETTER.search(word)]
+    return "inside" if len(units) >= cut.least else "alone"
 
 
 def _name(path: str, code: str) -> str:

@@ -69,6 +69,11 @@ def place(language: int, document: int, part: int) -> bytes:
     return struct.pack(">HQI", language, document, part)
 
 
+def raw_row(order: bytes) -> int:
+    """The number of the document's raw row among its language's, counted from 1."""
+    return struct.unpack(">HQI", order)[1] + 1
+
+
 def is_first(order: bytes) -> bool:
     """Whether it is that of a document's first part."""
     return not any(order[-4:])
@@ -87,7 +92,7 @@ def read(config: CorpusConfig, code: str) -> Iterator[Document | Dropped]:
     )
     rows = sources.read(config.path, code)
     for row in itertools.islice(rows, config.max_documents or None):
-        document = _document(row, config)
+        document = of_row(row, config)
         if isinstance(document, raw_rows.Rejected):
             bad_rows.add(document)
             yield of_bad_row(document)
@@ -97,9 +102,10 @@ def read(config: CorpusConfig, code: str) -> Iterator[Document | Dropped]:
     bad_rows.check()
 
 
-def _document(
+def of_row(
     row: raw_rows.Row | raw_rows.Rejected, config: CorpusConfig
 ) -> Document | raw_rows.Rejected:
+    """The document of a raw row, or why there is none."""
     if isinstance(row, raw_rows.Rejected):
         return row
     text = raw_rows.text_field(row, config.text_field)

@@ -1,8 +1,9 @@
 """The values of FineWeb-2's filters for the ten languages, as they were published.
 
-Source: huggingface/fineweb-2, `configs/{language}_{script}.yml`, and what
-`fineweb-2-pipeline.py` sets for all languages (Penedo et al., FineWeb2, 2025). Its
-`language_score` is a threshold of another identifier, GlotLID, and is not used here.
+Source: huggingface/fineweb-2 at revision d0defb2 (October 2025; earlier ones have other
+values), `configs/{language}_{script}.yml`, and what `fineweb-2-pipeline.py` sets for
+all languages (Penedo et al., FineWeb2, 2025). Its `language_score` is a threshold of
+another identifier, GlotLID, and is not used here.
 """
 
 import dataclasses

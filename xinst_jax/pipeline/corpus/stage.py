@@ -38,6 +38,8 @@ SCHEMA = pa.schema(
         ("score", pa.float32()),
         ("cluster_size", pa.int32()),
         ("n_chars", pa.int32()),
+        # Leads back to the document, however much its text was altered.
+        ("raw_row", pa.int64()),
     ]
 )
 _SCRATCH = ".scratch"
@@ -78,6 +80,9 @@ def run(
         code: _checks(config, language, tuple(languages))
         for code, language in languages.items()
     }
+    if config.evaluation_sets:
+        index = _index(config.evaluation_sets, tuple(languages))
+        decontamination.write_coverage(stage.path, index)
     done = {code: _counts_path(stage.path, code) for code in languages}
     if not all(path.exists() for path in done.values()):
         scratch = stage.path / _SCRATCH
@@ -182,7 +187,7 @@ def _write(
             rejected.add(row.found.row(code))
         else:
             counts.rows_out += 1
-            kept.add(_fields(row.found, code))
+            kept.add(_fields(row.found, code, documents.raw_row(row.order)))
     if not counts.rows_out:
         raise UserError(
             f"No text of language {code!r} is left of {counts.rows_in} documents of "
@@ -196,7 +201,7 @@ def _write(
     shards.write_bytes(_counts_path(directory, code), record.encode())
 
 
-def _fields(text: Text, code: str) -> dict[str, object]:
+def _fields(text: Text, code: str, raw_row: int) -> dict[str, object]:
     return {
         "id": text.id,
         "lang": code,
@@ -207,6 +212,7 @@ def _fields(text: Text, code: str) -> dict[str, object]:
         "score": text.score,
         "cluster_size": text.cluster,
         "n_chars": len(text.text),
+        "raw_row": raw_row,
     }
 
 
