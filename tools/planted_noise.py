@@ -6,7 +6,8 @@ plants every kind of tools/noise/kinds.py in a part of the documents, runs `prep
 them with gin/runs/curation_study.gin, and prints three tables: by kind and language
 what was caught of what was planted; by kind, which filters did it; by language what was
 dropped of the documents that were left as they were. Shares have Wilson's 95%
-intervals; they take documents for independent, which those of several draws are not quite.
+intervals; they take documents for independent, which those of several draws are
+not quite.
 """
 
 import argparse
