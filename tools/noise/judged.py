@@ -28,7 +28,7 @@ class Found:
       meant: those caught by a filter that is meant for their kind.
       dropped: those caught, by kind and reason of the texts that had the noise; a
         document may count under several.
-      cut_out: those caught otherwise, by kind and what was cut out of them.
+      cut_out: those caught, by kind and what was cut out of the document for it.
       clean_texts: texts of the documents that were left as they were.
       clean_dropped: how many of those were dropped, by reason.
     """
@@ -125,7 +125,7 @@ def _read(corpus: pathlib.Path, code: str) -> _Texts:
 
 
 def _who(row: Planted, texts: _Texts, notes: Notes) -> tuple[set[str], set[str]]:
-    """Reasons of dropped texts that had the noise; else what was cut out of them."""
+    """Reasons of dropped texts that had the noise, and what else was cut out."""
     others = texts.of(row.twin)
     dropped = {
         reason
@@ -134,11 +134,18 @@ def _who(row: Planted, texts: _Texts, notes: Notes) -> tuple[set[str], set[str]]
     }
     if not dropped and row.twin:
         dropped = {reason for reason, _ in texts.rejected[row.twin]}
-    if dropped or row.twin:
+    if row.twin:
         return dropped, set()
     before = collections.Counter(notes(row.original))
     cut_out = set(collections.Counter(notes(row.text)) - before)
-    return set(), cut_out or {REPAIRED if row.kind == "mojibake" else TRIMMED}
+    if not dropped | cut_out:
+        if row.kind == "mojibake":
+            return set(), {REPAIRED}
+        if texts.kept[row.id]:
+            return set(), {TRIMMED}
+        # Of a document that is refused as a whole nothing is noted.
+        dropped = {reason for reason, _ in texts.rejected[row.id]}
+    return dropped, cut_out
 
 
 def has_noise(text: str, row: Planted, others: Sequence[str]) -> bool:

@@ -74,12 +74,18 @@ def menu(source: Source) -> Planted:
     return _planted(source, "menu", text, (text,))
 
 
-def frame_lines(source: Source) -> Planted:
-    """A menu before the text, and a tail of links after it."""
+def menu_lines(source: Source) -> Planted:
+    """Eight lines of a menu before the text."""
     lines = _menu_lines(source, 8, 2)
+    text = "\n".join([*lines, "", source.text])
+    return _planted(source, "menu_lines", text, lines)
+
+
+def tail_links(source: Source) -> Planted:
+    """Two lines of links behind the text: three words between bars, and an address."""
     tail = ["Home | About | Contact", "https://example.com/more"]
-    text = "\n".join([*lines, "", source.text, "", *tail])
-    return _planted(source, "frame_lines", text, (*lines, *tail))
+    text = "\n".join([source.text, "", *tail])
+    return _planted(source, "tail_links", text, tail)
 
 
 def cookie_notice(source: Source) -> Planted:
@@ -209,7 +215,8 @@ REPAIRED = "repaired"
 _FOREIGN = ("wrong_language", "wrong_script")
 _MEANT: dict[Callable[[Source], Planted], tuple[str, ...]] = {
     menu: ("menu", "menu_line"),
-    frame_lines: ("menu", "menu_line"),
+    menu_lines: ("menu", "menu_line"),
+    tail_links: ("menu_line",),
     cookie_notice: ("notice_line", "cookie_notice"),
     caption: ("caption_line",),
     read_more: ("read_more_line",),

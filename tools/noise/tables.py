@@ -63,7 +63,7 @@ def by_filter(found: Mapping[str, Found]) -> str:
         for kind in KINDS
     ]
     heads = ["kind", "planted", "caught", "by a filter meant for it", "% (95%)"]
-    return table([*heads, "texts dropped as", "cut out of them as"], rows)
+    return table([*heads, "texts dropped as", "cut out of texts as"], rows)
 
 
 def left_alone(found: Mapping[str, Found]) -> str:
