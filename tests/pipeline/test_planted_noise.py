@@ -113,7 +113,9 @@ def test_what_shows_on_a_document_alone_is_caught_and_a_twin_is_found(found):
         for kind in ("wrong_language", "duplicate", "near_duplicate", "mojibake"):
             assert each.caught[kind] == each.planted[kind] > 0, (code, kind)
         for kind in _PERSONAL:
-            assert each.caught[kind] == each.meant[kind] == each.planted[kind] > 0
+            assert each.caught[kind] == each.planted[kind] > 0, (code, kind)
+            # Only what is refused as a whole is not masked.
+            assert each.meant[kind] >= each.kept[kind], (code, kind)
         assert each.clean_texts > 0
 
 

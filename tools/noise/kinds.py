@@ -212,7 +212,7 @@ class Kind:
 REPAIRED = "repaired"
 """What a text is whose noise is gone without a drop or a note."""
 
-_FOREIGN = ("wrong_language", "wrong_script")
+_FOREIGN = ("wrong_language", "wrong_script", "other_language_paragraphs")
 _MEANT: dict[Callable[[Source], Planted], tuple[str, ...]] = {
     menu: ("menu", "menu_line"),
     menu_lines: ("menu", "menu_line"),
@@ -221,7 +221,7 @@ _MEANT: dict[Callable[[Source], Planted], tuple[str, ...]] = {
     caption: ("caption_line",),
     read_more: ("read_more_line",),
     wrong_language: _FOREIGN,
-    mixed_language: ("other_language_paragraphs", *_FOREIGN),
+    mixed_language: _FOREIGN,
     mojibake: (REPAIRED, "damaged"),
     duplicate: ("duplicate", "near_duplicate"),
     near_duplicate: ("near_duplicate",),

@@ -57,12 +57,14 @@ def by_filter(found: Mapping[str, Found]) -> str:
             f"{every.caught[kind]}",
             f"{every.meant[kind]}",
             share_words(every.meant[kind], every.planted[kind]),
+            f"{every.kept[kind]}",
             _counted(every.dropped, kind),
             _counted(every.cut_out, kind),
         ]
         for kind in KINDS
     ]
     heads = ["kind", "planted", "caught", "by a filter meant for it", "% (95%)"]
+    heads += ["something kept"]
     return table([*heads, "texts dropped as", "cut out of texts as"], rows)
 
 
