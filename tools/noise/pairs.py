@@ -127,8 +127,10 @@ def bars(workspace: Workspace, last: str) -> dict[str, Bar]:
     return found
 
 
-def scores(ratings: pathlib.Path, given: signals.Signals, pairs: Sequence[Pair]):
-    """Scores of pairs as the stage `rate` gives them: (rows,) float32.
+def scores(
+    ratings: pathlib.Path, given: signals.Signals, pairs: Sequence[Pair]
+) -> np.ndarray:
+    """Scores of pairs as the stage `rate` gives them: (rows,) float32, 0 to 1.
 
     Args:
       ratings: the round's finished ratings, which have the calibration.
