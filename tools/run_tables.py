@@ -2,14 +2,14 @@
 
     python tools/run_tables.py runs/small_cpu
 
-Stages, losses, how good the scores are, the dataset's variety, and the tuned model;
-what a run has not made is left out.
+Stages, losses, how good the scores are, the dataset's variety beside random samples and
+no selection, and the tuned model; what a run has not made is left out.
 """
 
 import argparse
 import pathlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
@@ -25,6 +25,7 @@ def tables(workdir: pathlib.Path) -> str:
         _losses(workdir),
         *_raters(workdir),
         _variety(workdir),
+        _draw(workdir),
         _tuned(workdir),
     )
     return "\n\n".join(table for table in made if table)
@@ -139,7 +140,39 @@ def _raters(workdir: pathlib.Path) -> list[str]:
             for place, level in enumerate(last["levels"])
         ],
     )
-    return [whole, spoilt, alone, confusions]
+    return [whole, spoilt, alone, confusions, _precision(rounds)]
+
+
+def _precision(rounds: Mapping[int, Mapping[str, Any]]) -> str:
+    """Precision and recall by level, of all pairs and of each language.
+
+    Those of all pairs follow from the confusion; rounds that were measured before
+    languages had theirs show a dash.
+    """
+    last = rounds[max(rounds)]
+
+    def cells(code: str, place: int) -> list[str]:
+        found = []
+        for made in rounds.values():
+            if code == "all":
+                right = made["confusion"][place][place]
+                answered = sum(row[place] for row in made["confusion"])
+                true = sum(made["confusion"][place])
+                found += [_cell(right / n if n else None) for n in (answered, true)]
+            else:
+                level = last["levels"][place]
+                figures = made["languages"].get(code, {})
+                names = ("precision", "recall")
+                found += [_cell(figures.get(name, {}).get(level)) for name in names]
+        return found
+
+    rows = [
+        [f"{code}: {level}", *cells(code, place)]
+        for code in ("all", *last["languages"])
+        for place, level in enumerate(last["levels"])
+    ]
+    shown = [row for row in rows if set(row[1:]) != {"-"}]
+    return _table(["level", *_each(rounds, "precision", "recall")], shown)
 
 
 _LEVELS = ("accuracy", "chance", "auc_good", "above_chance")
@@ -178,6 +211,57 @@ def _variety(workdir: pathlib.Path) -> str:
     return _table(
         ["distinct verb-noun pairs", "rows", "from the clusters", "random draws"], rows
     )
+
+
+def _draw(workdir: pathlib.Path) -> str:
+    """What was drawn beside random samples (mean, least to most) and no selection."""
+    found = collect.statistics(workdir)
+    if found is None:
+        return ""
+    rows = []
+    for code, figures in found["languages"].items():
+        diversity = figures["diversity"]
+        drawn, kept = diversity["drawn"], diversity["kept"]
+        pairs, kept_pairs = (
+            figures["distinct_verb_nouns"],
+            figures["kept_distinct_verb_nouns"],
+        )
+        rows.append([f"{code}, drawn", *_variety_cells([drawn], [pairs])])
+        samples = figures["random_distinct_verb_nouns"]
+        words = f"{code}, {len(diversity['random'])} random samples"
+        rows.append([words, *_variety_cells(diversity["random"], samples)])
+        rows.append([f"{code}, no selection", *_variety_cells([kept], [kept_pairs])])
+    return _table(
+        [
+            *("of the draw", "rows", "cluster entropy", "distance to the nearest"),
+            *("Vendi score", "distinct verb-noun pairs", "share of the top verb"),
+        ],
+        rows,
+    )
+
+
+def _variety_cells(
+    figures: Sequence[Mapping[str, Any]], pairs: Sequence[int]
+) -> list[str]:
+    def of(name: str, form: str) -> str:
+        values = [each[name] for each in figures]
+        return "-" if None in values else _spread(values, form)
+
+    return [
+        of("rows", ",.0f"),
+        of("cluster_entropy", ".3f"),
+        of("nearest_distance", ".3f"),
+        of("vendi_score", ".1f"),
+        _spread(pairs, ".3g"),
+        of("top_verb_share", ".0%"),
+    ]
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """A figure, or the mean of several that differ, and the least and the most."""
+    mean = format(sum(values) / len(values), form)
+    least, most = format(min(values), form), format(max(values), form)
+    return mean if least == most else f"{mean} ({least} to {most})"
 
 
 def _tuned(workdir: pathlib.Path) -> str:

@@ -1,12 +1,21 @@
 import importlib.util
 import pathlib
 
+import numpy as np
+import pytest
 import rich.console
 
 from xinst_jax.config import RunConfig
 from xinst_jax.report import table
 
 _TOOL = pathlib.Path(__file__).parents[2] / "tools" / "run_tables.py"
+
+
+def _tool():
+    spec = importlib.util.spec_from_file_location("run_tables", _TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
 
 
 def printed(workdir, languages=("fi", "th", "ur")) -> str:
@@ -58,14 +67,30 @@ def test_reasons_beyond_the_top_are_added_up():
 
 def test_a_pages_tables_have_every_part_of_the_run(workdir):
     """And each of them as many cells in every row as it has headings."""
-    spec = importlib.util.spec_from_file_location("run_tables", _TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    found = tool.tables(workdir.path).split("\n\n")
+    found = _tool().tables(workdir.path).split("\n\n")
     starts = [text.split("|")[1].strip() for text in found]
     assert starts == [
         *("stage", "training", "held-out pairs", "defect", "defect", "pairs"),
-        *("distinct verb-noun pairs", "language"),
+        *("level", "distinct verb-noun pairs", "of the draw", "language"),
     ]
     for text in found:
         assert len({line.count("|") for line in text.splitlines()}) == 1
+
+
+def test_precision_and_recall_are_those_of_the_counts():
+    """Held against scikit-learn, on the rows that the counts stand for."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    tool = _tool()
+    counts = np.random.default_rng(5).integers(1, 40, (3, 3))
+    levels = ["bad", "fair", "good"]
+    true = np.repeat(np.repeat(levels, 3), counts.ravel())
+    called = np.repeat(np.tile(levels, 3), counts.ravel())
+    precision, recall, *_ = metrics.precision_recall_fscore_support(
+        true, called, labels=levels
+    )
+    made = {"levels": levels, "confusion": counts.tolist(), "languages": {"fi": {}}}
+    lines = tool._precision({1: made}).splitlines()
+    assert lines[2:] == [
+        f"| all: {level} | {p:.3f} | {r:.3f} |"
+        for level, p, r in zip(levels, precision, recall, strict=True)
+    ]
