@@ -84,7 +84,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 seed=run.seed,
                 model=run.model,
                 train=run.sft,
-                min_score=run.rate.min_score,
+                min_score=run.rate.lowest_min_score,
             ),
             inputs=("seed", "tokenizer", "base", "dataset"),
             make=models.model,
