@@ -64,7 +64,15 @@ def test_a_pages_tables_have_every_part_of_the_run(workdir):
     found = tool.tables(workdir.path).split("\n\n")
     starts = [text.split("|")[1].strip() for text in found]
     assert starts == [
-        *("stage", "training", "held-out pairs", "defect", "defect", "pairs"),
+        *(
+            "stage",
+            "training",
+            "held-out pairs",
+            "defect",
+            "language",
+            "defect",
+            "pairs",
+        ),
         *("distinct verb-noun pairs", "language"),
     ]
     for text in found:
