@@ -19,7 +19,7 @@ from xinst_jax.pipeline.pair_pool import Pair
 
 _SEED = pathlib.Path(__file__).parents[2] / "data" / "sample" / "seed"
 _LANGUAGES = ("fi", "hi", "sw", "th", "ur")
-_PAIRS = 60
+_PAIRS = 50
 _OPENINGS = ("Explain", "Describe", "Tell me about", "Give advice on", "Write about")
 _TOPICS = (
     "bread baked at home",

@@ -75,7 +75,7 @@ def wrong_language(
                 segment.shorten(one.output, pool.languages[one.lang], most)
                 for one in longer
             )
-            text = matching.nearest((start for start in starts if start), chars)
+            text = matching.first((start for start in starts if start), chars)
     return None if text is None else (pair.instruction, text)
 
 

@@ -14,7 +14,7 @@ TOLERANCE = 0.06
 """By what share of its length a text may differ from what it replaces."""
 
 _LEAST_CHARS = 2
-_LAST_PIECES = 24
+_LAST_PIECES = 16
 _GIVEN_UP = 3
 
 
@@ -30,12 +30,6 @@ def is_near(found: int, chars: int) -> bool:
 def first(texts: Iterable[str], chars: int) -> str | None:
     """The first text that is about `chars` characters long."""
     return next((text for text in texts if is_near(len(text), chars)), None)
-
-
-def nearest(texts: Iterable[str], chars: int) -> str | None:
-    """The text whose length is nearest to `chars` characters, if it is near enough."""
-    found = min(texts, key=lambda text: abs(len(text) - chars), default="")
-    return found if found and is_near(len(found), chars) else None
 
 
 def joined(pieces: Sequence[str], joint: str, chars: int, fixed: int = 0) -> str | None:
@@ -73,14 +67,14 @@ def joined(pieces: Sequence[str], joint: str, chars: int, fixed: int = 0) -> str
         chosen = chosen[:-1]
         starts.append((width, chosen))
     last = list(dict.fromkeys(others))[-_LAST_PIECES:]
-    ends = [(), *((one,) for one in last), *itertools.permutations(last, 2)]
+    ends = [(), *((one,) for one in last), *itertools.combinations(last, 2)]
     widths = [sum(len(piece) + len(joint) for piece in end) for end in ends]
     _, start, end = min(
         (
             (abs(before + after - whole), start, end)
             for before, start in starts
             for after, end in zip(widths, ends, strict=True)
-            if start[-1:] != list(end[:1])
+            if not start or start[-1] not in end
         ),
         key=lambda option: option[0],
     )

@@ -127,14 +127,11 @@ class Pool:
         self.languages = languages
         self._boilerplate = boilerplate
         self._lines: dict[str, list[str]] = {}
-        languages = np.array([pair.lang for pair in pairs])
+        codes = np.array([pair.lang for pair in pairs])
         self._members = {
-            str(lang): np.flatnonzero(languages == lang)
-            for lang in np.unique(languages)
+            str(lang): np.flatnonzero(codes == lang) for lang in np.unique(codes)
         }
-        self._others = {
-            lang: np.flatnonzero(languages != lang) for lang in self._members
-        }
+        self._others = {lang: np.flatnonzero(codes != lang) for lang in self._members}
 
     def unrelated(
         self, index: int, rng: np.random.Generator, same_language: bool

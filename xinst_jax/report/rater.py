@@ -59,8 +59,10 @@ def _by_language(made: Rounds, names: Mapping[str, str]) -> Table:
 
 
 def _by_defect(made: Rounds) -> Table:
-    kinds = ("accuracy", "mean_score", "precision", "recall")
-    kinds += ("auc_good", "preferred", "above_chance")
+    kinds = [
+        *("accuracy", "mean_score", "precision", "recall"),
+        *("auc_good", "preferred", "above_chance"),
+    ]
     headings = ["accuracy", "mean score", "precision", "recall"]
     headings += ["AUC", "preferred", "above chance"]
     return Table(
