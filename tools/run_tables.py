@@ -98,7 +98,7 @@ def _raters(workdir: pathlib.Path) -> list[str]:
         for code in last["languages"]
     }
     whole = _table(
-        ["held-out pairs", "n", *_each(rounds, "accuracy", "chance", "AUC", "above")],
+        ["held-out pairs", "n", *_each(rounds, *_LEVELS.values())],
         [
             [name, f"{each[-1]['n']:,}", *_cells(each, _LEVELS)]
             for name, each in groups.items()
@@ -108,7 +108,7 @@ def _raters(workdir: pathlib.Path) -> list[str]:
         last["corruptions"], key=lambda name: -last["corruptions"][name]["preferred"]
     )
     spoilt = _table(
-        ["defect", "n", *_each(rounds, "accuracy", "AUC", "preferred", "above")],
+        ["defect", "n", *_each(rounds, *_DEFECTS.values())],
         [
             [
                 f"{last['corruptions'][name]['label']}: {name}",
@@ -140,7 +140,25 @@ def _raters(workdir: pathlib.Path) -> list[str]:
             for place, level in enumerate(last["levels"])
         ],
     )
-    return [whole, spoilt, alone, confusions, _precision(rounds)]
+    triple = {name: _DEFECTS[name] for name in ("precision", "recall", "auc_good")}
+    both = _table(
+        ["language", "defect", "n", *_each(rounds, *triple.values())],
+        [
+            [
+                *(code, name, f"{figures['n']:,}"),
+                *_cells(
+                    [
+                        made["languages"][code]["corruptions"][name]
+                        for made in rounds.values()
+                    ],
+                    triple,
+                ),
+            ]
+            for code, of_language in last["languages"].items()
+            for name, figures in of_language.get("corruptions", {}).items()
+        ],
+    )
+    return [whole, spoilt, both, alone, confusions, _precision(rounds)]
 
 
 def _precision(rounds: Mapping[int, Mapping[str, Any]]) -> str:
@@ -175,19 +193,37 @@ def _precision(rounds: Mapping[int, Mapping[str, Any]]) -> str:
     return _table(["level", *_each(rounds, "precision", "recall")], shown)
 
 
-_LEVELS = ("accuracy", "chance", "auc_good", "above_chance")
-_DEFECTS = ("accuracy", "auc_good", "preferred", "above_chance")
+_LEVELS = {
+    "accuracy": "accuracy",
+    "chance": "chance",
+    "precision": "precision of good",
+    "recall": "recall of good",
+    "auc_good": "AUC",
+    "above_chance": "above",
+}
+_DEFECTS = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "auc_good": "AUC",
+    "preferred": "preferred",
+    "above_chance": "above",
+}
+"""Figures, and what their columns are called; of a defect, precision and recall are of
+not calling a pair good."""
 
 
 def _each(rounds: Iterable[int], *headings: str) -> list[str]:
     return [f"{heading}, round {number}" for number in rounds for heading in headings]
 
 
-def _cells(rounds: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
-    return [_cell(made[name]) for made in rounds for name in names]
+def _cells(rounds: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
+    return [_cell(made.get(name)) for made in rounds for name in names]
 
 
-def _cell(value: float | bool | None) -> str:
+def _cell(value: float | bool | dict[str, float] | None) -> str:
+    if isinstance(value, dict):
+        value = value["good"]
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -30,6 +30,15 @@ def dataset_card(**changes) -> str:
                 "quiz", "corpus", {"fi": 1200, "ur": 1}, [("kuka keksi sen", 900)]
             )
         ],
+        "rubric": {
+            "levels": [["bad", "wrong_language", "A response in another."]],
+            "rules": [["too_short", "is short"]],
+            "thresholds": {"fi": {"min_score": 0.25, "keep_share": 0.6}},
+        },
+        "coverage": {
+            "fi": {"drawn": 1200, "all": 1300, "asked": 0.15, "applied": 0.15},
+            "ur": {"drawn": 2, "all": 2, "asked": 0.15, "applied": 0.5},
+        },
         "scores": [cards.Scores(0.0, 0.5, 1100, 3), cards.Scores(0.5, 1.0, 100, 4)],
         "variety": {
             "fi": [
@@ -74,6 +83,15 @@ def test_a_dataset_card_has_the_papers_table_and_what_happened_to_rows():
     assert "| 0.0 to 0.5 | 1,100 | 3 |" in text
     assert "> Say | hello." in text
     assert "| Finnish (fi) | drawn | 2 | – | 0.250 | 1.5 | 1.0 | 50.0% |" in text
+
+
+def test_a_dataset_card_has_the_rubric_and_the_clusters_drawn_from():
+    text = dataset_card()
+    assert "| bad | wrong language | A response in another. |" in text
+    assert "| too_short | is short |" in text
+    assert "| Finnish (fi) | 0.25 | 60% |" in text
+    assert "| Finnish (fi) | 1,200 of 1,300 | 15% |" in text
+    assert "| Urdu (ur) | 2 of 2 | 50%, lifted from 15%: too few verbs |" in text
 
 
 def test_a_samples_tags_are_shown_and_not_obeyed():

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from xinst_jax import languages as languages_lib
-from xinst_jax import shards
+from xinst_jax import manifest, shards
+from xinst_jax.config import RateConfig
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import assemble, dataset_statistics, generate, rate, verbs
@@ -33,6 +34,13 @@ _CORPUS = pa.schema(
 )
 
 
+_STAGES = (
+    *("seed", "corpus", "candidates/round-1", "ratings/round-1"),
+    *("candidates/round-2", "ratings/round-2", "diverse"),
+)
+"""What the card tells the rows of, in this order."""
+
+
 def _text(code: str, number: int) -> str:
     words = {"fi": "Järvi on syvä.", "th": "แม่น้ำกว้าง", "ur": "دریا گہرا ہے۔"}
     return f'{words[code]}\n"{number}" \\ \u2028 ' * (number + 1)
@@ -40,6 +48,9 @@ def _text(code: str, number: int) -> str:
 
 def _inputs(workdir: pathlib.Path, rows: int = 30) -> None:
     """Of `rows` documents a language, even ones are kept and every fourth is drawn."""
+    for number in (1, 2):
+        name = f"generator/round-{number}"
+        StageDirectory(workdir / name, name, {}, {}).finish({"all": Counts()})
     for code in ("fi", "th", "ur"):
         count = 0 if code == "ur" else rows
         numbers = range(count)
@@ -57,10 +68,20 @@ def _inputs(workdir: pathlib.Path, rows: int = 30) -> None:
                 generate.SCHEMA,
                 [
                     {"id": ids[n], "lang": code, "output": _text(code, n)}
-                    | {"instruction": _instruction(n), "round": 1 + n % 2}
+                    | {"instruction": _instruction(n), "round": 1 + n % 8 // 4}
                     for n in numbers
                 ],
             ),
+            # The first round rated what it wrote, and something else of the others.
+            "ratings/round-1": (
+                rate.SCHEMA,
+                [
+                    {"id": ids[n], "instruction": f"First {n}.", "kept": n % 2 == 0}
+                    | {"score": 0.25, "reasons": []}
+                    for n in numbers
+                ],
+            ),
+            "candidates/round-1": (generate.SCHEMA, []),
             "ratings/round-2": (
                 rate.SCHEMA,
                 [
@@ -91,6 +112,7 @@ def _inputs(workdir: pathlib.Path, rows: int = 30) -> None:
             False,
             (0,),
         )
+        measured["verb_cap"] = {"asked": 0.15, "applied": 1.0}
         path = workdir / "diverse" / diversity_figures.FILE.format(lang=code)
         shards.write_bytes(path, json.dumps(measured).encode())
 
@@ -113,9 +135,18 @@ def _run(
         name="quickstart",
         license=license,
         diverse=workdir / "diverse",
-        ratings=workdir / "ratings/round-2",
-        candidates=workdir / "candidates/round-2",
+        rounds=[
+            assemble.Round(
+                *(
+                    workdir / f"{part}/round-{number}"
+                    for part in ("generator", "candidates", "ratings")
+                )
+            )
+            for number in (1, 2)
+        ],
         corpus=workdir / "corpus",
+        seed_pairs=workdir / "seed",
+        rate=RateConfig(min_score_of=(("th", 0.25),)),
         seed=5,
     )
     stage.finish(counts)
@@ -126,7 +157,7 @@ def _run(
 def workdir(tmp_path_factory) -> pathlib.Path:
     path = tmp_path_factory.mktemp("run")
     _inputs(path)
-    for stage in ("corpus", "diverse"):
+    for stage in _STAGES:
         made = StageDirectory(path / stage, stage, {}, {})
         made.finish({"fi": Counts(40, 30, {"menu": 10}), "th": Counts(30, 30)})
     return path
@@ -137,7 +168,7 @@ def made(workdir) -> tuple[pathlib.Path, dict]:
     return _run(workdir)
 
 
-def test_rows_are_the_drawn_ones_with_all_that_is_known_of_them(made):
+def test_rows_are_the_drawn_ones_with_all_that_is_known_of_them(workdir, made):
     rows = shards.read_rows(made[0] / "fi")
     assert [row["id"] for row in rows] == [f"fi-{n:03d}" for n in range(0, 30, 4)]
     assert rows[2] == {
@@ -151,7 +182,32 @@ def test_rows_are_the_drawn_ones_with_all_that_is_known_of_them(made):
         "source": "site 0",
         "license": "CC0-1.0",
         "round": 1,
+        "scores": [np.float32(0.25), np.float32(0.58)],
+        "generator": _generator(workdir, 1),
     }
+    assert rows[1]["round"] == 2
+    assert rows[1]["scores"] == [np.float32(0.54)]
+    assert rows[1]["generator"] == _generator(workdir, 2)
+
+
+def _generator(workdir: pathlib.Path, number: int) -> str:
+    record = manifest.read(workdir / f"generator/round-{number}")
+    return manifest.content_digest(record)[:16]
+
+
+def test_a_round_that_was_left_out_scored_nothing(tmp_path):
+    _inputs(tmp_path)
+    directory = StageDirectory(tmp_path / "ratings/round-2", "ratings/round-2", {}, {})
+    directory.finish({"fi": Counts(notes={"settled_in_round": 1})})
+    rows = shards.read_rows(_run(tmp_path)[0] / "fi")
+    assert [row["scores"] for row in rows[:2]] == [[0.25], []]
+
+
+def test_an_unfinished_generator_is_a_users_error(tmp_path):
+    _inputs(tmp_path)
+    (tmp_path / "generator/round-1/manifest.json").unlink()
+    with pytest.raises(UserError, match="round-1 is not finished"):
+        _run(tmp_path)
 
 
 def test_every_file_has_the_one_schema_also_an_empty_one(made):
@@ -274,7 +330,11 @@ def test_the_card_names_stages_sources_ratings_and_samples(made):
     card = (made[0] / "README.md").read_text("utf-8")
     assert "menu 10" in card
     assert "site 0 (CC0-1.0)" in card
-    assert "| corpus | 70 | 60 |" in card
+    for stage in _STAGES:
+        assert f"| {stage} | 70 | 60 |" in card
+    assert "| Finnish (fi) | 5 of 5 | 100%, lifted from 15%: too few verbs |" in card
+    assert "| Thai (th) | 0.25 | 50% |" in card
+    assert "| fair | cut response | The response broken off" in card
     # Scores are 0.50 to 0.79 in steps of 0.01, in two languages; every fourth is drawn.
     assert "| 0.5 to 0.6 | 20 | 6 |" in card
     assert "| 0.9 to 1.0 | 0 | 0 |" in card
@@ -291,10 +351,10 @@ def test_every_column_is_explained_on_the_card(made):
 
 def test_the_lineage_names_run_inputs_and_rows(made):
     record = json.loads((made[0] / "xinst_run.json").read_text("utf-8"))
-    manifest = json.loads((made[0] / "manifest.json").read_text("utf-8"))
+    made_by = json.loads((made[0] / "manifest.json").read_text("utf-8"))
     assert record["run"] == "quickstart"
-    assert record["fingerprint"] == manifest["fingerprint"]
-    assert record["inputs"] == manifest["inputs"]
+    assert record["fingerprint"] == made_by["fingerprint"]
+    assert record["inputs"] == made_by["inputs"]
     assert record["config"] == {"seed": 5}
     assert record["rows"] == {"fi": 8, "th": 8, "ur": 0}
     card = (made[0] / "README.md").read_text("utf-8")

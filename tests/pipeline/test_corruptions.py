@@ -25,11 +25,11 @@ def _pair(number: int, lang: str, instruction: str, output: str) -> Pair:
 
 
 _PAIRS = [
-    _pair(0, "fi", "Why are there so many lakes in Finland?", _FINNISH),
+    _pair(0, "fi", "Why are there so very many lakes in Finland?", _FINNISH),
     _pair(1, "fi", "Which lakes in Finland are the deepest of all?", _FINNISH[:130]),
-    _pair(2, "fi", "Write a polite email to my manager.", "Hei, pyydän lomaa. " * 6),
-    _pair(3, "ta", "Describe how tea is prepared at home.", _TAMIL),
-    _pair(4, "th", "Explain the taste of street food in Bangkok.", _THAI),
+    _pair(2, "fi", "Write a polite email about it to my manager.", "Hei, pyydän. " * 8),
+    _pair(3, "ta", "Describe how tea is prepared at home and out.", _TAMIL),
+    _pair(4, "th", "Explain the taste of food sold in Bangkok.", _THAI),
 ]
 
 
@@ -74,20 +74,30 @@ def test_the_same_question_is_no_neighbour_and_not_unrelated():
     assert _apply("random_instruction", 0, _pool(twice)) is None
 
 
+def test_what_is_longer_or_shorter_is_not_put_in():
+    odd = [
+        _PAIRS[0],
+        _pair(9, "fi", "Fry an egg.", "Voi."),
+        _pair(8, "ta", "Go?", "ஆ."),
+    ]
+    for name in ("random_instruction", "neighbour_instruction", "wrong_language"):
+        assert _apply(name, 0, _pool(odd)) is None
+
+
 def test_wrong_language_is_a_response_of_another_language():
     for draw in range(10):
         instruction, output = _apply("wrong_language", 0, draw=draw)
         assert instruction == _PAIRS[0].instruction
-        assert output in {_TAMIL, _THAI}
+        assert output and (_TAMIL.startswith(output) or _THAI.startswith(output))
 
 
 def test_wrong_language_needs_no_second_language():
-    pool = _pool([pair for pair in _PAIRS if pair.lang == "fi"])
+    pool = _pool([_pair(0, "fi", "Why is the sky blue?", _FINNISH * 4)])
     known = {s for group in corruption_texts.FOREIGN_SENTENCES.values() for s in group}
     for draw in range(10):
         _, output = _apply("wrong_language", 0, pool, draw)
         assert any(sentence in output for sentence in known)
-        assert abs(len(output) - len(_FINNISH)) < 50
+        assert abs(len(output) / len(_FINNISH * 4) - 1) <= 0.06
 
 
 def test_boilerplate_is_made_of_the_responses_words_in_short_lines():
@@ -117,31 +127,49 @@ def test_boilerplate_uses_the_rejected_texts_of_the_language():
 
 
 def test_echo_is_english_and_begins_with_the_instruction():
-    instruction, output = _apply("instruction_echo", 3)
+    pairs = [*_PAIRS, _pair(9, "ta", "Where does tea come from?", _TAMIL * 4)]
+    instruction, output = _apply("instruction_echo", 5, _pool(pairs))
     assert output.startswith(instruction)
     assert _letters(output, 0x41, 0x7A) == 1
 
 
-def test_cut_response_is_a_proper_beginning_that_does_not_end():
-    for index in (0, 3, 4):
-        for draw in range(20):
-            instruction, output = _apply("cut_response", index, draw=draw)
-            whole = _PAIRS[index].output
-            assert instruction == _PAIRS[index].instruction
-            assert whole.startswith(output)
-            assert 0.2 * len(whole) < len(output) <= 0.8 * len(whole)
+def _with_rest(lang: str, text: str, ends: int) -> Pool:
+    pair = Pair("1", lang, "Say something.", text[:ends], "train", text[ends:])
+    return _pool([pair])
+
+
+def test_cut_response_breaks_off_as_far_as_the_whole_one_goes():
+    lengths = {}
+    for lang, text in (("fi", _FINNISH), ("ta", _TAMIL * 2), ("th", _THAI)):
+        ends = text.index(".", 80) + 1 if "." in text else 76
+        made = [
+            _apply("cut_response", 0, _with_rest(lang, text, ends), draw)
+            for draw in range(30)
+        ]
+        found = [output for _, output in filter(None, made)]
+        assert len(found) > 15
+        for output in found:
+            assert text.startswith(output) and output != text[:ends]
             assert output[-1] not in ".!?, \n"
+            assert abs(len(output) / ends - 1) < 0.1
+        lengths[lang] = np.array([len(output) - ends for output in found])
+    together = np.concatenate(list(lengths.values()))
+    assert (together > 0).any() and (together < 0).any()
 
 
 def test_cut_response_does_not_split_a_character():
     for draw in range(50):
-        _, output = _apply("cut_response", 4, draw=draw)
-        assert unicodedata.category(_THAI[len(output)])[0] != "M"
+        made = _apply("cut_response", 0, _with_rest("th", _THAI, 76), draw)
+        if made is not None:
+            assert unicodedata.category(_THAI[len(made[1])])[0] != "M"
+
+
+def test_a_response_that_nothing_followed_is_not_cut():
+    assert _apply("cut_response", 0) is None
 
 
 def test_short_responses_are_not_cut():
-    pool = _pool([_pair(0, "fi", "Say hello.", "Hei!")])
-    assert _apply("cut_response", 0, pool) is None
+    assert _apply("cut_response", 0, _with_rest("fi", "Hei! Mitä kuuluu?", 4)) is None
 
 
 def test_generic_and_missing_input_keep_the_response():
@@ -164,7 +192,7 @@ def test_an_over_specific_instruction_begins_as_the_own_and_then_demands_more():
     long = _pair(
         5,
         "fi",
-        "How is bread baked at home in a wood oven for a large family?",
+        "How is good bread baked at home by hand in a wood oven for a large family?",
         _FINNISH,
     )
     pool = _pool([*_PAIRS, long])
@@ -178,8 +206,8 @@ def test_an_over_specific_instruction_begins_as_the_own_and_then_demands_more():
             demand = next(demand for demand in demands if demand in text)
             assert output == pool.pairs[index].output
             assert own.startswith(text.removesuffix(f", {demand}{own[-1]}"))
-            assert abs(len(text) / len(own) - 1) <= 0.25
-            assert rules.check(text, output, RateConfig()) == ()
+            assert abs(len(text) / len(own) - 1) <= 0.06
+            assert rules.check(text, _FINNISH, RateConfig()) == ()
     made = [_apply("over_specific_instruction", 5, pool, draw) for draw in range(10)]
     assert None not in made and len(set(made)) > 1
 
@@ -216,11 +244,11 @@ def test_what_is_put_in_has_the_length_of_what_it_replaces():
         pairs = [*_PAIRS, _pair(7, lang, "How high is the tallest tower?", text * 3)]
         for name in ("boilerplate_response", "instruction_echo"):
             _, output = _apply(name, len(pairs) - 1, _pool(pairs))
-            assert abs(len(output) / len(text * 3) - 1) < 0.15
+            assert abs(len(output) / len(text * 3) - 1) <= 0.06
     long = _pair(8, "fi", "Explain in detail how ships are built " * 6, _FINNISH)
     for name in ("generic_instruction", "missing_input"):
         instruction, _ = _apply(name, 0, _pool([long]))
-        assert abs(len(instruction) / len(long.instruction) - 1) < 0.25
+        assert abs(len(instruction) / len(long.instruction) - 1) <= 0.06
 
 
 def test_generator_depends_on_its_names_alone():

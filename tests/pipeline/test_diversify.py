@@ -274,6 +274,9 @@ def test_what_is_too_much_of_a_verb_gives_way_and_is_counted(stub_encoder, tmp_p
     # Three verbs cannot be below 15%: each has a third.
     assert drawn == {"d": 5, "e": 5, "c": 5}
     assert counts.dropped == {"over_verb_share": 4, "cluster_full": 11}
+    assert counts.notes["verb_share_lifted_to"] == 0.3333
+    drawn_from = sum(row["selected"] > 0 for row in clusters(tmp_path))
+    assert counts.notes["clusters_drawn_from"] == drawn_from
     reasons = collections.Counter(row["reason"] for row in found.values())
     assert reasons == {"": 15, **counts.dropped}
     path = tmp_path / "diverse" / figures.FILE.format(lang="fi")
@@ -281,6 +284,7 @@ def test_what_is_too_much_of_a_verb_gives_way_and_is_counted(stub_encoder, tmp_p
     assert measured["drawn"]["rows"] == 15
     assert measured["drawn"]["top_verb_share"] == pytest.approx(1 / 3)
     assert measured["kept"]["top_verb"] == "describe"
+    assert measured["verb_cap"] == {"asked": 0.15, "applied": pytest.approx(1 / 3)}
     assert counts.notes["vendi_score"] == round(measured["drawn"]["vendi_score"], 4)
     assert sum(row["over_verb_share"] for row in clusters(tmp_path)) == 4
 

@@ -1,6 +1,7 @@
 """The rater's training data: balance, splits, order, and no tell-tale lengths."""
 
 import collections
+import dataclasses
 import json
 import pathlib
 import random
@@ -8,13 +9,14 @@ import random
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from xinst_jax.data.prompts import LABELS
-from xinst_jax.pipeline import corruptions, levels, pair_pool
+from xinst_jax.languages import BUILT_IN
+from xinst_jax.pipeline import corruptions, endings, levels, pair_pool
 
 _SEED = pathlib.Path(__file__).parents[2] / "data" / "sample" / "seed"
 
@@ -54,11 +56,24 @@ def test_every_corruption_is_measured_on_every_held_out_pair(pairs, rows):
     held_out = [row for row in rows if row["split"] == "held_out"]
     counts = collections.Counter(row["corruption"] for row in held_out)
     whole = sum(pair.split == "held_out" for pair in pairs)
-    sometimes = {"neighbour_instruction", "over_specific_instruction"}
-    always = (corruptions.BAD | corruptions.FAIR).keys() - sometimes
+    always = {"boilerplate_response", "generic_instruction", "missing_input"}
     assert counts[levels.NONE] == whole
     assert all(counts[name] == whole for name in always)
+    # What is borrowed must be as long as the pair's own.
+    sometimes = (corruptions.BAD | corruptions.FAIR).keys() - {"neighbour_instruction"}
     assert all(counts[name] > 0 for name in sometimes)
+
+
+def test_the_summary_counts_examples_and_what_could_not_be_spoilt(pairs, rows):
+    told = levels.summary(rows)
+    counts = collections.Counter((row["split"], row["corruption"]) for row in rows)
+    for entry in told["examples"].split(", "):
+        name, _, number = entry.partition(" ")
+        assert counts["train", name] == int(number)
+    whole = sum(pair.split == "held_out" for pair in pairs)
+    missing = dict(entry.split(" ") for entry in told["not_spoilt"].split(", "))
+    for name in corruptions.BAD | corruptions.FAIR:
+        assert counts["held_out", name] == whole - int(missing.get(name, 0))
 
 
 def test_label_follows_from_the_corruption(rows):
@@ -72,17 +87,29 @@ def test_label_follows_from_the_corruption(rows):
 
 
 def test_good_rows_are_the_pairs_and_spoilt_rows_are_not(pairs, rows):
-    by_id = {pair.id: (pair.instruction, pair.output) for pair in pairs}
+    shown = [levels.without_last_sentence(pair, BUILT_IN) for pair in pairs]
+    by_id = {pair.id: (pair.instruction, pair.output) for pair in shown}
     for row in rows:
         same = (row["instruction"], row["output"]) == by_id[row["pair"]]
         assert same == (row["label"] == "good")
     assert len({row["id"] for row in rows}) == len(rows)
 
 
+def test_a_response_is_shown_up_to_the_end_of_a_sentence(pairs):
+    for pair in pairs:
+        shown = levels.without_last_sentence(pair, BUILT_IN)
+        assert shown.output + shown.rest == pair.output
+        assert 2 * len(shown.output) >= len(pair.output)
+        assert endings.is_finished(shown.output, BUILT_IN[pair.lang])
+    one = pair_pool.Pair("s1", "fi", "Why?", "Koska ilma siroaa valoa.", "train")
+    assert levels.without_last_sentence(one, BUILT_IN) == one
+
+
 def test_no_split_borrows_from_the_other(pairs, rows):
     texts = collections.defaultdict(set)
     for pair in pairs:
-        texts[pair.split] |= {pair.instruction, pair.output}
+        shown = levels.without_last_sentence(pair, BUILT_IN)
+        texts[pair.split] |= {pair.instruction, shown.output}
     split_of = {pair.id: pair.split for pair in pairs}
     for row in rows:
         assert row["split"] == split_of[row["pair"]]
@@ -102,21 +129,8 @@ def test_lengths_alone_do_not_tell_the_level(rows):
     unseen = balanced_accuracy_score(
         y, cross_val_predict(model, x, y, groups=groups, cv=GroupKFold(5))
     )
-    assert fitted < 0.5
-    assert unseen < 0.5
-
-
-def test_lengths_alone_do_not_tell_an_over_specific_instruction(pairs):
-    train = [pair for pair in pairs if pair.split == "train"]
-    # Ten examples of each pair: each fair corruption that can be carried out, once.
-    made = levels.make_levels(train, seed=0, examples_per_pair=10)
-    name = "over_specific_instruction"
-    spoilt = {row["pair"]: row for row in made if row["corruption"] == name}
-    assert len(spoilt) > 0.8 * len(train)
-    good = {row["pair"]: row for row in made if row["corruption"] == levels.NONE}
-    chars = [len(row["instruction"]) for row in (*good.values(), *spoilt.values())]
-    labels = [0] * len(good) + [1] * len(spoilt)
-    assert 0.35 < roc_auc_score(labels, chars) < 0.65
+    assert fitted < 0.4
+    assert unseen < 0.4
 
 
 def test_order_of_the_pairs_does_not_matter(pairs, rows):
@@ -153,6 +167,7 @@ def test_examples_per_pair_are_half_bad_half_fair(pairs, examples: int):
 
 def test_embeddings_decide_what_a_neighbour_is(pairs):
     train = [pair for pair in pairs if pair.split == "train"][:20]
+    train = [dataclasses.replace(p, instruction=f"{p.instruction:.55}") for p in train]
     # Pairs 2k and 2k + 1 are neighbours, all others at right angles.
     angle = np.arccos(0.5)
     embeddings_pe = np.zeros((20, 20), np.float32)

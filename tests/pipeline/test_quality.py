@@ -80,6 +80,36 @@ def test_accuracy_f1_and_confusion_equal_scikit_learn(seed: int):
     )
 
 
+def test_each_corruption_of_each_language_equals_scikit_learn():
+    labels, probabilities_nk = _random(4, 400)
+    rng = np.random.default_rng(4)
+    langs = rng.choice(["fi", "sw"], size=400)
+    names = {"bad": ["random_instruction", "instruction_echo"]}
+    names |= {"fair": ["cut_response"], "good": ["none"]}
+    corruptions = np.array([rng.choice(names[label]) for label in labels])
+    rows = _rows(labels, list(langs), list(corruptions))
+    found = quality.measure(probabilities_nk, rows)
+    spoilt_n = labels != "good"
+    flagged_n = probabilities_nk.argmax(axis=1) != LABELS.index("good")
+    score_n = probabilities_nk @ [0, 0.5, 1]
+    for name in ("random_instruction", "instruction_echo", "cut_response"):
+        here = (corruptions == name) | ~spoilt_n
+        for lang, told in (
+            ("fi", found["languages"]["fi"]["corruptions"][name]),
+            ("sw", found["languages"]["sw"]["corruptions"][name]),
+            (None, found["corruptions"][name]),
+        ):
+            both = here & (langs == lang) if lang else here
+            asked = (spoilt_n[both], flagged_n[both])
+            assert told["precision"] == pytest.approx(metrics.precision_score(*asked))
+            assert told["recall"] == pytest.approx(metrics.recall_score(*asked))
+            assert told["n"] == spoilt_n[both].sum()
+            area = metrics.roc_auc_score(~spoilt_n[both], score_n[both])
+            assert told["auc_good"] == pytest.approx(area)
+    nothing = quality.detection(np.array([True]), np.array([True]))
+    assert nothing == {"precision": None, "recall": None}
+
+
 def test_chance_is_the_commonest_level():
     labels = ["bad"] * 5 + ["fair"] * 3 + ["good"] * 2
     found = quality.measure(np.tile([1.0, 0, 0], (10, 1)), _rows(labels))["all"]

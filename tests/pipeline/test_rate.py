@@ -8,8 +8,9 @@ import pathlib
 import numpy as np
 import pytest
 
+from xinst_jax import config as config_lib
 from xinst_jax import shards
-from xinst_jax.config import RateConfig
+from xinst_jax.config import RateConfig, RunConfig
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import StageDirectory
@@ -134,6 +135,46 @@ def test_the_quota_counts_all_candidates_and_is_rounded_up():
     assert reasons == [["empty"]] * 4 + [[]] * 3 + [[rate.BELOW_QUOTA]] * 3
     thirty = rate.why_not_kept([*map(str, range(30))], np.ones(30), [[]] * 30, 0.5, 0.1)
     assert sum(not names for names in thirty) == 3
+
+
+def test_a_language_may_have_its_own_quota_and_lowest_score(tmp_path):
+    for lang in ("fi", "sw"):
+        _candidates(tmp_path / "candidates", _topics(20), lang)
+    config = dataclasses.replace(
+        _CONFIG, keep_share_of=(("sw", 0.1),), min_score_of=(("sw", 0.0),)
+    )
+    stage = _stage(tmp_path / "ratings")
+    stage.begin()
+    candidates = tmp_path / "candidates"
+    rate.run(stage, config, ["fi", "sw"], candidates, Signals(_Rater(), None), None)
+    rows = {lang: shards.read_rows(stage.path / lang) for lang in ("fi", "sw")}
+    assert sum(row["kept"] for row in rows["sw"]) == 2
+    assert 2 < sum(row["kept"] for row in rows["fi"]) <= 10
+    reasons = {
+        lang: {reason for row in part for reason in row["reasons"]}
+        for lang, part in rows.items()
+    }
+    assert rate.BELOW_MIN_SCORE in reasons["fi"]
+    assert rate.BELOW_MIN_SCORE not in reasons["sw"]
+    assert config.lowest_min_score == 0.0 and _CONFIG.lowest_min_score == 0.5
+
+
+def test_thresholds_of_languages_are_recorded_only_if_set():
+    plain = config_lib.as_record(_CONFIG)
+    assert not {"keep_share_of", "min_score_of"} & plain.keys()
+    own = dataclasses.replace(_CONFIG, keep_share_of=[["sw", 0.1]])
+    assert config_lib.as_record(own) == plain | {"keep_share_of": [["sw", 0.1]]}
+
+
+@pytest.mark.parametrize(
+    "pairs", [("sw", 0.1), (("sw", 2.0),), (("sw", 0.1), ("sw", 0.2)), ((1, 0.1),)]
+)
+def test_bad_thresholds_of_languages_are_refused(pairs):
+    with pytest.raises(UserError, match="language code, each once"):
+        RateConfig(keep_share_of=pairs)
+    own = RateConfig(min_score_of=(("xx", 0.1),))
+    with pytest.raises(UserError, match="min_score_of names the language 'xx'"):
+        RunConfig(name="a", languages=("fi", "sw"), rate=own)
 
 
 def test_a_low_score_is_named_beside_a_broken_rule():

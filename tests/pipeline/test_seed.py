@@ -9,11 +9,11 @@ import pytest
 from hypothesis import strategies as st
 
 from xinst_jax import shards
-from xinst_jax.config import SeedConfig
+from xinst_jax.config import RateConfig, SeedConfig
 from xinst_jax.errors import UserError
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import levels, seed
+from xinst_jax.pipeline import levels, rules, seed, verbs
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample" / "seed"
 FI = {"fi": BUILT_IN["fi"]}
@@ -124,13 +124,50 @@ def test_parallel_documents_ask_for_the_text_by_its_title(tmp_path):
         {"id": "p3", "en_text": " ", "text": "Ei otsikkoa."},
         pair(4),
     ]
-    kept, rejected = prepare(tmp_path, rows)
+    template = ('Write the text "{title}".',)
+    kept, rejected = prepare(tmp_path, rows, title_template=template)
     instructions = [row["instruction"] for row in kept]
     assert instructions[0] == 'Write the text "Goat and {title}".'
     assert instructions[1].startswith('Write the text "A first sentence')
     assert instructions[1].endswith('goes on.".') and len(instructions[1]) < 230
     assert instructions[2] == "Say 4."
     assert [(row["id"], row["reason"]) for row in rejected] == [("p3", "empty")]
+
+
+def test_parallel_documents_are_asked_for_with_many_verbs(tmp_path):
+    rows = [
+        {
+            "id": f"p{n}",
+            "en_text": f"The {n}th lake\nIt is deep",
+            "text": f"Järvi {n}",
+        }
+        for n in range(80)
+    ]
+    kept, _ = prepare(tmp_path, rows)
+    asked = {row["id"]: row["instruction"] for row in kept}
+    templates = SeedConfig().title_template
+    for number in range(80):
+        title = f"The {number}th lake"
+        assert asked[f"p{number}"] in {t.replace("{title}", title) for t in templates}
+    found = collections.Counter(map(verbs.root_verb, asked.values()))
+    assert None not in found
+    assert len(found) == len(templates) and max(found.values()) < 0.25 * len(kept)
+    # Under another id, and among others, a title asks for the same.
+    (tmp_path / "again").mkdir()
+    again, _ = prepare(tmp_path / "again", [rows[7] | {"id": "other"}])
+    assert again[0]["instruction"] == asked["p7"]
+
+
+def test_every_title_template_is_an_instruction_that_passes_the_rules():
+    for template in SeedConfig().title_template:
+        text = template.replace("{title}", "Goat, Dog, and Cow")
+        assert rules.check(text, "Vuohi juoksi metsään.", RateConfig()) == ()
+
+
+@pytest.mark.parametrize("templates", [(), ("Write.",), (3,)])
+def test_a_title_template_without_a_title_is_refused(templates):
+    with pytest.raises(UserError, match="in each"):
+        SeedConfig(title_template=templates)
 
 
 def test_pairs_that_cannot_be_learnt_from_are_kept_aside(tmp_path):

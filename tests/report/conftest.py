@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 
 from xinst_jax import shards
+from xinst_jax.config import RateConfig
 from xinst_jax.data.prompts import LABELS
 from xinst_jax.languages import BUILT_IN, Language
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import quality
+from xinst_jax.pipeline import quality, rubric
 from xinst_jax.pipeline.dataset_statistics import Compared, statistics
 from xinst_jax.pipeline.diversity import figures as diversity_figures
 
@@ -255,8 +256,12 @@ def _dataset(path, random):
         False,
         (0,),
     )
-    compared = Compared([["Write a poem."] * DRAWN] * 5, instructions, diversity)
+    diversity["verb_cap"] = {"asked": 0.15, "applied": 0.25}
+    samples = [["Write a poem."] * DRAWN] * 5
+    clusters = {"all": 4, "drawn": 3}
+    compared = Compared(samples, instructions, diversity, clusters)
     figures = statistics(rows, dict.fromkeys(TEXTS, compared))
+    figures["rubric"] = rubric.rubric(RateConfig(), list(TEXTS))
     (path / "statistics.json").write_text(json.dumps(figures))
     return {code: Counts(DRAWN, DRAWN) for code in TEXTS}
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xinst_jax import shards
-from xinst_jax.report import page
+from xinst_jax.report import page, rubric
 
 SECTIONS = (
     "way",
@@ -78,6 +78,22 @@ def test_the_page_has_every_section_and_every_language(parsed, workdir):
     ids = {element.get("id") for element in parsed.all("section")}
     assert ids >= set(SECTIONS) | {f"lang-{code}" for code in workdir.languages}
     assert parsed.text.count("not made yet") == 0
+
+
+def test_the_page_shows_the_rubric_and_the_clusters_drawn_from(report, workdir):
+    statistics = json.loads((workdir.path / "dataset" / "statistics.json").read_bytes())
+    levels, rules, thresholds = rubric.tables(statistics, {"fi": "Finnish"})
+    assert [row[:2] for row in levels.rows][:2] == [
+        ["good", "none"],
+        ["fair", "neighbour instruction"],
+    ]
+    assert ["too short", "has an instruction of fewer than 10 characters"] in rules.rows
+    assert ["Finnish", "0.5", "50%"] in thresholds.rows
+    (coverage,) = rubric.coverage(statistics, {"fi": "Finnish"})
+    assert ["Finnish", "3", "4", "15%", "25%"] in coverage.rows
+    for part in (levels, rules, thresholds, coverage):
+        assert part.caption in report
+    assert rubric.tables(None, {}) == rubric.coverage(None, {}) == []
 
 
 def test_every_link_leads_to_a_place_in_the_page(parsed):

@@ -31,13 +31,17 @@ def measured(*probabilities):
 
 def test_a_perfect_rater_and_one_that_guesses_are_told_apart():
     guessing = np.full((len(ROWS), 3), 1 / 3)
-    language, defect, signal = rater.tables(measured(guessing, PERFECT), NAMES)
+    language, defect, both, signal = rater.tables(measured(guessing, PERFECT), NAMES)
     assert [row[0] for row in language.rows] == ["All", "Finnish", "Urdu"]
     for row in language.rows[1:]:
-        assert row[1:] == ["12", "0.333", "0.333", "0.167", "0.500", *["1.000"] * 3]
+        guessed = ["0.333", "0.167", "–", "0.000", "0.500"]
+        assert row[1:] == ["12", "0.333", *guessed, *["1.000"] * 5]
+    assert both.headings == ["Language", "wrong language", "cut response"]
+    assert both.rows[0] == ["Finnish", *["1.00 / 1.00 / 1.00 (4)"] * 2]
     assert defect.rows[0][:3] == ["wrong language", "bad", "8"]
-    assert defect.rows[0][6:8] == ["0.500", "no"]
-    assert defect.rows[0][11:13] == ["1.000", "yes"]
+    # All are called bad: of good and spoilt pairs alike, half are spoilt.
+    assert defect.rows[0][5:10] == ["0.500", "1.000", "0.500", "0.500", "no"]
+    assert defect.rows[0][12:17] == ["1.000", "1.000", "1.000", "1.000", "yes"]
     assert signal.headings[1:3] == ["rater's labels", "mutual information"]
     assert signal.rows[0] == ["wrong language", "1.000", "0.500", "1.000"]
 

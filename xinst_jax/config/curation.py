@@ -4,9 +4,11 @@ import dataclasses
 
 from xinst_jax.config.fields import (
     Typed,
+    by_language,
     not_negative,
     one_of,
     positive,
+    recorded_if_set,
     registered,
     share,
 )
@@ -98,6 +100,8 @@ class RateConfig(Typed):
       keep_share: share of the candidates of a language kept, best score first, among
         those that pass the rules and `min_score`.
       min_score: lowest score kept; a score is the expected level, 0 (bad) to 1 (good).
+      keep_share_of: languages with another `keep_share`: (('sw', 0.7), ('ta', 0.4)).
+      min_score_of: languages with another `min_score`, in the same way.
       min_instruction_chars: shortest instruction, in characters.
       max_instruction_chars: longest.
       max_copied_share: share of an instruction's character 8-grams that may stand in
@@ -112,6 +116,8 @@ class RateConfig(Typed):
 
     keep_share: float = 0.5
     min_score: float = 0.5
+    keep_share_of: tuple[tuple[str, float], ...] = recorded_if_set(())
+    min_score_of: tuple[tuple[str, float], ...] = recorded_if_set(())
     min_instruction_chars: int = 10
     max_instruction_chars: int = 800
     max_copied_share: float = 0.5
@@ -125,6 +131,22 @@ class RateConfig(Typed):
         share(self, "keep_share", "min_score", "max_copied_share")
         positive(self, "min_instruction_chars", "max_instruction_chars")
         positive(self, "examples_per_pair", "batch_rows", "shard_rows")
+        by_language(self, "keep_share_of", "min_score_of")
+
+    def of_language(self, code: str) -> "RateConfig":
+        """The thresholds of one language, its own where it has any."""
+        return dataclasses.replace(
+            self,
+            keep_share=dict(self.keep_share_of).get(code, self.keep_share),
+            min_score=dict(self.min_score_of).get(code, self.min_score),
+            keep_share_of=(),
+            min_score_of=(),
+        )
+
+    @property
+    def lowest_min_score(self) -> float:
+        """The lowest score that any language may keep."""
+        return min(self.min_score, *(score for _, score in self.min_score_of), 1.0)
 
 
 SELECTIONS = (

@@ -10,6 +10,7 @@ import gin
 from xinst_jax.errors import UserError
 
 _OPERATIONAL = "operational"
+_RECORDED_IF_SET = "recorded_if_set"
 
 
 def positive(config: Any, *names: str) -> None:
@@ -62,6 +63,46 @@ def operational(default: Any) -> Any:
 def is_operational(field: dataclasses.Field) -> bool:
     """Whether a field was declared so."""
     return field.metadata.get(_OPERATIONAL, False)
+
+
+def recorded_if_set(default: Any) -> Any:
+    """A field that a stage's record names only where it is not the default.
+
+    What was made before there was such a field so stays up to date.
+    """
+    return dataclasses.field(default=default, metadata={_RECORDED_IF_SET: True})
+
+
+def is_recorded(field: dataclasses.Field, value: Any) -> bool:
+    """Whether a stage's record names a field that has this value."""
+    if field.metadata.get(_RECORDED_IF_SET, False):
+        return value != field.default
+    return not is_operational(field)
+
+
+def by_language(config: Any, *names: str) -> None:
+    """Makes each named field pairs of a language code and a share, and checks them.
+
+    Raises:
+      UserError: a field is no such pairs, or names a language twice.
+    """
+    for name in names:
+        pairs = getattr(config, name)
+        if not all(
+            isinstance(pair, (tuple, list))
+            and len(pair) == 2
+            and isinstance(pair[0], str)
+            and isinstance(pair[1], (int, float))
+            and not isinstance(pair[1], bool)
+            and 0 <= pair[1] <= 1
+            for pair in pairs
+        ) or len({pair[0] for pair in pairs}) < len(pairs):
+            raise UserError(
+                f"{type(config).__name__}.{name} = {pairs!r}; expected pairs of a "
+                "language code, each once, and a number between 0 and 1, such as "
+                "(('sw', 0.7), ('ta', 0.4))."
+            )
+        object.__setattr__(config, name, tuple((code, value) for code, value in pairs))
 
 
 class Typed:

@@ -12,7 +12,7 @@ from xinst_jax.config.benchmark import BenchmarkConfig
 from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
 from xinst_jax.config.fields import (
     Typed,
-    is_operational,
+    is_recorded,
     positive,
     registered,
     scoped,
@@ -114,6 +114,13 @@ class RunConfig(Typed):
                 f"TokenizerConfig.path empty (found {self.tokenizer.path!r})."
             )
         self._check_adapters()
+        for name in ("keep_share_of", "min_score_of"):
+            for code, _ in getattr(self.rate, name):
+                if code not in self.languages:
+                    raise UserError(
+                        f"RateConfig.{name} names the language {code!r}, which is none "
+                        f"of RunConfig.languages ({', '.join(self.languages)})."
+                    )
         if self.judge.judge and not self.evaluate.opponents:
             raise UserError(
                 f"JudgeConfig.judge = {self.judge.judge!r} has nothing to compare: set "
@@ -170,13 +177,14 @@ def check_lengths(run: RunConfig, model: ModelConfig) -> None:
 def as_record(config: Any) -> Any:
     """A configuration as nested dictionaries and lists, ready for JSON.
 
-    Without its operational fields, which what is made does not depend on.
+    Without its operational fields, which what is made does not depend on, and without
+    those that are recorded only if set.
     """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {
             field.name: as_record(getattr(config, field.name))
             for field in dataclasses.fields(config)
-            if not is_operational(field)
+            if is_recorded(field, getattr(config, field.name))
         }
     if isinstance(config, (tuple, list)):
         return [as_record(item) for item in config]

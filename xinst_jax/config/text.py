@@ -173,8 +173,9 @@ class SeedConfig(Typed):
       instruction_field: field with the English instruction.
       output_field: field with the response in the language.
       title_field: for parallel documents, field with the English text whose first line
-        is put into `title_template` where a row has no `instruction_field`.
-      title_template: instruction made from that first line; '{title}' is the line.
+        is put into a `title_template` where a row has no `instruction_field`.
+      title_template: instructions made from that first line, which '{title}' stands
+        for; a digest of the line decides which one, the same in every language.
       parallel_output_field: field with the response in a parallel document.
       translate: English pairs whose responses are translated, beside those of `path`.
       evaluation_sets: as in `CorpusConfig`; here both sides of a pair are compared.
@@ -189,7 +190,16 @@ class SeedConfig(Typed):
     instruction_field: str = "instruction"
     output_field: str = "output"
     title_field: str = "en_text"
-    title_template: str = 'Write the text "{title}".'
+    title_template: tuple[str, ...] = (
+        'Write a text with the title "{title}".',
+        'Compose a piece that begins "{title}".',
+        'Give me a text called "{title}".',
+        'Tell me in a few paragraphs about "{title}".',
+        'Draft a text under the heading "{title}".',
+        'Produce a short article: "{title}".',
+        'Share what a general reader should know of "{title}".',
+        'Create a page for readers with the headline "{title}".',
+    )
     parallel_output_field: str = "text"
     translate: TranslateConfig = dataclasses.field(default_factory=TranslateConfig)
     evaluation_sets: tuple[str, ...] = ()
@@ -201,6 +211,15 @@ class SeedConfig(Typed):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "evaluation_sets", tuple(self.evaluation_sets))
+        object.__setattr__(self, "title_template", tuple(self.title_template))
+        if not self.title_template or not all(
+            isinstance(one, str) and "{title}" in one for one in self.title_template
+        ):
+            raise UserError(
+                "SeedConfig.title_template = "
+                f"{self.title_template!r}; expected one or more texts with '{{title}}' "
+                "in each."
+            )
         positive(self, "max_pairs", "max_output_chars")
         share(self, "held_out_share", "max_bad_share")
 

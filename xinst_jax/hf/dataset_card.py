@@ -16,6 +16,7 @@ from xinst_jax.hf.cards import (
     table,
     with_front_matter,
 )
+from xinst_jax.hf.rubric_card import coverage_table, rubric_section
 
 _SIZES = (
     (1_000, "n<1K"),
@@ -128,7 +129,9 @@ def dataset_card(
     stages: Sequence[tuple[str, int, int, Mapping[str, int]]],
     evaluation_sets: Sequence[str],
     contamination: Sequence[Contamination],
+    rubric: Mapping[str, Any],
     scores: Sequence[Scores],
+    coverage: Mapping[str, Mapping[str, Any]],
     variety: Mapping[str, Sequence[Mapping[str, Any]]],
     sources: Mapping[str, int],
     samples: Mapping[str, Sequence[Sample]],
@@ -146,7 +149,9 @@ def dataset_card(
       stages: name, rows in, rows out and dropped rows by reason of each stage.
       evaluation_sets: names of the sets that texts and instructions were compared with.
       contamination: what was left out for it.
+      rubric: what pairs were rated by; see `rubric_card.rubric_section`.
       scores: the ratings, part by part.
+      coverage: of each language's clusters; see `rubric_card.coverage_table`.
       variety: by language code, how diverse the instructions are that were drawn, those
         of random samples of equal size, and all that were kept (which, rows,
         cluster_entropy, nearest_distance, vendi_score, distinct_verb_nouns,
@@ -217,7 +222,11 @@ A pair's score is the level that the rater expects of it: 0 is bad, 0.5 fair, 1 
 
 {_scores_table(scores)}
 
+{rubric_section(rubric, languages)}
+
 ## Diversity
+
+{coverage_table(coverage, languages)}
 
 What was drawn from the clusters of each language's instructions, beside five random
 samples of the same size (their mean) and beside everything that was kept. Cluster

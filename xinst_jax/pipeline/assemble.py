@@ -1,6 +1,7 @@
 """The dataset: what was kept and drawn, as Parquet and JSON, with a card."""
 
 import collections
+import dataclasses
 import json
 import pathlib
 import statistics as stats
@@ -13,12 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xinst_jax import __version__, config, manifest, shards
+from xinst_jax.config import RateConfig
 from xinst_jax.errors import UserError
 from xinst_jax.hf import dataset_card, licences
 from xinst_jax.hf.dataset_card import Sample, Scores
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import contamination
+from xinst_jax.pipeline import contamination, rubric
 from xinst_jax.pipeline.dataset_statistics import (
     Compared,
     compare,
@@ -38,6 +40,14 @@ _COLUMNS = {
     "source": (pa.string(), "where the response comes from"),
     "license": (pa.string(), "under what it was published, if the corpus says so"),
     "round": (pa.int32(), "the round in which the instruction was written"),
+    "scores": (
+        pa.list_(pa.float32()),
+        "the score in each round that rated the pair, the first being `round`",
+    ),
+    "generator": (
+        pa.string(),
+        "the model that wrote the instruction: the first 16 digits of its digest",
+    ),
 }
 SCHEMA = pa.schema([(name, kind) for name, (kind, _) in _COLUMNS.items()])
 """Columns of `dataset/{lang}`, the same in every file, also where it has no rows."""
@@ -53,6 +63,22 @@ _SCORE_PARTS = 10
 _DIGEST_CHARS = 16
 
 
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """The finished directories of a round.
+
+    Attributes:
+      generator: the model that wrote instructions; of a round that was left out, its
+        record that it was.
+      candidates: (id, instruction, output, round).
+      ratings: (id, instruction, score, kept).
+    """
+
+    generator: pathlib.Path
+    candidates: pathlib.Path
+    ratings: pathlib.Path
+
+
 def run(
     stage: StageDirectory,
     languages: Mapping[str, Language],
@@ -60,9 +86,10 @@ def run(
     name: str,
     license: str,
     diverse: pathlib.Path,
-    ratings: pathlib.Path,
-    candidates: pathlib.Path,
+    rounds: Sequence[Round],
     corpus: pathlib.Path,
+    seed_pairs: pathlib.Path,
+    rate: RateConfig,
     seed: int,
 ) -> dict[str, Counts]:
     """Writes Parquet and JSON of every language, figures, lineage and README.md.
@@ -73,9 +100,10 @@ def run(
       name: the dataset's name.
       license: licence named on its card; empty takes those of the rows.
       diverse: what was drawn (id, cluster, weight, selected), and its figures.
-      ratings: the last round's ratings (id, instruction, score, kept).
-      candidates: the last round's candidates (id, instruction, output, round).
+      rounds: what each round made, the first round first.
       corpus: the documents (id, source, license).
+      seed_pairs: the finished directory of seed pairs.
+      rate: how candidates were rated.
       seed: of the random samples that the drawn pairs are compared with.
 
     Returns:
@@ -84,15 +112,27 @@ def run(
     Raises:
       UserError: a drawn id is missing from the candidates, ratings or corpus.
     """
+    ratings, candidates = rounds[-1].ratings, rounds[-1].candidates
+    generators = [_generator(one.generator) for one in rounds]
     rows: dict[str, list[dict[str, Any]]] = {}
     compared: dict[str, Compared] = {}
     for code in languages:
         drawn = _drawn(diverse / code)
-        rows[code] = _joined(drawn, ratings / code, candidates / code, corpus / code)
+        joined = _joined(drawn, ratings / code, candidates / code, corpus / code)
+        scores = _every_score(joined, [one.ratings / code for one in rounds])
+        rows[code] = [
+            row
+            | {
+                "scores": scores[row["id"]],
+                "generator": generators[row["round"] - 1],
+            }
+            for row in joined
+        ]
         compared[code] = compare(diverse, ratings / code, len(rows[code]), seed)
         _write_parquet(stage.path / code, rows[code])
         _write_json(stage.path / "json" / f"{code}.json", rows[code])
     figures = statistics(rows, compared)
+    figures["rubric"] = rubric.rubric(rate, list(languages))
     text = json.dumps(figures, indent=1, ensure_ascii=False)
     shards.write_bytes(stage.path / STATISTICS, f"{text}\n".encode())
     record = {
@@ -117,9 +157,23 @@ def run(
         files=FILES,
         columns={column: what for column, (_, what) in _COLUMNS.items()},
         statistics={code: lengths(part) for code, part in shown.items()},
-        stages=_stages((corpus, candidates, ratings, diverse)),
+        stages=_stages(
+            (
+                *(seed_pairs, corpus),
+                *(part for one in rounds for part in (one.candidates, one.ratings)),
+                diverse,
+            )
+        ),
         evaluation_sets=contamination.sets(searched),
         contamination=contamination.hits(searched, languages),
+        rubric=figures["rubric"],
+        coverage={
+            code: {
+                **compared[code].clusters,
+                **compared[code].diversity.get("verb_cap", {}),
+            }
+            for code in shown
+        },
         scores=_scores([ratings / code for code in languages], rows),
         variety={
             code: figures_lib.side_by_side(figures["languages"][code]) for code in shown
@@ -160,6 +214,40 @@ def _joined(
         {**text, **drawn[name], **scores[name], **origins[name]}
         for name, text in texts.items()
     ]
+
+
+def _generator(directory: pathlib.Path) -> str:
+    """Digest of what wrote a round's instructions."""
+    record = manifest.read(directory)
+    if record is None:
+        raise UserError(
+            f"{directory} is not finished, so that it cannot be told which model wrote "
+            "the instructions. Train it again."
+        )
+    return manifest.content_digest(record)[:_DIGEST_CHARS]
+
+
+def _every_score(
+    rows: Sequence[Mapping[str, Any]], ratings: Sequence[pathlib.Path]
+) -> dict[str, list[float]]:
+    """By id, a pair's score in each round from the one that wrote its instruction.
+
+    A round that was left out rated nothing: it has the scores of the round before.
+    """
+    found: dict[str, list[float]] = {row["id"]: [] for row in rows}
+    for number, directory in enumerate(ratings, 1):
+        ids = {row["id"]: row for row in rows if row["round"] <= number}
+        if _is_left_out(directory.parent):
+            continue
+        for name, rated in _of_ids(directory, ["score"], ids).items():
+            found[name].append(rated["score"])
+    return found
+
+
+def _is_left_out(ratings: pathlib.Path) -> bool:
+    record = manifest.read(ratings)
+    counts = record["counts"].values() if record is not None else ()
+    return any("settled_in_round" in count["notes"] for count in counts)
 
 
 def _of_ids(

@@ -121,6 +121,14 @@ OVER_SPECIFIC_DEMANDS = (
     "with a recipe for plum jam",
     "as a speech to the United Nations",
     "with chess moves for each step",
+    "in rhyme",
+    "on Mars",
+    "in hexameters",
+    "as a limerick",
+    "without verbs",
+    "by Shakespeare",
+    "in Viking times",
+    "for deep-sea divers",
 )
 """Demands that hardly any response meets, as the end of an instruction."""
 
@@ -146,6 +154,26 @@ STYLE_WISHES = (
     "Leave out what is of no importance.",
     "Use examples.",
     "Begin with what matters most.",
+    "Be brief.",
+    "Be accurate.",
+    "Use plain words.",
+    "Stay on the subject.",
+    "Avoid repeating yourself.",
+    "Keep the sentences short.",
+    "Write in complete paragraphs.",
+    "Assume no previous knowledge.",
+    "Make every sentence count.",
+    "Say only what you are sure of.",
+    "Check the spelling before you finish.",
+    "Write so that a child could follow.",
+    "Explain any term that may be unfamiliar.",
+    "Divide the text into paragraphs where it helps.",
+    "The reader should not have to look anything up.",
+    "Try to sound natural rather than formal.",
+    "Finish with a sentence that sums it up.",
+    "Do not leave out anything that is essential.",
+    "Let the tone be calm and matter-of-fact throughout.",
+    "Choose the words with care and keep the style even.",
 )
 """Wishes that change nothing about what is asked for."""
 

@@ -2,16 +2,15 @@
 
 A corruption is a function of a pair, a pool of others and a PRNG keyed by the pair; it
 returns the spoilt (instruction, response), or None where it cannot be carried out. What
-it adds is brought to the length of what it replaces, so that length tells nothing.
+it puts in is as long as what it replaces (`matching`), so that length tells nothing.
 """
 
-import itertools
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import regex
 
+from xinst_jax.pipeline import endings, matching, segment
 from xinst_jax.pipeline.corruption_texts import (
     FOREIGN_SENTENCES,
     GENERIC_INSTRUCTIONS,
@@ -24,6 +23,10 @@ from xinst_jax.pipeline.pair_pool import WORD, Pool, part
 _SHORTEST_CUT = 60
 # As many as a demand may take the place of; a long instruction has thousands.
 _LAST_SEAMS = 12
+_DONORS = 16
+_LINES = 400
+_TRIES = 8
+_LONGEST_WORD = 20
 _LINKS = (
     "about|after|and|as|at|because|before|but|by|during|for|from|if|in|into|of|on|or"
     "|so|that|using|when|where|which|while|who|with|without"
@@ -39,9 +42,13 @@ def random_instruction(
 ) -> tuple[str, str] | None:
     """The instruction of another pair, on something else; of the language if it can."""
     pair = pool.pairs[index]
-    others = pool.unrelated(index, rng, True) or pool.unrelated(index, rng, False)
-    texts = [pool.pairs[other].instruction for other in others[:4]]
-    return (_nearest_length(texts, pair.instruction), pair.output) if texts else None
+    for same_language in (True, False):
+        others = pool.unrelated(index, rng, same_language)
+        texts = (pool.pairs[other].instruction for other in others)
+        text = matching.first(texts, len(pair.instruction))
+        if text is not None:
+            return text, pair.output
+    return None
 
 
 def wrong_language(
@@ -49,19 +56,29 @@ def wrong_language(
 ) -> tuple[str, str] | None:
     """A response in another of the run's languages.
 
-    It is the response to something else, of about the same length. With one language
-    in the run, sentences in English, Spanish, French or Russian are strung together.
+    It is the response to something else, of about the same length, or the beginning of
+    a longer one, up to the end of a sentence. With one language in the run, sentences
+    in English, Spanish, French or Russian are strung together.
     """
     pair = pool.pairs[index]
-    others = pool.unrelated(index, rng, False)[:8]
-    if others:
-        texts = [pool.pairs[other].output for other in others]
-        return pair.instruction, _nearest_length(texts, pair.output)
-    groups = list(FOREIGN_SENTENCES.values())
-    sentences = part(groups[int(rng.integers(len(groups)))], pool.held_out)
-    shuffled = [sentences[place] for place in rng.permutation(len(sentences))]
-    text = _joined(itertools.cycle(shuffled), " ", len(pair.output))
-    return pair.instruction, text
+    others = [pool.pairs[other] for other in pool.unrelated(index, rng, False)]
+    if not pool.has_others(pair.lang):
+        groups = list(FOREIGN_SENTENCES.values())
+        sentences = part(groups[int(rng.integers(len(groups)))], pool.held_out)
+        shuffled = [sentences[place] for place in rng.permutation(len(sentences))]
+        text = matching.joined(shuffled, " ", len(pair.output))
+    else:
+        chars = len(pair.output)
+        text = matching.first((other.output for other in others), chars)
+        longer = [other for other in others if len(other.output) > chars][:_DONORS]
+        if text is None:
+            most = int(chars * (1 + matching.TOLERANCE))
+            starts = (
+                segment.shorten(one.output, pool.languages[one.lang], most)
+                for one in longer
+            )
+            text = matching.first((start for start in starts if start), chars)
+    return None if text is None else (pair.instruction, text)
 
 
 def boilerplate_response(
@@ -74,8 +91,9 @@ def boilerplate_response(
     if not lines:
         return None
     start = int(rng.integers(len(lines)))
-    following = (lines[(start + step) % len(lines)] for step in itertools.count())
-    return pair.instruction, _joined(following, "\n", len(pair.output))
+    following = [*lines[start:], *lines[:start]][:_LINES]
+    text = matching.joined(following, "\n", len(pair.output))
+    return None if text is None else (pair.instruction, text)
 
 
 def instruction_echo(
@@ -85,8 +103,9 @@ def instruction_echo(
     pair = pool.pairs[index]
     others = pool.unrelated(index, rng, True) + pool.unrelated(index, rng, False)
     rest = [pool.pairs[other].instruction for other in others] or [pair.instruction]
-    pieces = itertools.chain([pair.instruction], itertools.cycle(rest))
-    return pair.instruction, _joined(pieces, " ", len(pair.output))
+    pieces = [pair.instruction, *rest]
+    text = matching.joined(pieces, " ", len(pair.output), fixed=1)
+    return None if text is None else (pair.instruction, text)
 
 
 # Fair: a response of some use, or an instruction that asks for something near.
@@ -97,39 +116,51 @@ def neighbour_instruction(
 ) -> tuple[str, str] | None:
     """One of the most similar instructions, of a pair that still asks another thing."""
     pair = pool.pairs[index]
-    others = pool.neighbours(index, True) or pool.neighbours(index, False)
-    texts = [pool.pairs[other].instruction for other in others]
-    return (_nearest_length(texts, pair.instruction), pair.output) if texts else None
+    others = [*pool.neighbours(index, True), *pool.neighbours(index, False)]
+    texts = (pool.pairs[other].instruction for other in others)
+    text = matching.first(texts, len(pair.instruction))
+    return None if text is None else (text, pair.output)
 
 
 def cut_response(
     index: int, pool: Pool, rng: np.random.Generator
 ) -> tuple[str, str] | None:
-    """The response up to somewhere in its middle, between two words."""
+    """The response broken off between two words, as long as the one that ends.
+
+    Only where something followed the response (`Pair.rest`): a beginning of both that
+    ends in the sentence before the response's end, or in the one behind it. Where a
+    response is shown up to the end of "Moi vaan.", followed by "Menen nyt kotiin.",
+    it may become "Moi" or "Moi vaan. Menen nyt".
+    """
     pair = pool.pairs[index]
-    if len(pair.output) < _SHORTEST_CUT:
+    end = len(pair.output)
+    reach = min(len(pair.rest), end // 2) // 2
+    if not pair.rest or end < _SHORTEST_CUT:
         return None
-    place = int(len(pair.output) * rng.uniform(0.4, 0.8))
-    cut = _cut_at(pair.output, place)
-    return (pair.instruction, cut) if cut else None
+    language = pool.languages[pair.lang]
+    text = pair.output + pair.rest
+    for _ in range(_TRIES):
+        place = end + round(rng.uniform(-reach, reach))
+        cut = text[: _word_end(text, place, language.spaced)]
+        if not endings.is_finished(cut, language) or _inside(text, len(cut)):
+            cut = regex.sub(r"[\p{P}\p{Z}\s]+$", "", cut)
+            if cut != pair.output and matching.is_near(len(cut), end):
+                return pair.instruction, cut
+    return None
 
 
 def generic_instruction(
     index: int, pool: Pool, rng: np.random.Generator
 ) -> tuple[str, str] | None:
     """An instruction that any text would answer: "Write a text."."""
-    pair = pool.pairs[index]
-    entries = part(GENERIC_INSTRUCTIONS, pool.held_out)
-    return _composed(entries, len(pair.instruction), pool.held_out, rng), pair.output
+    return _composed(GENERIC_INSTRUCTIONS, index, pool, rng)
 
 
 def missing_input(
     index: int, pool: Pool, rng: np.random.Generator
 ) -> tuple[str, str] | None:
     """An instruction about a text that it does not give: "Summarize this article."."""
-    pair = pool.pairs[index]
-    entries = part(MISSING_INPUT_INSTRUCTIONS, pool.held_out)
-    return _composed(entries, len(pair.instruction), pool.held_out, rng), pair.output
+    return _composed(MISSING_INPUT_INSTRUCTIONS, index, pool, rng)
 
 
 def over_specific_instruction(
@@ -138,8 +169,7 @@ def over_specific_instruction(
     """The instruction with a demand for its end that the response does not meet.
 
     "Explain how bread is made in small towns." may become "Explain how bread is made,
-    as a letter to Mozart.": the response answers the first half. None where what
-    results would be longer or shorter than the instruction by more than a quarter.
+    as a letter to Mozart.": the response answers the first half.
     """
     pair = pool.pairs[index]
     whole = pair.instruction.rstrip(" .?!")
@@ -147,12 +177,11 @@ def over_specific_instruction(
     late = [seam for seam in seams[-_LAST_SEAMS:] if 2 * seam >= len(whole)]
     beginnings = [whole[:seam] for seam in late] + [whole]
     entries = part(OVER_SPECIFIC_DEMANDS, pool.held_out)
-    drawn = [entries[place] for place in rng.permutation(len(entries))[:8]]
     mark = pair.instruction.rstrip()[len(whole) :][:1] or "."
-    texts = [f"{start}, {demand}{mark}" for start in beginnings for demand in drawn]
-    text = _nearest_length(texts, pair.instruction)
-    off = abs(len(text) - len(pair.instruction))
-    return (text, pair.output) if 4 * off <= len(pair.instruction) else None
+    texts = [f"{start}, {demand}{mark}" for start in beginnings for demand in entries]
+    shuffled = (texts[place] for place in rng.permutation(len(texts)))
+    text = matching.first(shuffled, len(pair.instruction))
+    return None if text is None else (text, pair.output)
 
 
 Corruption = Callable[[int, Pool, np.random.Generator], tuple[str, str] | None]
@@ -172,48 +201,31 @@ FAIR: dict[str, Corruption] = {
 }
 
 
-def _nearest_length(texts: Sequence[str], like: str) -> str:
-    return min(texts, key=lambda text: abs(len(text) - len(like)))
-
-
-def _joined(pieces: Iterable[str], joint: str, chars: int) -> str:
-    """Pieces joined as long as each brings the length nearer to `chars` characters.
-
-    _joined(["one", "two", "three"], " ", 8)   # 'one two'
-    """
-    chosen: list[str] = []
-    length = -len(joint)
-    for piece in pieces:
-        longer = length + len(joint) + len(piece)
-        if chosen and abs(longer - chars) >= abs(length - chars):
-            break
-        chosen.append(piece)
-        length = longer
-    return joint.join(chosen)
-
-
 def _composed(
-    entries: Sequence[str], chars: int, held_out: bool, rng: np.random.Generator
-) -> str:
-    """One of the entries, with wishes of style added up to about `chars` characters."""
-    drawn = [entries[place] for place in rng.permutation(len(entries))[:4]]
-    text = min(drawn, key=lambda entry: abs(len(entry) - chars))
-    wishes = part(STYLE_WISHES, held_out)
-    shuffled = (wishes[place] for place in rng.permutation(len(wishes)))
-    return _joined(itertools.chain([text], shuffled), " ", chars)
+    registry: tuple[str, ...], index: int, pool: Pool, rng: np.random.Generator
+) -> tuple[str, str] | None:
+    """An entry of the registry in place of the instruction, with wishes of style."""
+    pair = pool.pairs[index]
+    entries, wishes = (part(one, pool.held_out) for one in (registry, STYLE_WISHES))
+    text = matching.composed(entries, wishes, len(pair.instruction), rng)
+    return None if text is None else (text, pair.output)
 
 
-def _cut_at(text: str, place: int) -> str:
-    """The text up to the last space before `place`, or to a whole character there.
+def _word_end(text: str, place: int, spaced: bool) -> int:
+    """The end of a word near `place`; where words are not spaced, of a character.
 
-    _cut_at("Moi vaan, sanoi hän.", 12)    # 'Moi vaan'
+    _word_end("Moi vaan, sanoi hän.", 11, True)    # 9: 'Moi vaan,'
     """
-    space = max(text.rfind(mark, 0, place) for mark in (" ", "\n"))
-    if space < place - 40:
-        while place and unicodedata.category(text[place])[0] in "MC":
-            place -= 1
-        space = place
-    return regex.sub(r"[\p{P}\p{Z}\s]+$", "", text[:space])
+    spaces = (text.rfind(" ", 0, place + 1), text.find(" ", place))
+    found = min((s for s in spaces if s > 0), key=lambda s: abs(s - place), default=0)
+    if spaced and found and abs(found - place) <= _LONGEST_WORD:
+        return found
+    return next(m.start() for m in regex.finditer(r"\X|$", text) if m.start() >= place)
+
+
+def _inside(text: str, place: int) -> bool:
+    """Whether letters go on at `place`."""
+    return bool(regex.match(r"[\p{L}\p{M}]", text[place : place + 1]))
 
 
 def _menu(text: str, rng: np.random.Generator) -> list[str]:

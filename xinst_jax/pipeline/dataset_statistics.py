@@ -24,12 +24,15 @@ class Compared:
       samples: instructions drawn at random from all that was kept, `figures.SAMPLES`
         times as many as the dataset has.
       kept: all kept instructions.
-      diversity: the figures that `figures.compared` measured when they were drawn.
+      diversity: the figures that `figures.compared` measured when they were drawn, and
+        verb_cap: the share asked for and the one applied.
+      clusters: how many there are (all), and how many were drawn from (drawn).
     """
 
     samples: Sequence[Sequence[str]]
     kept: Sequence[str]
     diversity: Mapping[str, Any]
+    clusters: Mapping[str, int]
 
 
 def compare(
@@ -61,7 +64,13 @@ def compare(
         raise UserError(
             f"{path} is missing: the draw was not finished. Run diversify again."
         ) from error
-    return Compared(samples, kept.to_pylist(), diversity)
+    rows = shards.read_table(diverse / ratings.name, ["cluster", "selected"])
+    cluster_n, selected_n = (rows[name].to_numpy() for name in rows.column_names)
+    clusters = {
+        "all": len(np.unique(cluster_n)),
+        "drawn": len(np.unique(cluster_n[selected_n])),
+    }
+    return Compared(samples, kept.to_pylist(), diversity, clusters)
 
 
 def statistics(
@@ -78,8 +87,8 @@ def statistics(
       top_verbs (rows of verb, count, nouns with counts); verb_noun_rows (how many
       instructions have a root verb and noun), distinct_verb_nouns (how many different
       pairs they have), random_distinct_verb_nouns (the same in each random sample) and
-      kept_distinct_verb_nouns (in all that was kept). Of each language also diversity:
-      what `figures.compared` measured.
+      kept_distinct_verb_nouns (in all that was kept). Of each language also diversity
+      and clusters, as `Compared` has them.
     """
     everything = [row for part in rows.values() for row in part]
     samples = [
@@ -91,7 +100,10 @@ def statistics(
         "all": _figures(everything, samples, kept),
         "languages": {
             code: _figures(part, compared[code].samples, compared[code].kept)
-            | {"diversity": compared[code].diversity}
+            | {
+                "diversity": compared[code].diversity,
+                "clusters": compared[code].clusters,
+            }
             for code, part in rows.items()
         },
     }

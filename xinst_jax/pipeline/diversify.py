@@ -23,7 +23,7 @@ from xinst_jax.config import DiversifyConfig
 from xinst_jax.hf import encoder as encoder_lib
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import kept, verbs
-from xinst_jax.pipeline.diversity import figures
+from xinst_jax.pipeline.diversity import figures, verb_cap
 from xinst_jax.pipeline.diversity.draw import BY_WEIGHT, Drawn, draw, members_of
 from xinst_jax.pipeline.diversity.kmeans import Clusters, kmeans
 from xinst_jax.pipeline.diversity.mini_batch import mini_batch_kmeans
@@ -122,6 +122,15 @@ def run(
                     config.selection == BY_WEIGHT,
                     (seed, int.from_bytes(language.encode(), "big")),
                 )
+                in_play = [
+                    verb
+                    for verb, duplicate in zip(verb_n, drawn.duplicate_n, strict=True)
+                    if not duplicate
+                ]
+                measured["verb_cap"] = {
+                    "asked": config.verb_share,
+                    "applied": verb_cap.feasible(config.verb_share, in_play),
+                }
                 _write(stage.path, language, pairs, vectors_ne, found, drawn, measured)
         if distributed.is_primary():
             counts[language] = _counts(stage.path, language)
@@ -252,7 +261,12 @@ def _counts(directory: pathlib.Path, language: str) -> Counts:
     }
     counts = Counts(rows_in=total["size"], rows_out=total["selected"])
     counts.notes["clusters"] = summary.num_rows
+    drawn_c = summary["selected"].to_numpy() > 0
+    counts.notes["clusters_drawn_from"] = int(drawn_c.sum())
     measured = json.loads((directory / figures.FILE.format(lang=language)).read_bytes())
+    cap = measured.get("verb_cap")
+    if cap and cap["applied"] > cap["asked"]:
+        counts.notes["verb_share_lifted_to"] = round(cap["applied"], 4)
     for name in ("cluster_entropy", "nearest_distance", "vendi_score"):
         if measured["drawn"][name] is not None:
             counts.notes[name] = round(measured["drawn"][name], 4)

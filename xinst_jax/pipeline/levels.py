@@ -4,10 +4,14 @@ The paper trains its rater on three synthetic levels and does not say how they a
 (Li et al., 2024, figure of the method); here *good* is a pair as it is, and *fair* and
 *bad* are made from it by the named functions of `corruptions`.
 
-What length can still tell: a cut response is shorter than a whole one. A classifier
-that sees the lengths alone stays near chance all the same (a test holds it).
+Length tells nothing. What a corruption puts in is as long as what it replaces; and
+that a response which breaks off need not be shorter, a good one is shown without its
+last sentence, where it has several. A corruption that would show is not used on the
+pair, and its turn goes to another. A test trains a classifier on the lengths alone, for
+each corruption, and requires chance of it.
 """
 
+import collections
 import dataclasses
 import hashlib
 import math
@@ -17,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 
 from xinst_jax.data.prompts import LABELS
-from xinst_jax.pipeline import corruptions, pair_pool
+from xinst_jax.languages import BUILT_IN, Language
+from xinst_jax.pipeline import corruptions, pair_pool, segment
 from xinst_jax.pipeline.pair_pool import Nearness, Pair, Pool
 
 NONE = "none"
@@ -66,6 +71,23 @@ def good_pairs(
     return pairs
 
 
+def without_last_sentence(pair: Pair, languages: Mapping[str, Language]) -> Pair:
+    """The pair with its response up to the end of the last sentence but one.
+
+    What is left off is the pair's `rest`. A response stays whole if more than half of
+    it would be left off.
+
+        blue = Pair("s1", "fi", "Why is the sky blue?", "Koska ilma. Niin.", "train")
+        without_last_sentence(blue, BUILT_IN).output   # 'Koska ilma.'
+    """
+    text = pair.output
+    shorter = segment.shorten(text, languages[pair.lang], len(text) - 1)
+    if shorter is None or 2 * len(shorter) < len(text):
+        return pair
+    rest = text[len(shorter) :]
+    return dataclasses.replace(pair, output=shorter, rest=rest)
+
+
 def make_levels(
     pairs: Sequence[Pair],
     *,
@@ -74,6 +96,7 @@ def make_levels(
     embeddings_pe: np.ndarray | None = None,
     nearness: Nearness | None = None,
     boilerplate: Mapping[str, Sequence[str]] | None = None,
+    languages: Mapping[str, Language] = BUILT_IN,
 ) -> list[dict[str, str]]:
     """Each pair as it is and spoilt, with its level: the rater's examples.
 
@@ -103,6 +126,7 @@ def make_levels(
         use, or of the n-grams.
       boilerplate: by language, texts known for menus and notices, such as what was
         rejected from the corpus; without them they are made of the response's words.
+      languages: the pairs' languages by code.
 
     Returns:
       Rows with the fields of `SCHEMA`, pair by pair.
@@ -111,6 +135,7 @@ def make_levels(
         embeddings_pe = pair_pool.ngram_features([p.instruction for p in pairs])
         nearness = nearness or pair_pool.NGRAM_NEARNESS
     nearness = nearness or pair_pool.ENCODER_NEARNESS
+    pairs = [without_last_sentence(pair, languages) for pair in pairs]
     order = sorted(range(len(pairs)), key=lambda i: (pairs[i].lang, pairs[i].id))
     rows: dict[int, list[dict[str, str]]] = {}
     for split in ("train", "held_out"):
@@ -121,6 +146,7 @@ def make_levels(
             nearness,
             boilerplate or {},
             held_out=split == "held_out",
+            languages=languages,
         )
         turns = _turns(pool.pairs, seed)
         for index, number in enumerate(members):
@@ -131,6 +157,26 @@ def make_levels(
                     index, pool, turns[index], seed, examples_per_pair
                 )
     return [row for number in sorted(rows) for row in rows[number]]
+
+
+def summary(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Examples by corruption, and held-out pairs that could not be spoilt, in words.
+
+    {"examples": "none 4, cut_response 2, ...", "not_spoilt": "cut_response 1, ..."}
+
+    Args:
+      rows: what `make_levels` returned.
+    """
+    found = collections.Counter((row["split"], row["corruption"]) for row in rows)
+    names = (*corruptions.BAD, *corruptions.FAIR)
+    examples = {name: found["train", name] for name in (NONE, *names)}
+    whole = found["held_out", NONE]
+    missing = {name: whole - found["held_out", name] for name in names}
+    words = {
+        "examples": ", ".join(f"{name} {rows}" for name, rows in examples.items()),
+        "not_spoilt": ", ".join(f"{name} {n}" for name, n in missing.items() if n),
+    }
+    return {name: text for name, text in words.items() if text}
 
 
 def _turns(pairs: Sequence[Pair], seed: int) -> list[int]:
@@ -215,4 +261,5 @@ def _row(
 ) -> dict[str, str]:
     fields = dataclasses.asdict(pair) | {"pair": pair.id, "label": label}
     fields |= {"instruction": instruction, "output": output, "corruption": corruption}
+    del fields["rest"]
     return fields | {"id": f"{pair.id}/{corruption}/{number}"}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import regex
 
+from xinst_jax.languages import BUILT_IN, Language
 from xinst_jax.pipeline.rules.english import ENGLISH_WORDS
 
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
@@ -27,6 +28,8 @@ class Pair:
       instruction: in English.
       output: the response.
       split: 'train' or 'held_out'.
+      rest: what followed the response and was left off, so that one which breaks off
+        need not be shorter; empty where the response is whole.
     """
 
     id: str
@@ -34,6 +37,7 @@ class Pair:
     instruction: str
     output: str
     split: str
+    rest: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Pool:
 
     _DRAWN = 64
     _BLOCK = 4096
-    _NEAREST = 4
+    _NEAREST = 64
 
     def __init__(
         self,
@@ -106,6 +110,7 @@ class Pool:
         nearness: Nearness,
         boilerplate: Mapping[str, Sequence[str]],
         held_out: bool,
+        languages: Mapping[str, Language] = BUILT_IN,
     ) -> None:
         """Args:
         pairs: the split's pairs.
@@ -113,21 +118,20 @@ class Pool:
         nearness: what the embeddings' cosines mean.
         boilerplate: texts of menus and notices by language; may be empty.
         held_out: whether the part of each registry is used that training never sees.
+        languages: the pairs' languages by code.
         """
         self.pairs = pairs
         self.features_pe = features_pe
         self.nearness = nearness
         self.held_out = held_out
+        self.languages = languages
         self._boilerplate = boilerplate
         self._lines: dict[str, list[str]] = {}
-        languages = np.array([pair.lang for pair in pairs])
+        codes = np.array([pair.lang for pair in pairs])
         self._members = {
-            str(lang): np.flatnonzero(languages == lang)
-            for lang in np.unique(languages)
+            str(lang): np.flatnonzero(codes == lang) for lang in np.unique(codes)
         }
-        self._others = {
-            lang: np.flatnonzero(languages != lang) for lang in self._members
-        }
+        self._others = {lang: np.flatnonzero(codes != lang) for lang in self._members}
 
     def unrelated(
         self, index: int, rng: np.random.Generator, same_language: bool
@@ -142,11 +146,15 @@ class Pool:
         near = (cosines >= self.nearness.unrelated) | (chosen == index)
         return [int(other) for other in chosen[~near]]
 
-    def neighbours(self, index: int, same_language: bool) -> list[int]:
-        """Numbers of the few pairs whose instructions are most alike, yet not the same.
+    def has_others(self, lang: str) -> bool:
+        """Whether the pool has pairs of another language."""
+        return bool(len(self._others[lang]))
 
-        In a large pool they are looked for among the few thousand that lie around the
-        pair in the order of the pool.
+    def neighbours(self, index: int, same_language: bool) -> list[int]:
+        """Numbers of the pairs whose instructions are most alike, yet not the same.
+
+        The most similar come first. In a large pool they are looked for among the few
+        thousand that lie around the pair in the order of the pool.
         """
         members = self._within(index, same_language)
         start = int(np.searchsorted(members, index)) - self._BLOCK // 2

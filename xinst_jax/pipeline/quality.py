@@ -45,9 +45,12 @@ def measure(
       precision and recall by level,
       auc_good (good against the rest; chance is 0.5) and above_chance (one-sided
       Mann-Whitney test at 5%). Each of 'corruptions': n, label, accuracy, mean_score,
+      precision and recall (see `detection`),
       auc_good (good pairs against those spoilt in this way), preferred (how often a
       pair scores above itself spoilt in this way, ties by half; chance is 0.5) and
-      above_chance (one-sided sign test at 5%). A figure that is not defined is None.
+      above_chance (one-sided sign test at 5%). Each of the languages' 'corruptions':
+      n, good (pairs to compare with), precision, recall and auc_good, of that language
+      alone. A figure that is not defined is None.
     """
     truth_n = np.array([LABELS.index(row["label"]) for row in rows], np.int64)
     answer_n = probabilities_nk.argmax(axis=1)
@@ -55,10 +58,22 @@ def measure(
     languages = np.array([row["lang"] for row in rows])
     corruptions = np.array([row["corruption"] for row in rows])
     told = by_corruption(score_n, rows)
+    good_n, called_good_n = (n == LABELS.index(_GOOD) for n in (truth_n, answer_n))
 
     def of_language(lang: str) -> dict[str, Any]:
         here = languages == lang
-        return _levels(truth_n[here], answer_n[here], score_n[here])
+        figures = _levels(truth_n[here], answer_n[here], score_n[here])
+        return figures | {"corruptions": {name: of_both(here, name) for name in told}}
+
+    def of_both(here: np.ndarray, name: str) -> dict[str, Any]:
+        spoilt, good = here & (corruptions == name), here & good_n
+        both = spoilt | good
+        return {
+            "n": int(spoilt.sum()),
+            "good": int(good.sum()),
+            **detection(good_n[both], called_good_n[both]),
+            "auc_good": auc(score_n[both], good_n[both]),
+        }
 
     def of_corruption(name: str) -> dict[str, Any]:
         here = corruptions == name
@@ -67,6 +82,7 @@ def measure(
             "label": LABELS[truth_n[here][0]],
             "accuracy": float((truth_n == answer_n)[here].mean()),
             "mean_score": float(score_n[here].mean()),
+            **detection(good_n[here | good_n], called_good_n[here | good_n]),
             **told[name],
         }
 
@@ -79,6 +95,27 @@ def measure(
             lang: of_language(lang) for lang in dict.fromkeys(languages.tolist())
         },
         "corruptions": {name: of_corruption(name) for name in told},
+    }
+
+
+def detection(good_n: np.ndarray, called_good_n: np.ndarray) -> dict[str, Any]:
+    """Precision and recall of finding what is spoilt: what is not called good.
+
+    Of the pairs not called good, the share that is spoilt; of the spoilt, the share not
+    called good. None of nothing.
+
+        detection(np.array([False, False, True]), np.array([False, True, False]))
+        # {'precision': 0.5, 'recall': 0.5}
+
+    Args:
+      good_n: (rows,) whether each is good, or else spoilt.
+      called_good_n: (rows,) whether the rater's answer is good.
+    """
+    found = int((~good_n & ~called_good_n).sum())
+    called, spoilt = int((~called_good_n).sum()), int((~good_n).sum())
+    return {
+        "precision": found / called if called else None,
+        "recall": found / spoilt if spoilt else None,
     }
 
 

@@ -78,8 +78,8 @@ def run(
     """Writes ratings of every candidate, and how good the rater is; resumes by shards.
 
     Kept is what passes the rules, has `min_score`, and is among the best `keep_share`
-    of the language's candidates. Of rows that break a rule the score is kept too, to
-    see whether the rater agrees.
+    of the language's candidates, each as that language has it. Of rows that break a
+    rule the score is kept too, to see whether the rater agrees.
 
     Args:
       stage: the directory to write.
@@ -109,7 +109,8 @@ def run(
             if distributed.is_primary():
                 calibrated = _calibration(stage.path / CALIBRATION)
                 directory = stage.path / language
-                _write(directory, config, candidates / language, scored, calibrated)
+                own = config.of_language(language)
+                _write(directory, own, candidates / language, scored, calibrated)
     if not distributed.is_primary():
         return {}
     shutil.rmtree(stage.path / _SCORES, ignore_errors=True)
@@ -271,7 +272,9 @@ def _key(stage: StageDirectory, config: RateConfig, table: pa.Table) -> dict[str
     }
     named = {name: stage.config.get(name) for name in ("model", "prompt_buckets")}
     settings = config_lib.as_record(
-        dataclasses.replace(config, keep_share=1.0, min_score=0.0)
+        dataclasses.replace(
+            config, keep_share=1.0, min_score=0.0, keep_share_of=(), min_score_of=()
+        )
     )
     rows = hashlib.sha256()
     for column in table.columns:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import regex
 
@@ -130,10 +130,13 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
     )
 
 
-def _titled(text: str, template: str) -> str:
+def _titled(text: str, templates: Sequence[str]) -> str:
     """The instruction to write a text, by its first line, or that line's start.
 
-    >>> _titled("Goat and Cow\\nThey were friends.", 'Write the text "{title}".')
+    The line decides which template, not the row: a document asks for the same in every
+    language, so that it is held out of all of them or of none.
+
+    >>> _titled("Goat and Cow\\nThey were friends.", ['Write the text "{title}".'])
     'Write the text "Goat and Cow".'
     """
     first = clean(text).split("\n")[0]
@@ -141,4 +144,8 @@ def _titled(text: str, template: str) -> str:
         sentence = segment.shorten(first, ENGLISH, _TITLE_CHARS)
         words = first[:_TITLE_CHARS].rsplit(" ", 1)[0]
         first = sentence if sentence is not None else f"{words} ..."
-    return template.replace("{title}", first.strip()) if first else ""
+    if not first:
+        return ""
+    digest = hashlib.sha256(first.casefold().encode("utf-8", "replace")).digest()
+    template = templates[int.from_bytes(digest[:8], "big") % len(templates)]
+    return template.replace("{title}", first.strip())

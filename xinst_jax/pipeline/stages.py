@@ -73,8 +73,16 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             config=_depends(
                 run, seed=run.seed, license=run.export.dataset_license, name=run.name
             ),
-            inputs=("corpus", f"candidates/{last}", f"ratings/{last}", "diverse"),
-            make=functools.partial(texts.dataset, last=last),
+            inputs=(
+                *("corpus", "seed"),
+                *(
+                    f"{part}/round-{number}"
+                    for number in rounds
+                    for part in ("generator", "candidates", "ratings")
+                ),
+                "diverse",
+            ),
+            make=texts.dataset,
         ),
         Stage(
             name="model",
@@ -84,7 +92,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 seed=run.seed,
                 model=run.model,
                 train=run.sft,
-                min_score=run.rate.min_score,
+                min_score=run.rate.lowest_min_score,
             ),
             inputs=("seed", "tokenizer", "base", "dataset"),
             make=models.model,

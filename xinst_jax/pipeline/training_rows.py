@@ -88,6 +88,7 @@ def write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> 
         examples_per_pair=run.rate.examples_per_pair,
         embeddings_pe=embeddings_pe,
         boilerplate=_boilerplate(workspace),
+        languages=run.language_table,
     )
     shards.write_shards(directory, rows, levels.SCHEMA, _SHARD_ROWS)
 

@@ -17,6 +17,7 @@ from xinst_jax.report import (
     evaluation_sets,
     panels,
     rater,
+    rubric,
     table,
 )
 from xinst_jax.report.language_page import REJECTIONS, language_page
@@ -103,6 +104,8 @@ def _content(
         "training": panels.training(workdir),
         "quality": rater.tables(raters, names),
         "confusions": rater.confusions(raters),
+        "rubric": rubric.tables(statistics, names),
+        "coverage": rubric.coverage(statistics, names),
         "scores": [
             *panels.scores(workdir, list(languages)),
             *panels.reliability(raters),

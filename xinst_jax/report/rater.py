@@ -20,7 +20,12 @@ def tables(rounds: Rounds, names: Mapping[str, str]) -> list[Table]:
     """
     if not rounds:
         return []
-    return [_by_language(rounds, names), _by_defect(rounds), _by_signal(rounds)]
+    return [
+        _by_language(rounds, names),
+        _by_defect(rounds),
+        *_by_both(rounds, names),
+        _by_signal(rounds),
+    ]
 
 
 def confusions(rounds: Rounds) -> list[Table]:
@@ -29,7 +34,8 @@ def confusions(rounds: Rounds) -> list[Table]:
 
 
 def _by_language(made: Rounds, names: Mapping[str, str]) -> Table:
-    kinds = ("accuracy", "macro_f1", "auc_good")
+    kinds = ("accuracy", "macro_f1", "good_precision", "good_recall", "auc_good")
+    headings = ["accuracy", "macro F1", "precision", "recall", "AUC"]
     every = [quality["all"] for quality in made.values()]
     found = {"All": every} | {
         names.get(code, code): rounds
@@ -37,22 +43,31 @@ def _by_language(made: Rounds, names: Mapping[str, str]) -> Table:
     }
     return Table(
         "On pairs of known level that the rater has not seen. Chance: always answering "
-        "the commonest level. AUC: how often a good pair scores above a spoilt one; "
-        "its chance is 0.500.",
+        "the commonest level. Precision and recall: of calling a pair good. "
+        "AUC: how often a good pair scores above a spoilt one; its chance is 0.500.",
         _groups(made, 3, len(kinds)),
-        ["Language", "pairs", "chance", *["accuracy", "macro F1", "AUC"] * len(made)],
+        ["Language", "pairs", "chance", *headings * len(made)],
         [
-            [name, *_cells(rounds[-1:], ("n", "chance")), *_cells(rounds, kinds)]
+            [
+                name,
+                *_cells(rounds[-1:], ("n", "chance")),
+                *_cells([_with_good(figures) for figures in rounds], kinds),
+            ]
             for name, rounds in found.items()
         ],
     )
 
 
 def _by_defect(made: Rounds) -> Table:
-    kinds = ("accuracy", "mean_score", "auc_good", "preferred", "above_chance")
-    headings = ["accuracy", "mean score", "AUC", "preferred", "above chance"]
+    kinds = [
+        *("accuracy", "mean_score", "precision", "recall"),
+        *("auc_good", "preferred", "above_chance"),
+    ]
+    headings = ["accuracy", "mean score", "precision", "recall"]
+    headings += ["AUC", "preferred", "above chance"]
     return Table(
-        "By kind of defect. AUC: of good pairs against those with the defect. "
+        "By kind of defect. Precision and recall: of not calling a pair good, among "
+        "the good pairs and those with the defect. AUC: of those against each other. "
         "Preferred: how often a pair scores above itself with the defect; its chance "
         "is 0.500, and above chance is what a one-sided sign test at 5% says of it.",
         _groups(made, 3, len(kinds)),
@@ -66,6 +81,46 @@ def _by_defect(made: Rounds) -> Table:
             for name, rounds in _joined(made, "corruptions").items()
         ],
     )
+
+
+def _by_both(made: Rounds, names: Mapping[str, str]) -> list[Table]:
+    """Each defect in each language, in the last round; nothing where it has none."""
+    last = made[max(made)]
+    cells = {
+        names.get(code, code): figures.get("corruptions", {})
+        for code, figures in last["languages"].items()
+    }
+    defects = [name for name in last["corruptions"] if any(cells.values())]
+    if not defects:
+        return []
+    table = Table(
+        f"Each defect in each language, round {max(made)}: precision / recall / AUC "
+        "(pairs with the defect), against the language's good pairs.",
+        [],
+        ["Language", *(name.replace("_", " ") for name in defects)],
+        [
+            [name, *(_triple(found.get(defect, {})) for defect in defects)]
+            for name, found in cells.items()
+        ],
+    )
+    return [table]
+
+
+def _triple(figures: Mapping[str, Any]) -> str:
+    if not figures.get("n"):
+        return "–"
+    kinds = ("precision", "recall", "auc_good")
+    shown = ("–" if figures[k] is None else f"{figures[k]:.2f}" for k in kinds)
+    return f"{' / '.join(shown)} ({figures['n']:,})"
+
+
+def _with_good(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures, and precision and recall of the level good beside them."""
+    return dict(figures) | {
+        f"good_{kind}": figures[kind]["good"]
+        for kind in ("precision", "recall")
+        if kind in figures
+    }
 
 
 def _by_signal(made: Rounds) -> Table:

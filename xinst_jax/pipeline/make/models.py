@@ -100,6 +100,7 @@ def generator(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
 def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     """The three-level rater, on pairs of known level made from seed and kept pairs."""
     from xinst_jax.data import tasks
+    from xinst_jax.pipeline import levels
 
     if rounds.settled(workspace, number):
         return rounds.left_out(number)
@@ -116,7 +117,10 @@ def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
             temperature=config.temperature,
         )
 
-    return _tuned(workspace, stage, tasks.RATE, "rater", register)
+    made = _tuned(workspace, stage, tasks.RATE, "rater", register)
+    columns = ["split", "corruption"]
+    made.counts["all"].notes |= levels.summary(shards.read_rows(rows, columns))
+    return made
 
 
 def model(workspace: Workspace, stage: StageDirectory) -> Made:
@@ -133,7 +137,7 @@ def model(workspace: Workspace, stage: StageDirectory) -> Made:
             workspace.vocabulary,
             length=config.length,
             temperature=config.temperature,
-            min_score=workspace.run.rate.min_score,
+            min_score=workspace.run.rate.lowest_min_score,
         )
 
     return _tuned(workspace, stage, tasks.SFT, "sft", register)

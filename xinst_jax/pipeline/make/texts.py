@@ -79,7 +79,7 @@ def diverse(workspace: Workspace, stage: StageDirectory, last: str) -> Made:
     )
 
 
-def dataset(workspace: Workspace, stage: StageDirectory, last: str) -> Made:
+def dataset(workspace: Workspace, stage: StageDirectory) -> Made:
     """The X-Instruction dataset: Parquet, JSON, card, statistics."""
     from xinst_jax.pipeline import assemble
 
@@ -91,9 +91,17 @@ def dataset(workspace: Workspace, stage: StageDirectory, last: str) -> Made:
             name=run.name,
             license=run.export.dataset_license,
             diverse=workspace.path("diverse"),
-            ratings=workspace.path(f"ratings/{last}"),
-            candidates=workspace.path(f"candidates/{last}"),
+            rounds=[
+                assemble.Round(
+                    workspace.path(f"generator/round-{number}"),
+                    workspace.path(f"candidates/round-{number}"),
+                    workspace.path(f"ratings/round-{number}"),
+                )
+                for number in range(1, run.rounds + 1)
+            ],
             corpus=workspace.path("corpus"),
+            seed_pairs=workspace.path("seed"),
+            rate=run.rate,
             seed=workspace.seed(stage.stage),
         )
     )

@@ -29,36 +29,71 @@ class Rule:
     Attributes:
       name: the reason that is recorded and counted.
       breaks: whether a pair breaks it.
+      what: what a pair does that breaks it; fields of RateConfig stand in braces.
     """
 
     name: str
     breaks: Callable[[Pair], bool]
+    what: str
 
 
 EMPTY = "empty"
 """An instruction without text; nothing else is asked of it."""
 
 RULES = (
-    Rule("too_short", lambda p: len(p.instruction) < p.config.min_instruction_chars),
-    Rule("too_long", lambda p: len(p.instruction) > p.config.max_instruction_chars),
-    Rule("prompt_echo", lambda p: loops.echoes_prompt(p.instruction)),
-    Rule("not_english", lambda p: not english.is_english(p.instruction)),
-    Rule("repetition", lambda p: loops.repeats(p.instruction)),
+    Rule(
+        "too_short",
+        lambda p: len(p.instruction) < p.config.min_instruction_chars,
+        "has an instruction of fewer than {min_instruction_chars} characters",
+    ),
+    Rule(
+        "too_long",
+        lambda p: len(p.instruction) > p.config.max_instruction_chars,
+        "has an instruction of more than {max_instruction_chars} characters",
+    ),
+    Rule(
+        "prompt_echo",
+        lambda p: loops.echoes_prompt(p.instruction),
+        "has marks of a prompt, or special tokens, in its instruction",
+    ),
+    Rule(
+        "not_english",
+        lambda p: not english.is_english(p.instruction),
+        "has an instruction that is not English",
+    ),
+    Rule(
+        "repetition",
+        lambda p: loops.repeats(p.instruction),
+        "has an instruction that says the same again and again",
+    ),
     Rule(
         "copies_response",
         lambda p: (
             loops.copied_share(p.instruction, p.response) > p.config.max_copied_share
         ),
+        "has more than {max_copied_share:.0%} of the instruction's "
+        "8-grams of characters in the response",
     ),
-    Rule("quotes_response", lambda p: loops.quotes_response(p.instruction, p.response)),
+    Rule(
+        "quotes_response",
+        lambda p: loops.quotes_response(p.instruction, p.response),
+        "has 60 characters in a row of the response in its instruction",
+    ),
     Rule(
         "refers_to_missing_text",
         lambda p: references.missing_reference(p.instruction) is not None,
+        "speaks of a text, picture, table or link that it does not give",
     ),
-    Rule("response_unfinished", lambda p: responses.is_unfinished(p.response)),
+    Rule(
+        "response_unfinished",
+        lambda p: responses.is_unfinished(p.response),
+        "has a response that breaks off",
+    ),
     Rule(
         "answer_type_mismatch",
         lambda p: responses.missing_answer_type(p.instruction, p.response) is not None,
+        "asks for a list, a table, code or a number of things, and "
+        "gets nothing that might be it",
     ),
 )
 """Every rule, in the order in which they are reported."""
@@ -85,3 +120,10 @@ def check(instruction: str, output: str, config: RateConfig) -> tuple[str, ...]:
         return (EMPTY,)
     pair = Pair(text, unicodedata.normalize("NFC", output), config)
     return tuple(rule.name for rule in RULES if rule.breaks(pair))
+
+
+def described(config: RateConfig) -> list[tuple[str, str]]:
+    """What each reason says of a pair: (name, words), in the order of `REASONS`."""
+    fields = dataclasses.asdict(config)
+    told = [(rule.name, rule.what.format(**fields)) for rule in RULES]
+    return [(EMPTY, "has no instruction"), *told]
