@@ -1,5 +1,6 @@
 """Which sets measure which language, where their rows come from, what is shown."""
 
+import dataclasses
 import json
 
 import pytest
@@ -44,6 +45,28 @@ def test_each_model_and_task_is_a_stage_of_its_own(ten_languages):
     assert len(made) == 2 * sum(len(one.tasks) for one in COVERAGE.values()) == 50
     assert made[0] == "benchmark/base/belebele_fin_Latn"
     assert names[-1] == "report"
+
+
+def test_a_base_model_that_has_no_chat_template_is_refused_before_any_stage():
+    overrides = ["BenchmarkConfig.tasks=('xcopa_sw',)", "LANGUAGES=('sw',)"]
+    run = run_file.load("gin/runs/quickstart.gin", overrides)
+    spoken = dataclasses.replace(
+        run, benchmark=dataclasses.replace(run.benchmark, chat_template=True)
+    )
+    plain, base, tuned = (
+        next(
+            stage
+            for stage in stages.graph(one)
+            if stage.name == f"benchmark/{model}/xcopa_sw"
+        )
+        for one, model in ((run, "tuned"), (spoken, "base"), (spoken, "tuned"))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmarks, "digests", lambda *_: {})
+        assert tuned.files() == {}
+        with pytest.raises(UserError, match="one that this run trains has no chat"):
+            base.files()
+    assert plain.config != tuned.config
 
 
 def test_a_run_without_tasks_has_no_such_stage():

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import rich.console
 
-from xinst_jax import shards
+from xinst_jax import run_file, shards
 from xinst_jax.errors import UserError
 from xinst_jax.eval import evaluate, questions, tables
 from xinst_jax.eval.answers import Answer, Answerer, prompt
 from xinst_jax.eval.questions import QuestionSet
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
+from xinst_jax.pipeline.make import evaluation as evaluation_make
+from xinst_jax.pipeline.workspace import Workspace
 
 LANGUAGES = {code: BUILT_IN[code] for code in ("fi", "ur")}
 QUESTIONS = [
@@ -166,3 +168,13 @@ def test_the_tables_show_every_language_set_and_model(tmp_path):
     for shown in ("Finnish", "Urdu", "nats/token", "tuned", "other", "2.00 2.00"):
         assert shown in text
     assert "100 [100, 100]" in text and "own: answers" in text
+
+
+def test_what_a_finished_evaluation_found_is_printed_from_its_files(tmp_path, capsys):
+    run(tmp_path / "evaluation", Model())
+    workspace = Workspace(run_file.load("gin/runs/quickstart.gin", []), tmp_path)
+    evaluation_make.print_tables(workspace)
+    said = capsys.readouterr().out
+    for shown in ("held-out responses", "rivers: answers", "own: answers", "2.00 2.00"):
+        assert shown in said
+    assert "judged by" not in said

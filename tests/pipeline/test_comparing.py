@@ -74,7 +74,7 @@ def hasty(monkeypatch):
 
 def test_two_runs_are_compared_and_the_key_is_nowhere(runs, tmp_path, capsys):
     workdir = tmp_path / "compared"
-    with Stub(PLAN) as stub:
+    with Stub(PLAN, silence=0.02) as stub:
         assert compare(runs, workdir, stub.url, "--dry_run") == 0
         assert "24 requests, 0 of them answered before" in capsys.readouterr().out
         assert stub.seen == []

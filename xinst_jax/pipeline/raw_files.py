@@ -112,6 +112,28 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
 
 
 @functools.cache
+def template_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digest of the chat template that the base model's tokenizer brings.
+
+    Raises:
+      UserError: it brings none, or the tokenizer is trained by the run.
+    """
+    from xinst_jax.eval import chat_format
+    from xinst_jax.hf import tokenizer
+
+    given = run.base_model or run.tokenizer.path
+    if not given:
+        raise UserError(
+            "BenchmarkConfig.chat_template = True asks the base model in a "
+            "conversation, and one that this run trains has no chat template. Set it "
+            "to False, or BenchmarkConfig.models = ('tuned',)."
+        )
+    folder = tokenizer.find(run_file.project_path(given)).parent
+    template = chat_format.of_folder(folder).template
+    return {"chat_template": config_lib.digest(template)}
+
+
+@functools.cache
 def base_model_digests(run: RunConfig) -> Mapping[str, str]:
     """Digests of the base model's config, and of the ends of its weights' files.
 

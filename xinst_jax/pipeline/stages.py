@@ -271,11 +271,21 @@ def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
             ),
             make=functools.partial(benchmarks.benchmark, model=model, task=task),
             devices=True,
-            files=functools.partial(benchmark_sets.digests, config, task),
+            files=functools.partial(_measured_files, run, model, task),
         )
         for model in config.models
         for task in benchmark_sets.tasks(config, run.language_table)
     ]
+
+
+def _measured_files(
+    run: config_lib.RunConfig, model: str, task: benchmark_sets.BenchmarkTask
+) -> Mapping[str, str]:
+    """Digests of what a task is measured with."""
+    found = benchmark_sets.digests(run.benchmark, task)
+    if run.benchmark.chat_template and model == "base":
+        return {**found, **raw_files.template_digests(run)}
+    return found
 
 
 def _judgments(run: config_lib.RunConfig) -> list[Stage]:
