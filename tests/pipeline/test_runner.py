@@ -176,7 +176,8 @@ Workspace(run, pathlib.Path(sys.argv[1])).name_programs()
 assert float(jax.jit(lambda x: x + 1)(1.0)) == 2
 print(any(event.endswith("cache_hits") for event in found))
 """
-    environment = {k: v for k, v in os.environ.items() if "CACHE_DIR" not in k}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    environment["JAX_PLATFORMS"] = "cpu"
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     hits = [
