@@ -1,24 +1,14 @@
 """WET files, as Common Crawl's, written by warcio: a row for each page's text."""
 
 import gzip
-import importlib.util
 import io
 import sys
-import warnings
 
 import pytest
 
 from xinst_jax.data import sources
 from xinst_jax.errors import UserError
 
-INSTALLED = importlib.util.find_spec("warcio") is not None
-if not INSTALLED:
-    warnings.warn(
-        "warcio is not installed (requirements-dev.txt): that WET files are read is "
-        "NOT tested here.",
-        stacklevel=1,
-    )
-needs_warcio = pytest.mark.skipif(not INSTALLED, reason="warcio is not installed")
 TEXTS = [f"Hyvää päivää {n}.\nToinen rivi, ääkkösiä. {'x' * n}" for n in range(40)]
 
 
@@ -52,7 +42,6 @@ def _packings(pages: list[bytes]) -> dict[str, bytes]:
     }
 
 
-@needs_warcio
 @pytest.mark.parametrize("name", ["a.warc.wet.gz", "b.wet", "c.wet.gz", "d.warc"])
 def test_each_page_is_a_row_with_its_text_and_address(tmp_path, name):
     path = tmp_path / name
@@ -68,7 +57,6 @@ def test_each_page_is_a_row_with_its_text_and_address(tmp_path, name):
     assert rows[0].fields["languages"] == "fin,eng"
 
 
-@needs_warcio
 def test_a_page_that_is_no_utf8_is_one_bad_row(tmp_path):
     path = tmp_path / "a.warc.wet.gz"
     path.write_bytes(_wet([b"yksi", b"k\xe4ksi", b"kolme"]))
@@ -77,7 +65,6 @@ def test_a_page_that_is_no_utf8_is_one_bad_row(tmp_path):
     assert (good.fields["text"], last.fields["text"]) == ("yksi", "kolme")
 
 
-@needs_warcio
 @pytest.mark.parametrize("name", ["a.warc.wet.gz", "b.wet", "c.wet.gz"])
 def test_a_cut_file_is_an_error_that_names_it(tmp_path, name):
     content = _packings([text.encode() for text in TEXTS])[name]
@@ -88,7 +75,6 @@ def test_a_cut_file_is_an_error_that_names_it(tmp_path, name):
             list(sources.read(str(path), "fi"))
 
 
-@needs_warcio
 def test_what_is_no_wet_file_is_told(tmp_path):
     path = tmp_path / "a.warc.wet.gz"
     for content in (b"no gzip", gzip.compress(b"Terve, maailma\n" * 9)):

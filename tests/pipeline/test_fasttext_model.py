@@ -7,11 +7,9 @@ as GlotLID's: 'fin_Latn'.
 """
 
 import dataclasses
-import importlib.util
 import json
 import pathlib
 import sys
-import warnings
 
 import pytest
 
@@ -24,14 +22,6 @@ from xinst_jax.pipeline.corpus.prepare import prepare
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample"
 MODEL = str(pathlib.Path(__file__).with_name("ten_languages.ftz"))
-INSTALLED = importlib.util.find_spec("fasttext") is not None
-if not INSTALLED:
-    warnings.warn(
-        "fasttext-predict is not installed (requirements-dev.txt): that a fastText "
-        "model identifies languages is NOT tested here.",
-        stacklevel=1,
-    )
-needs_fasttext = pytest.mark.skipif(not INSTALLED, reason="no fasttext-predict")
 
 
 def _responses(code: str) -> list[str]:
@@ -39,7 +29,6 @@ def _responses(code: str) -> list[str]:
     return [json.loads(line)["output"] for line in lines]
 
 
-@needs_fasttext
 @pytest.mark.parametrize("code", list(BUILT_IN))
 def test_the_model_decides_for_texts_it_was_not_trained_on(code):
     for text in _responses(code):
@@ -51,7 +40,6 @@ def test_the_model_decides_for_texts_it_was_not_trained_on(code):
                 assert verdict.found.endswith("(ten_languages.ftz)")
 
 
-@needs_fasttext
 def test_the_models_labels_are_iso_639_1_or_3_with_or_without_a_script():
     text, fi = _responses("fi")[0], BUILT_IN["fi"]
     assert langid.identify(text, fi, 0.5, MODEL).share > 0.9
@@ -61,13 +49,11 @@ def test_the_models_labels_are_iso_639_1_or_3_with_or_without_a_script():
     assert langid.identify(text, unnamed, 0.5, MODEL).share == 0
 
 
-@needs_fasttext
 def test_what_the_model_cannot_read_does_not_stop_it():
     dirty = "\x00\x1b" + _responses("fi")[0].replace(" ", "\n\x07\ufdd0", 3) + "\ud800"
     assert langid.identify(dirty, BUILT_IN["fi"], 0.5, MODEL).reason == ""
 
 
-@needs_fasttext
 def test_a_corpus_is_prepared_by_the_models_word():
     config = CorpusConfig(language_model=MODEL)
     for text in _responses("fi"):
@@ -81,7 +67,6 @@ def test_a_corpus_is_prepared_by_the_models_word():
     assert dropped.value.startswith("swh ")
 
 
-@needs_fasttext
 def test_a_language_the_model_does_not_know_is_told_before_work(tmp_path):
     zgh = Language("zgh", "Tamazight", ("Tifinagh",))
     fasttext_model.check(MODEL, BUILT_IN.values())

@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from tests import hostile
 from xinst_jax import shards
 from xinst_jax.config import RateConfig, SeedConfig
 from xinst_jax.errors import UserError
@@ -223,22 +224,10 @@ def test_a_second_run_changes_nothing(tmp_path):
     assert {f: f.stat().st_mtime_ns for f in times} == times
 
 
-HOSTILE = {
-    "empty": "",
-    "blank": " \n\t ",
-    "emoji": "😀👍🏽" * 300,
-    "digits": "1234567890 " * 90,
-    "surrogates": "\ud800" * 400,
-    "nulls": "\x00" * 500,
-    "overrides": "\u202e" * 400,
-    "ten_megabytes": "Lumi satoi. " * 850_000,
-}
-
-
 def test_hostile_pairs_are_kept_or_counted_with_a_reason(tmp_path):
     rows = [
         pair(number, id=f"{side}-{name}", **{side: text})
-        for number, (name, text) in enumerate(HOSTILE.items())
+        for number, (name, text) in enumerate(hostile.TEXTS.items())
         for side in ("instruction", "output")
     ]
     kept, rejected = prepare(tmp_path, rows)
@@ -263,7 +252,7 @@ def test_ten_thousand_identical_pairs_are_one(tmp_path):
         st.one_of(
             st.text(max_size=60),
             st.text(st.characters(categories=["Cs", "Cc", "Cf", "So", "Mn"])),
-            st.sampled_from([HOSTILE[name][:99] for name in HOSTILE]),
+            st.sampled_from([hostile.TEXTS[name][:99] for name in hostile.TEXTS]),
         ),
         max_size=12,
     )

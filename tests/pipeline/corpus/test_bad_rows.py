@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from tests import hostile
 from xinst_jax import shards
 from xinst_jax.config import CorpusConfig
 from xinst_jax.languages import BUILT_IN
@@ -79,15 +80,7 @@ def test_any_text_is_kept_or_dropped_with_a_reason(pieces, code):
         text.text.encode("utf-8")
 
 
-BAD = {
-    "empty": "",
-    "blank": " \n\t \n",
-    "emoji": "😀👍🏽" * 300,
-    "digits": "1234567890 " * 90,
-    "surrogates": "\ud800" * 400,
-    "nulls": "\x00" * 500,
-    "overrides": "\u202e" * 400,
-    "ten_megabytes": "Lumi satoi. " * 850_000,
+BAD = hostile.TEXTS | {
     "one_word": "a" * 300_000,
     "short_sentences": "A b. " * 60_000,
     "lines": "x\n" * 100_000,
