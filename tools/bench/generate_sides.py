@@ -54,7 +54,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "batch": 32,
         "mixed": {"rows": 256, "template": 40, "lengths": (300, 2000), "new": (20, 60)},
         "buckets": (512, 1024, 1536, 2048),
-        "prefill": 2048,
+        "prefill": 8192,
         "matmul": 8192,
         "megabytes": 4096,
     },
@@ -205,7 +205,8 @@ class Ours:
 
     def matmul(self, width: int) -> Callable[[], Any]:
         """A product of two square matrices of this width."""
-        x = self.jax.numpy.ones((width, width), self.run.dtype)
+        x = self.jax.random.normal(self.jax.random.key(0), (width, width))
+        x = x.astype(self.run.dtype)
         product = self.jax.jit(
             lambda x: self.jax.lax.dot(x, x, preferred_element_type="float32")
         )
@@ -282,7 +283,7 @@ class Theirs:
     def matmul(self, width: int) -> Callable[[], Any]:
         """A product of two square matrices of this width."""
         dtype = getattr(self.torch, self.run.dtype)
-        x = self.torch.ones(width, width, dtype=dtype, device=self.device)
+        x = self.torch.randn(width, width, device=self.device).to(dtype)
         return lambda: self._finished(x @ x)
 
     def stream(self, megabytes: int) -> Callable[[], Any]:

@@ -181,7 +181,8 @@ class Ours:
 
     def matmul(self, width: int) -> Callable[[], Any]:
         """A product of two square matrices of this width."""
-        x = self.jax.numpy.ones((width, width), self.run.dtype)
+        x = self.jax.random.normal(self.jax.random.key(0), (width, width))
+        x = x.astype(self.run.dtype)
         product = self.jax.jit(
             lambda x: self.jax.lax.dot(x, x, preferred_element_type="float32")
         )
@@ -261,9 +262,8 @@ class Theirs:
     def matmul(self, width: int) -> Callable[[], Any]:
         """A product of two square matrices of this width."""
         torch = self.torch
-        x = torch.ones(
-            width, width, dtype=getattr(torch, self.run.dtype), device=self.device
-        )
+        x = torch.randn(width, width, device=self.device)
+        x = x.to(getattr(torch, self.run.dtype))
 
         def product() -> None:
             x @ x

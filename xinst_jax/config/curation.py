@@ -40,6 +40,9 @@ class DecodeConfig(Typed):
         every kind of device, whatever else is generated.
       cache_dtype: of the keys and values that are kept: 'compute' (the model's compute
         dtype), 'bfloat16' or 'int8', with a scale for every head and position.
+      unstacked: whether decoding has the weights of each decoder block apart, a second
+        time in memory: 'yes', 'no' or 'auto', which is on GPUs, where XLA copies them
+        out of the stacked weights for every token otherwise.
       placement: what continues a row: 'mesh' (the model over all devices), 'slice' or
         'host' (a replica on the devices of each slice, or of each host, and nothing
         exchanged between them); `batch_rows` are those of a replica.
@@ -59,6 +62,7 @@ class DecodeConfig(Typed):
     prefill_columns: int = 0
     pack_prompts: bool = True
     cache_dtype: str = "compute"
+    unstacked: str = "auto"
     placement: str = "mesh"
     shard_rows: int = 2048
 
@@ -70,6 +74,7 @@ class DecodeConfig(Typed):
         not_negative(self, "top_k", "no_repeat_ngram", "prefill_columns")
         share(self, "min_p")
         one_of(self, "cache_dtype", ("compute", "bfloat16", "int8"))
+        one_of(self, "unstacked", ("auto", "yes", "no"))
         one_of(self, "placement", ("mesh", "slice", "host"))
         if self.temperature < 0 or self.top_p > 1:
             raise UserError("DecodeConfig needs temperature >= 0 and top_p <= 1.")

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
+from xinst_jax.infer import cache_kernel
 from xinst_jax.infer.cache import Cache, Layout, Store, kept, store_specs
 from xinst_jax.mesh import ShardingRules, platform
 from xinst_jax.models.cached import Attend
@@ -63,13 +64,13 @@ def attention(
             if platform() == "cpu":
                 # XLA:CPU multiplies batches of narrow numbers one by one.
                 q_bkgh = q_bkgh.astype(jnp.float32)
-            window = model.window if windowed else 0
-            context_bkgh = _attend(
+            kernel = platform() == "gpu" and cache_kernel.can_compute(store)
+            context_bkgh = (cache_kernel.attend if kernel else attend_blocks)(
                 store,
                 number,
                 q_bkgh,
                 jnp.where(live_b, position_b, -1),
-                window,
+                model.window if windowed else 0,
                 model.attention_soft_cap,
             )
             return context_bkgh.astype(q_bn1h.dtype).reshape(q_bn1h.shape), store
@@ -116,7 +117,7 @@ def _with(
     )
 
 
-def _attend(
+def attend_blocks(
     store: Store,
     number: jax.Array,
     q_bkgh: jax.Array,

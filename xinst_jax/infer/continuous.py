@@ -2,12 +2,13 @@
 
 The devices are told what to do next before what they did is looked at, so that they do
 not wait for the host: while a chunk of decoding runs, the next row of prompts is
-already in line behind it.
+already in line behind it, and on an accelerator, whose steps are short, the next chunk
+too.
 """
 
 import collections
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,12 +16,13 @@ import numpy as np
 from xinst_jax.infer.decode import Report
 from xinst_jax.infer.requests import Request
 from xinst_jax.infer.rows import Row, arrays
-from xinst_jax.infer.slots import Arrivals, Slots
+from xinst_jax.infer.slots import Slots, joined, no_arrivals
 from xinst_jax.infer.stop_strings import cut
 from xinst_jax.infer.usage import Usage
 
 _FREE_SHARE = 1 / 16
-"""Share of the slots that must get free before decoding stops to refill them."""
+"""Share of the slots that must get free before decoding stops to refill them. With a
+chunk in line ahead, slots are refilled a chunk late, and each is half as long."""
 
 _TEXT_STEPS = 16
 """Tokens of a row after which its text is searched for a stop string."""
@@ -47,6 +49,7 @@ class Programs(NamedTuple):
       slots: empty ones.
       devices: over how many devices (or groups of them) rows are divided.
       sizes: widths of the slots' arrays, as `slots.empty_slots` takes them.
+      ahead: chunks of decoding that are put in line before one is looked at.
       read: reads one row of prompts a device: keys and values.
       insert: puts prompts that were read into slots.
       advance: continues the slots.
@@ -56,8 +59,9 @@ class Programs(NamedTuple):
     slots: Slots
     devices: int
     sizes: dict[str, int]
+    ahead: int
     read: Callable[..., tuple[jax.Array, jax.Array]]
-    insert: Callable[[Slots, tuple[jax.Array, jax.Array], Arrivals], Slots]
+    insert: Callable[[Slots, tuple[jax.Array, jax.Array], np.ndarray], Slots]
     advance: Callable[[Slots, np.ndarray, int, int], tuple[Slots, Report]]
     text_of: Callable[[Sequence[int]], str] | None
 
@@ -68,6 +72,13 @@ class _Waiting(NamedTuple):
     request: int
     prompt: int
     column: int
+
+
+class _Owner(NamedTuple):
+    """The request that has a slot, and the first chunk that continues it there."""
+
+    request: int
+    chunk: int
 
 
 class _Batch(NamedTuple):
@@ -119,7 +130,9 @@ class _Run:
         self.batches: collections.deque[_Batch] = collections.deque()
         self.count = len(self.slots.token_b)
         self.of_device = self.count // programs.devices
-        self.owner: dict[int, int] = {}
+        self.owner: dict[int, _Owner] = {}
+        self.chunks = 0
+        self.reports: collections.deque[tuple[int, Report]] = collections.deque()
         self.kept_b = np.ones(self.count, bool)
         self.found: dict[int, Continued] = {}
         usage.rows += len(requests)
@@ -129,12 +142,15 @@ class _Run:
         """Works until nothing is left."""
         while True:
             self._refill()
-            if not self.owner:
+            if self.owner:
+                self._advance()
+                if self.rows and not self.batches:
+                    self._read()
+            elif not self.reports:
                 return [self.found[number] for number in range(len(self.requests))]
-            report = self._advance()
-            if self.rows and not self.batches:
-                self._read()
-            self._collect(jax.device_get(report))
+            if len(self.reports) > self.programs.ahead or not self.owner:
+                chunk, report = self.reports.popleft()
+                self._collect(chunk, jax.device_get(report))
 
     def _refill(self) -> None:
         """Puts waiting rows into free slots, and reads more prompts for those left."""
@@ -193,64 +209,55 @@ class _Run:
         if not any(chosen):
             return
         for slot, one in (pair for of_device in chosen for pair in of_device):
-            self.owner[slot] = one.request
+            self.owner[slot] = _Owner(one.request, self.chunks)
             self.kept_b[slot] = True
         arrivals = self._arrivals(chosen)
         self.slots = self.programs.insert(self.slots, batch.keys, arrivals)
 
-    def _arrivals(self, chosen: Sequence[Sequence[tuple[int, _Waiting]]]) -> Arrivals:
-        sizes, count = self.programs.sizes, self.count
-        made: dict[str, np.ndarray] = {
-            "arrived_b": np.zeros(count, bool),
-            "column_b": np.zeros(count, np.int32),
-            "order_b": np.zeros(count, np.int32),
-            "arriving_d": np.array([len(one) for one in chosen], np.int32),
-            "token_b": np.zeros(count, np.int32),
-            "position_b": np.zeros(count, np.int32),
-            "limit_b": np.zeros(count, np.int32),
-            "hash_b": np.zeros(count, np.uint32),
-            "stops_bn": np.full((count, sizes["stops"]), -1, np.int32),
-            "history_bs": np.zeros((count, sizes["history"]), np.int32),
-        }
+    def _arrivals(self, chosen: Sequence[Sequence[tuple[int, _Waiting]]]) -> np.ndarray:
+        sizes = self.programs.sizes
+        made = no_arrivals(self.count, sizes["stops"], sizes["history"])
         for device, of_device in enumerate(chosen):
             first = device * self.of_device
             for place, (slot, one) in enumerate(of_device):
                 request, prompt = self.requests[one.request], self.prompts[one.prompt]
-                made["order_b"][first + place] = slot - first
-                made["arrived_b"][slot] = True
-                made["column_b"][slot] = one.column
-                made["token_b"][slot] = prompt[-1]
-                made["position_b"][slot] = len(prompt) - 1
-                made["limit_b"][slot] = request.limit
-                made["hash_b"][slot] = request.hash
-                made["stops_bn"][slot, : len(request.stop_ids)] = request.stop_ids
+                made.order_b[first + place] = slot - first
+                made.arrived_b[slot] = True
+                made.column_b[slot] = one.column
+                made.token_b[slot] = prompt[-1]
+                made.position_b[slot] = len(prompt) - 1
+                made.limit_b[slot] = request.limit
+                made.hash_b[slot] = request.hash
+                made.stops_bn[slot, : len(request.stop_ids)] = request.stop_ids
                 if sizes["history"]:
-                    made["history_bs"][slot, : len(prompt)] = prompt
-        # Host arrays: the program that takes them in puts them on the devices.
-        arrays: dict[str, Any] = made
-        return Arrivals(**arrays)
+                    made.history_bs[slot, : len(prompt)] = prompt
+        return joined(made)
 
-    def _advance(self) -> Report:
+    def _advance(self) -> None:
         """Has the slots continued until some are free, or all if nothing waits."""
-        enough = 0
+        wanted = self.count
         if self.rows or self.batches:
-            wanted = max(1, int(self.count * _FREE_SHARE))
-            enough = max(0, len(self.owner) - wanted)
-        texts = any(self.requests[one].stop_strings for one in self.owner.values())
+            share = _FREE_SHARE / (1 + self.programs.ahead)
+            wanted = max(1 + self.programs.ahead, int(self.count * share))
+        owners = self.owner.values()
+        texts = any(self.requests[one.request].stop_strings for one in owners)
         steps = _TEXT_STEPS if texts else self.programs.sizes["new"]
         self.slots, report = self.programs.advance(
-            self.slots, self.kept_b.copy(), enough, steps
+            self.slots, self.kept_b.copy(), wanted, steps
         )
-        self.usage.refills += 1
-        return report
+        self.reports.append((self.chunks, report))
+        self.chunks += 1
 
-    def _collect(self, report: Report) -> None:
-        """Takes what is finished out of its slots."""
+    def _collect(self, chunk: int, report: Report) -> None:
+        """Takes what a chunk finished out of its slots."""
         usage = self.usage
         usage.steps += int(report.steps)
         usage.slot_steps += int(report.steps) * self.count
         usage.live_slot_steps += int(report.live_steps)
-        for slot, number in list(self.owner.items()):
+        usage.refills += 1
+        for slot, (number, first) in list(self.owner.items()):
+            if first > chunk:
+                continue
             count, stopped = int(report.count_b[slot]), bool(report.stopped_b[slot])
             tokens = np.asarray(report.tokens_bg[slot, :count])
             if report.live_b[slot] and not self._ended(number, tokens):

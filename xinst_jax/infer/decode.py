@@ -66,9 +66,10 @@ def read_prompts(
 )
 def decode_slots(
     params: Params,
+    blocks: tuple[Params, ...],
     slots: Slots,
     kept_b: jax.Array,
-    enough: jax.Array,
+    wanted: jax.Array,
     most_steps: jax.Array,
     seed: jax.Array,
     *,
@@ -85,9 +86,10 @@ def decode_slots(
 
     Args:
       params: the weights.
+      blocks: those of each block apart (`cached.apart`), or nothing.
       slots: the rows; their buffers are used up.
       kept_b: booleans; a row without is given up.
-      enough: int32 scalar; live rows at which to return.
+      wanted: int32 scalar; rows that must end before it returns.
       most_steps: int32 scalar; tokens of a row at which to return.
       seed: uint32 scalar.
       model: the decoder's shape.
@@ -110,7 +112,7 @@ def decode_slots(
         live_b, position_b = slots.live_b, slots.position_b
         attend = attention(model, rules, shape, position_b, live_b)
         x_b1d, cache = cached.read_token(
-            decoder, slots.token_b, position_b, attend, slots.cache
+            decoder, slots.token_b, position_b, attend, slots.cache, blocks
         )
         logits_bv = _limited(decoder, x_b1d, vocab_limit)
         token_b = _choose(logits_bv, slots, seed, decode, rules)
@@ -119,6 +121,7 @@ def decode_slots(
 
     kept_b = jax.reshard(kept_b, rules.spec("batch"))
     slots = slots._replace(live_b=slots.live_b & kept_b)
+    enough = jnp.maximum(jnp.sum(slots.live_b, dtype=jnp.int32) - wanted, 0)
     zero = jnp.int32(0)
     slots, steps, live_steps = jax.lax.while_loop(
         unfinished, advance, (slots, zero, zero)

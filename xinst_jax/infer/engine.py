@@ -20,10 +20,16 @@ from xinst_jax.infer.requests import Request, requests_of
 from xinst_jax.infer.rows import packed
 from xinst_jax.infer.stop_strings import cut
 from xinst_jax.infer.usage import Usage
-from xinst_jax.mesh import ShardingRules, axis_names
+from xinst_jax.mesh import ShardingRules, axis_names, platform
+from xinst_jax.models import cached
 from xinst_jax.models.decoder import Params
 
 TextOf = Callable[[Sequence[int]], str]
+
+_AHEAD = {"cpu": 0}
+_AHEAD_ELSEWHERE = 1
+"""Chunks of decoding in line before one is looked at, by platform. A CPU's steps are
+long: there a slot that waits costs more than the host does."""
 
 _UNIT = 64
 """Columns at whose multiples a packed prompt begins: the blocks of blockwise attention,
@@ -116,6 +122,7 @@ class Engine:
         self._vocab_limit, self._text_of = vocab_limit, text_of
         self._devices = math.prod(mesh.shape[axis] for axis in axis_names(rules.batch))
         with jax.set_mesh(mesh):
+            self._blocks = _apart(placed.params, decode.unstacked)
             self._shape = cache_lib.layout(
                 model,
                 decode.batch_rows,
@@ -232,20 +239,21 @@ class Engine:
         def insert(
             slots: slots_lib.Slots,
             keys: tuple[jax.Array, jax.Array],
-            arrivals: slots_lib.Arrivals,
+            arrivals_bx: np.ndarray,
         ) -> slots_lib.Slots:
             return slots_lib.insert(
-                slots, *keys, arrivals, model=model, rules=rules, shape=shape
+                slots, *keys, arrivals_bx, model=model, rules=rules, shape=shape
             )
 
         def advance(
-            slots: slots_lib.Slots, kept_b: np.ndarray, enough: int, most_steps: int
+            slots: slots_lib.Slots, kept_b: np.ndarray, wanted: int, most_steps: int
         ) -> tuple[slots_lib.Slots, decode_lib.Report]:
             return decode_lib.decode_slots(
                 self._params,
+                self._blocks,
                 slots,
                 kept_b,
-                np.int32(enough),
+                np.int32(wanted),
                 np.int32(most_steps),
                 np.uint32(seed),
                 model=model,
@@ -255,9 +263,10 @@ class Engine:
                 vocab_limit=self._vocab_limit,
             )
 
+        ahead = _AHEAD.get(platform(), _AHEAD_ELSEWHERE)
         slots = slots_lib.empty_slots(model=model, rules=rules, shape=shape, **sizes)
         return Programs(
-            slots, self._devices, sizes, read, insert, advance, self._text_of
+            slots, self._devices, sizes, ahead, read, insert, advance, self._text_of
         )
 
     def _generation(self, request: Request, continued: Continued) -> Generation:
@@ -273,6 +282,15 @@ class Engine:
                 tokens, logprobs, stopped = tokens[:count], logprobs[:count], True
         logprob = float(np.sum(logprobs, dtype=np.float64))
         return Generation(tokens, logprob, "stop" if stopped else "length", text)
+
+
+def _apart(params: Params, unstacked: str) -> tuple[Params, ...]:
+    """The blocks' weights apart, on the mesh that is set, where they are wanted so."""
+    if unstacked == "no" or (unstacked == "auto" and platform() != "gpu"):
+        return ()
+    layers = params["layers"]
+    assert isinstance(layers, dict)
+    return jax.jit(cached.apart)(layers)
 
 
 def _compiled() -> dict[str, int]:

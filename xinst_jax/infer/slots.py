@@ -1,15 +1,18 @@
 """Decode slots: rows on the devices that are continued, and how new ones get in."""
 
 import functools
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer.cache import Cache, Layout, Store
 from xinst_jax.mesh import ShardingRules
+
+A = TypeVar("A")
 
 
 class Slots(NamedTuple):
@@ -44,7 +47,7 @@ class Slots(NamedTuple):
     history_bs: jax.Array
 
 
-class Arrivals(NamedTuple):
+class Arrivals(NamedTuple, Generic[A]):
     """New rows for some of the slots, beside the rows whose prompts were read.
 
     The slots of a device, and the one row of prompts that it read, are numbered apart
@@ -54,7 +57,6 @@ class Arrivals(NamedTuple):
       arrived_b: whether a slot gets a new row.
       column_b: int32 first column of the prompt in the row that was read.
       order_b: int32 a device's slots that get a row, first among its B / devices.
-      arriving_d: int32 how many they are, of each device.
       token_b: int32 last token of the prompt, which was not read.
       position_b: int32 its position: how many tokens were read.
       limit_b: int32 as in `Slots`.
@@ -63,16 +65,39 @@ class Arrivals(NamedTuple):
       history_bs: int32 as in `Slots`.
     """
 
-    arrived_b: jax.Array
-    column_b: jax.Array
-    order_b: jax.Array
-    arriving_d: jax.Array
-    token_b: jax.Array
-    position_b: jax.Array
-    limit_b: jax.Array
-    hash_b: jax.Array
-    stops_bn: jax.Array
-    history_bs: jax.Array
+    arrived_b: A
+    column_b: A
+    order_b: A
+    token_b: A
+    position_b: A
+    limit_b: A
+    hash_b: A
+    stops_bn: A
+    history_bs: A
+
+
+def no_arrivals(count: int, stops: int, history: int) -> Arrivals[np.ndarray]:
+    """Nothing for any of so many slots, on the host, to be filled in."""
+    none = [np.zeros(count, bool), *(np.zeros(count, np.int32) for _ in range(5))]
+    none += [np.zeros(count, np.uint32), np.full((count, stops), -1, np.int32)]
+    none.append(np.zeros((count, history), np.int32))
+    return Arrivals(*none)
+
+
+def joined(arrivals: Arrivals[np.ndarray]) -> np.ndarray:
+    """All of it in one int32 array (B, ...): one way to the devices, not nine."""
+    hashes = arrivals.hash_b.view(np.int32)
+    columns = [one.reshape(len(one), -1) for one in arrivals._replace(hash_b=hashes)]
+    return np.concatenate(columns, axis=1, dtype=np.int32)
+
+
+def _parted(joined_bx: jax.Array, stops: int) -> Arrivals[jax.Array]:
+    """What was `joined`, on the devices."""
+    numbers = [joined_bx[:, at] for at in range(7)]
+    numbers[0] = numbers[0] > 0
+    numbers[6] = jax.lax.bitcast_convert_type(numbers[6], jnp.uint32)
+    numbers += [joined_bx[:, 7 : 7 + stops], joined_bx[:, 7 + stops :]]
+    return Arrivals(*numbers)
 
 
 @functools.partial(
@@ -125,7 +150,7 @@ def insert(
     slots: Slots,
     k_ldkth: jax.Array,
     v_ldkth: jax.Array,
-    arrivals: Arrivals,
+    arrivals_bx: jax.Array,
     *,
     model: ModelConfig,
     rules: ShardingRules,
@@ -140,13 +165,15 @@ def insert(
       slots: what is there; its buffers are used up.
       k_ldkth: keys of the rows that were read, one a device along D.
       v_ldkth: values.
-      arrivals: which slots get what.
+      arrivals_bx: int32, which slots get what: `joined`.
       model: the decoder's shape.
       rules: how arrays are divided.
       shape: the cache's.
     """
     rows = rules.spec("batch")
-    arrivals = Arrivals(*(jax.reshard(one, _rows(one, rules)) for one in arrivals))
+    arrivals = _parted(
+        jax.reshard(arrivals_bx, rules.spec("batch", None)), slots.stops_bn.shape[1]
+    )
     specs = cache_lib.cache_specs(model, rules, shape)
     read = rules.spec("layers", "batch", "kv_heads", None, "head_dim")
     cache = jax.shard_map(
@@ -159,7 +186,7 @@ def insert(
         jax.reshard(k_ldkth, read),
         jax.reshard(v_ldkth, read),
         arrivals.order_b,
-        arrivals.arriving_d,
+        arrivals.arrived_b,
         arrivals.column_b,
         arrivals.position_b,
     )
@@ -183,17 +210,13 @@ def insert(
     )
 
 
-def _rows(a: jax.Array, rules: ShardingRules) -> jax.P:
-    return rules.spec("batch", *(None for _ in range(a.ndim - 1)))
-
-
 def _insert(
     windowed_layers: tuple[bool, ...],
     cache: Cache,
     k_l1kth: jax.Array,
     v_l1kth: jax.Array,
     order_b: jax.Array,
-    arriving_1: jax.Array,
+    arrived_b: jax.Array,
     column_b: jax.Array,
     read_b: jax.Array,
 ) -> Cache:
@@ -247,4 +270,5 @@ def _insert(
             copied(cache.full, False, slot), copied(cache.windowed, True, slot)
         )
 
-    return jax.lax.fori_loop(0, arriving_1[0], one, cache)
+    count = jnp.sum(arrived_b, dtype=jnp.int32)
+    return jax.lax.fori_loop(0, count, one, cache)

@@ -4,6 +4,8 @@ What a cache looks like is its owner's business: a pass hands each block's new k
 values to a function of the owner's, which answers with the attention's contexts.
 """
 
+import operator
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 import jax
@@ -11,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from xinst_jax.models.attention.choice import packed_rows
-from xinst_jax.models.decoder import Decoder
+from xinst_jax.models.decoder import Decoder, Params
 from xinst_jax.models.rotary import rotation
 from xinst_jax.models.views import Views
 
@@ -73,17 +75,28 @@ def keys_and_values(
     return jax.lax.scan(step, x_btd, (views.windowed_l, stacked))[1]
 
 
+def apart(stacked: Params) -> tuple[Params, ...]:
+    """The weights of each block by themselves, a copy of the stacked `layers`."""
+    count = len(jax.tree.leaves(stacked)[0])
+    return tuple(
+        jax.tree.map(operator.itemgetter(layer), stacked) for layer in range(count)
+    )
+
+
 def read_token(
     decoder: Decoder,
     token_b: jax.Array,
     position_b: jax.Array,
     attend: Attend[Cache],
     cache: Cache,
+    blocks: Sequence[Params] = (),
 ) -> tuple[jax.Array, Cache]:
     """Reads one more token of each row.
 
     Blocks are scanned in groups that repeat, so that each knows while it is compiled
     whether it is windowed, and the cache of one kind need not have the other's shape.
+    With the blocks' weights apart they are unrolled: XLA:GPU copies a block's weights
+    out of the stacked ones for every token.
 
     Args:
       decoder: the model.
@@ -91,6 +104,7 @@ def read_token(
       position_b: int32 position of each in its row.
       attend: the attention.
       cache: what `attend` takes.
+      blocks: what `apart` makes of the decoder's layers, or nothing.
 
     Returns:
       Final-normed hidden states (B, 1, D), and the cache with the tokens.
@@ -114,8 +128,13 @@ def read_token(
         number: jax.Array | int,
     ) -> tuple[jax.Array, Cache]:
         x_b1d, cache = carry
-        state = jax.tree.map(
-            lambda w: jax.lax.dynamic_index_in_dim(w, layer, keepdims=False), stacked
+        state = (
+            blocks[int(layer)]
+            if blocks
+            else jax.tree.map(
+                lambda w: jax.lax.dynamic_index_in_dim(w, layer, keepdims=False),
+                stacked,
+            )
         )
 
         def over(
@@ -139,10 +158,14 @@ def read_token(
     groups, rest = divmod(len(flags), period)
     rows = decoder.rules.spec("batch", None)
     carry = decoder.embed(jax.reshard(token_b[:, None], rows)), cache
-    carry, _ = jax.lax.scan(
-        lambda carry, group: (read(carry, group, period), None),
-        carry,
-        jnp.arange(groups),
-    )
+    if blocks:
+        for group in range(groups):
+            carry = read(carry, group, period)
+    else:
+        carry, _ = jax.lax.scan(
+            lambda carry, group: (read(carry, group, period), None),
+            carry,
+            jnp.arange(groups),
+        )
     x_b1d, cache = read(carry, groups, rest)
     return decoder.final_norm(x_b1d), cache

@@ -135,6 +135,7 @@ TPU, GPU = _mesh_of("TPU v5 lite", "tpu"), _mesh_of("NVIDIA H100", "gpu")
         (TPU, tiny(window=2048), 2048, "splash"),
         (TPU, tiny(window=512), 2048, "dense"),
         (GPU, tiny(window=512), 2048, "blockwise"),
+        (GPU, tiny(), 2048, "blockwise"),
         (GPU, tiny(attention="triton"), 2048, "dense"),
     ],
 )

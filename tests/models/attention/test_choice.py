@@ -33,7 +33,10 @@ def kernel(platform, length=2048, sizes=(1, 1, 1, 1), **settings):
 def test_auto_takes_what_the_devices_are_fast_at():
     assert kernel("tpu") == "splash"
     assert kernel("tpu", length=16) == "splash"
-    assert kernel("gpu") == kernel("cpu") == "blockwise"
+    assert kernel("gpu") == "triton"
+    assert kernel("cpu") == kernel("gpu", window=8) == "blockwise"
+    assert kernel("gpu", attention_soft_cap=50.0) == "blockwise"
+    assert kernel("gpu", sizes=(1, 1, 2, 1)) == "blockwise"
     assert kernel("gpu", length=16) == kernel("cpu", length=16) == "dense"
 
 

@@ -103,8 +103,14 @@ def kernel(
         name = config.attention
     elif platform() == "tpu":
         name = "splash"
+    elif length <= _SHORT:
+        name = "dense"
+    elif platform() == "gpu" and not (
+        forked or any(_beyond_triton(config, rules).values())
+    ):
+        name = "triton"
     else:
-        name = "dense" if length <= _SHORT else "blockwise"
+        name = "blockwise"
     windowed = 0 < config.window < length
     if forked and (name == "triton" or (name == "splash" and windowed)):
         return "dense"
@@ -121,13 +127,18 @@ def _check(config: ModelConfig, rules: ShardingRules) -> None:
         )
     if name != "triton":
         return
-    for what, found in (
-        ("ModelConfig.window", config.window),
-        ("ModelConfig.attention_soft_cap", config.attention_soft_cap),
-        ("division of the length", devices(rules.length) - 1),
-    ):
+    for what, found in _beyond_triton(config, rules).items():
         if found:
             raise UserError(
                 f"ModelConfig.attention = 'triton' knows no {what}, found {found}; "
                 "set it to 'auto' or 'blockwise'."
             )
+
+
+def _beyond_triton(config: ModelConfig, rules: ShardingRules) -> dict[str, float]:
+    """What the kernel for NVIDIA GPUs does not know, and how much there is of it."""
+    return {
+        "ModelConfig.window": config.window,
+        "ModelConfig.attention_soft_cap": config.attention_soft_cap,
+        "division of the length": devices(rules.length) - 1,
+    }

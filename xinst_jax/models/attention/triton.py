@@ -1,21 +1,35 @@
-"""Pallas' fused attention for NVIDIA GPUs, over packed rows.
+"""Fused attention for NVIDIA GPUs, over packed rows: Pallas, compiled by Triton.
 
-`jax.experimental.pallas.ops.gpu.attention.mha`, compiled by Triton: it knows segments
-and the diagonal, but neither windows nor soft caps, and one key head a query head.
+Forward a kernel of our own, FlashAttention-2 (Dao, arXiv 2307.08691, algorithm 1) that
+visits only the blocks of keys which a block of queries can see anything of, and reads a
+key head once for all query heads that share it. Under differentiation JAX's own,
+`jax.experimental.pallas.ops.gpu.attention.mha`, which has a backward pass. Both know
+segments and the diagonal, but neither windows nor soft caps.
 """
 
 import functools
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as pallas_triton
 from jax.experimental.pallas.ops.gpu import attention as pallas_attention
 
 from xinst_jax.mesh import ShardingRules
-from xinst_jax.models.attention.blocks import filled
+from xinst_jax.models.attention.blocks import filled, visible
 from xinst_jax.models.attention.masks import PackedRows
 from xinst_jax.models.layers import leading_spec
 
+_KEYS = 64
+"""Keys that a program reads at once."""
+
 _BLOCK = 64
+"""Queries, and keys, of a block under differentiation."""
+
+_LOWEST = -1e30
+"""Score of a key that is not seen: finite, so that differences are numbers."""
 
 
 def triton_attention(
@@ -31,7 +45,7 @@ def triton_attention(
 ) -> jax.Array:
     """Causal attention over packed rows, equal to `dense_attention` under their mask.
 
-    Padding sees padding, which nobody reads.
+    What padding gives nobody reads.
 
     Args:
       q_bnth: queries, on each device whole along T.
@@ -41,37 +55,154 @@ def triton_attention(
       rules: how arrays are divided.
       scale: what scores are multiplied by.
       soft_cap: 0.
-      interpret: runs the kernel's program in JAX operations, on any device.
+      interpret: runs the kernels' programs in JAX operations, on any device.
 
     Returns:
       Contexts (B, N, T, H) in the queries' dtype.
     """
     assert not soft_cap
-    places = q_bnth.shape[2]
-    shared = q_bnth.shape[1] // k_bksh.shape[1]
     rows, heads, length, width = leading_spec(q_bnth, 4)
-    blocks = pallas_attention.BlockSizes(*[_BLOCK] * 6)
     q_spec = jax.P(rows, heads, length, width)
     k_spec = jax.P(rows, rules.kv_heads, None, width)
-
-    @functools.partial(
-        jax.shard_map,
+    return jax.shard_map(
+        functools.partial(_attention, scale, interpret),
         in_specs=(q_spec, k_spec, k_spec, jax.P(rows, None)),
         out_specs=q_spec,
         check_vma=False,
+    )(q_bnth, k_bksh, v_bksh, seen.key_segments_bs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _attention(
+    scale: float,
+    interpret: bool,
+    q_bnth: jax.Array,
+    k_bksh: jax.Array,
+    v_bksh: jax.Array,
+    segments_bs: jax.Array,
+) -> jax.Array:
+    """One device's contexts, as for `triton_attention`."""
+    places, width = q_bnth.shape[2:]
+    wide = pl.next_power_of_2(width)
+    # What a program holds of queries and contexts must fit its registers.
+    block = 128 if wide <= 128 else 64
+
+    def blocks(a: jax.Array) -> jax.Array:
+        return filled(filled(a, 2, block), 3, wide)
+
+    q_bnth, k_bksh, v_bksh = blocks(q_bnth), blocks(k_bksh), blocks(v_bksh)
+    segments_bs = filled(segments_bs, 1, block)
+    first_bi, end_bi = visible(segments_bs, segments_bs, 0, 0, block)
+    batch, heads, length = q_bnth.shape[:3]
+    shared = heads // k_bksh.shape[1]
+    queries = pl.BlockSpec(
+        (None, None, block, wide), lambda part, head, row: (row, head, part, 0)
     )
-    def on_device(
-        q_bnth: jax.Array, k_bksh: jax.Array, v_bksh: jax.Array, segments_bs: jax.Array
-    ) -> jax.Array:
+    keys = pl.BlockSpec(
+        (None, None, length, wide), lambda part, head, row: (row, head // shared, 0, 0)
+    )
+    number = pl.BlockSpec((None, None), lambda part, head, row: (row, part))
+    context_bnth = pl.pallas_call(
+        functools.partial(_program, scale=scale),
+        grid=(length // block, heads, batch),
+        in_specs=[
+            number,
+            number,
+            pl.BlockSpec((None, length), lambda part, head, row: (row, 0)),
+            queries,
+            keys,
+            keys,
+        ],
+        out_specs=queries,
+        out_shape=jax.ShapeDtypeStruct(q_bnth.shape, q_bnth.dtype),
+        compiler_params=pallas_triton.CompilerParams(
+            num_warps=4 if wide <= 64 else 8, num_stages=3 if wide <= 64 else 2
+        ),
+        interpret=interpret,
+        name="packed_attention",
+    )(first_bi, end_bi, segments_bs, q_bnth, k_bksh, v_bksh)
+    return context_bnth[:, :, :places, :width]
+
+
+def _program(
+    first_ref: Any,
+    end_ref: Any,
+    segments_ref: Any,
+    q_ref: Any,
+    k_ref: Any,
+    v_ref: Any,
+    context_ref: Any,
+    *,
+    scale: float,
+) -> None:
+    """One head's block of queries, over the blocks of keys that it may see."""
+    q_th = q_ref[...]
+    block = q_th.shape[0]
+    start = pl.program_id(0) * block
+    place_t = start + jnp.arange(block)
+    segment_t = segments_ref[pl.ds(start, block)]
+
+    def add(
+        number: jax.Array, sums: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        context_th, highest_t, sum_t = sums
+        keys = pl.ds(number * _KEYS, _KEYS)
+        scores_ts = pallas_triton.dot(q_th, k_ref[keys, :].T)
+        # Powers of two are what the chip computes.
+        scores_ts *= scale * math.log2(math.e)
+        place_s = number * _KEYS + jnp.arange(_KEYS)
+        seen_ts = segment_t[:, None] == segments_ref[keys][None, :]
+        seen_ts &= place_t[:, None] >= place_s[None, :]
+        scores_ts = jnp.where(seen_ts, scores_ts, _LOWEST)
+        higher_t = jnp.maximum(highest_t, scores_ts.max(axis=1))
+        weights_ts = jnp.exp2(scores_ts - higher_t[:, None])
+        shrink_t = jnp.exp2(highest_t - higher_t)
+        more_th = pallas_triton.dot(weights_ts.astype(v_ref.dtype), v_ref[keys, :])
+        context_th = context_th * shrink_t[:, None] + more_th
+        return context_th, higher_t, sum_t * shrink_t + weights_ts.sum(axis=1)
+
+    zero_th = jnp.zeros(q_th.shape, jnp.float32)
+    zero_t = jnp.zeros(q_th.shape[:1], jnp.float32)
+    parts = block // _KEYS
+    context_th, _, sum_t = jax.lax.fori_loop(
+        first_ref[...] * parts,
+        end_ref[...] * parts,
+        add,
+        (zero_th, zero_t + _LOWEST, zero_t),
+    )
+    context_th /= jnp.maximum(sum_t, jnp.finfo(jnp.float32).tiny)[:, None]
+    context_ref[...] = context_th.astype(context_ref.dtype)
+
+
+def _forward(
+    scale: float,
+    interpret: bool,
+    q_bnth: jax.Array,
+    k_bksh: jax.Array,
+    v_bksh: jax.Array,
+    segments_bs: jax.Array,
+) -> tuple[jax.Array, Any]:
+    places, shared = q_bnth.shape[2], q_bnth.shape[1] // k_bksh.shape[1]
+
+    def attend(q_bnth: jax.Array, k_bksh: jax.Array, v_bksh: jax.Array) -> jax.Array:
         heads = (q_bnth, *(jnp.repeat(a, shared, axis=1) for a in (k_bksh, v_bksh)))
         context_btnh = pallas_attention.mha(
             *(jnp.swapaxes(filled(a, 2, _BLOCK), 1, 2) for a in heads),
             filled(segments_bs, 1, _BLOCK),
             sm_scale=scale,
             causal=True,
-            block_sizes=blocks,
+            block_sizes=pallas_attention.BlockSizes(*[_BLOCK] * 6),
             interpret=interpret,
         )
         return jnp.swapaxes(context_btnh, 1, 2)[:, :, :places]
 
-    return on_device(q_bnth, k_bksh, v_bksh, seen.key_segments_bs)
+    return jax.vjp(attend, q_bnth, k_bksh, v_bksh)
+
+
+def _backward(
+    scale: float, interpret: bool, gradient: Any, grad_bnth: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, None]:
+    return *gradient(grad_bnth), None
+
+
+_attention.defvjp(_forward, _backward)
