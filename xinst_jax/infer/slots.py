@@ -171,8 +171,11 @@ def insert(
       shape: the cache's.
     """
     rows = rules.spec("batch")
-    arrivals = _parted(
-        jax.reshard(arrivals_bx, rules.spec("batch", None)), slots.stops_bn.shape[1]
+    arrivals = Arrivals(
+        *(
+            jax.reshard(one, rules.spec("batch", *[None] * (one.ndim - 1)))
+            for one in _parted(arrivals_bx, slots.stops_bn.shape[1])
+        )
     )
     specs = cache_lib.cache_specs(model, rules, shape)
     read = rules.spec("layers", "batch", "kv_heads", None, "head_dim")
