@@ -11,7 +11,6 @@ from tests.models import numpy_llama
 from xinst_jax.config import DecodeConfig, MeshConfig
 from xinst_jax.errors import UserError
 from xinst_jax.infer import decode as decode_lib
-from xinst_jax.infer import engine as engine_lib
 from xinst_jax.infer.engine import Engine
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.decoder import abstract_params
@@ -93,17 +92,6 @@ def test_prompts_read_in_wider_rows_are_continued_the_same(
     assert max(widths) == 512
     assert wide.longest_prompt == engine.longest_prompt
     assert wide.cache_bytes == engine.cache_bytes
-
-
-def test_chunks_in_line_ahead_change_nothing(prompts, ids, free, monkeypatch):
-    monkeypatch.setitem(engine_lib._AHEAD, "cpu", 1)
-    engine = _engine(SAMPLED)
-    assert engine.generate(prompts, ids, seed=0) == free
-    assert engine.usage.new_tokens == sum(
-        len(one.tokens) + (one.finish == "stop") for one in free
-    )
-    # Slots are refilled a chunk late, and are still busy most of the time.
-    assert 0.6 < engine.usage.occupancy <= 1
 
 
 def test_weights_of_blocks_apart_change_no_token(prompts, ids, free):

@@ -2,8 +2,7 @@
 
 The devices are told what to do next before what they did is looked at, so that they do
 not wait for the host: while a chunk of decoding runs, the next row of prompts is
-already in line behind it, and on an accelerator, whose steps are short, the next chunk
-too.
+already in line behind it.
 """
 
 import collections
@@ -21,8 +20,7 @@ from xinst_jax.infer.stop_strings import cut
 from xinst_jax.infer.usage import Usage
 
 _FREE_SHARE = 1 / 16
-"""Share of the slots that must get free before decoding stops to refill them. With a
-chunk in line ahead, slots are refilled a chunk late, and each is half as long."""
+"""Share of the slots that must get free before decoding stops to refill them."""
 
 _TEXT_STEPS = 16
 """Tokens of a row after which its text is searched for a stop string."""
@@ -49,7 +47,6 @@ class Programs(NamedTuple):
       slots: empty ones.
       devices: over how many devices (or groups of them) rows are divided.
       sizes: widths of the slots' arrays, as `slots.empty_slots` takes them.
-      ahead: chunks of decoding that are put in line before one is looked at.
       read: reads one row of prompts a device: keys and values.
       insert: puts prompts that were read into slots.
       advance: continues the slots.
@@ -59,7 +56,6 @@ class Programs(NamedTuple):
     slots: Slots
     devices: int
     sizes: dict[str, int]
-    ahead: int
     read: Callable[..., tuple[jax.Array, jax.Array]]
     insert: Callable[[Slots, tuple[jax.Array, jax.Array], np.ndarray], Slots]
     advance: Callable[[Slots, np.ndarray, int, int], tuple[Slots, Report]]
@@ -72,13 +68,6 @@ class _Waiting(NamedTuple):
     request: int
     prompt: int
     column: int
-
-
-class _Owner(NamedTuple):
-    """The request that has a slot, and the first chunk that continues it there."""
-
-    request: int
-    chunk: int
 
 
 class _Batch(NamedTuple):
@@ -130,9 +119,7 @@ class _Run:
         self.batches: collections.deque[_Batch] = collections.deque()
         self.count = len(self.slots.token_b)
         self.of_device = self.count // programs.devices
-        self.owner: dict[int, _Owner] = {}
-        self.chunks = 0
-        self.reports: collections.deque[tuple[int, Report]] = collections.deque()
+        self.owner: dict[int, int] = {}
         self.kept_b = np.ones(self.count, bool)
         self.found: dict[int, Continued] = {}
         usage.rows += len(requests)
@@ -142,15 +129,12 @@ class _Run:
         """Works until nothing is left."""
         while True:
             self._refill()
-            if self.owner:
-                self._advance()
-                if self.rows and not self.batches:
-                    self._read()
-            elif not self.reports:
+            if not self.owner:
                 return [self.found[number] for number in range(len(self.requests))]
-            if len(self.reports) > self.programs.ahead or not self.owner:
-                chunk, report = self.reports.popleft()
-                self._collect(chunk, jax.device_get(report))
+            report = self._advance()
+            if self.rows and not self.batches:
+                self._read()
+            self._collect(jax.device_get(report))
 
     def _refill(self) -> None:
         """Puts waiting rows into free slots, and reads more prompts for those left."""
@@ -209,7 +193,7 @@ class _Run:
         if not any(chosen):
             return
         for slot, one in (pair for of_device in chosen for pair in of_device):
-            self.owner[slot] = _Owner(one.request, self.chunks)
+            self.owner[slot] = one.request
             self.kept_b[slot] = True
         arrivals = self._arrivals(chosen)
         self.slots = self.programs.insert(self.slots, batch.keys, arrivals)
@@ -233,31 +217,26 @@ class _Run:
                     made.history_bs[slot, : len(prompt)] = prompt
         return joined(made)
 
-    def _advance(self) -> None:
+    def _advance(self) -> Report:
         """Has the slots continued until some are free, or all if nothing waits."""
         wanted = self.count
         if self.rows or self.batches:
-            share = _FREE_SHARE / (1 + self.programs.ahead)
-            wanted = max(1 + self.programs.ahead, int(self.count * share))
-        owners = self.owner.values()
-        texts = any(self.requests[one.request].stop_strings for one in owners)
+            wanted = max(1, int(self.count * _FREE_SHARE))
+        texts = any(self.requests[one].stop_strings for one in self.owner.values())
         steps = _TEXT_STEPS if texts else self.programs.sizes["new"]
         self.slots, report = self.programs.advance(
             self.slots, self.kept_b.copy(), wanted, steps
         )
-        self.reports.append((self.chunks, report))
-        self.chunks += 1
+        self.usage.refills += 1
+        return report
 
-    def _collect(self, chunk: int, report: Report) -> None:
-        """Takes what a chunk finished out of its slots."""
+    def _collect(self, report: Report) -> None:
+        """Takes what is finished out of its slots."""
         usage = self.usage
         usage.steps += int(report.steps)
         usage.slot_steps += int(report.steps) * self.count
         usage.live_slot_steps += int(report.live_steps)
-        usage.refills += 1
-        for slot, (number, first) in list(self.owner.items()):
-            if first > chunk:
-                continue
+        for slot, number in list(self.owner.items()):
             count, stopped = int(report.count_b[slot]), bool(report.stopped_b[slot])
             tokens = np.asarray(report.tokens_bg[slot, :count])
             if report.live_b[slot] and not self._ended(number, tokens):

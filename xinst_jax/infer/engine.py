@@ -26,11 +26,6 @@ from xinst_jax.models.decoder import Params
 
 TextOf = Callable[[Sequence[int]], str]
 
-_AHEAD = {"cpu": 0}
-_AHEAD_ELSEWHERE = 1
-"""Chunks of decoding in line before one is looked at, by platform. A CPU's steps are
-long: there a slot that waits costs more than the host does."""
-
 _UNIT = 64
 """Columns at whose multiples a packed prompt begins: the blocks of blockwise attention,
 which so computes the same for a prompt wherever it lies."""
@@ -263,10 +258,9 @@ class Engine:
                 vocab_limit=self._vocab_limit,
             )
 
-        ahead = _AHEAD.get(platform(), _AHEAD_ELSEWHERE)
         slots = slots_lib.empty_slots(model=model, rules=rules, shape=shape, **sizes)
         return Programs(
-            slots, self._devices, sizes, ahead, read, insert, advance, self._text_of
+            slots, self._devices, sizes, read, insert, advance, self._text_of
         )
 
     def _generation(self, request: Request, continued: Continued) -> Generation:
