@@ -43,8 +43,8 @@ def test_bad_steps_can_be_skipped_from_the_command_line_without_a_new_start(path
         run_file.load(str(path), [*given, f"SKIP_BAD_STEPS={count}"])
         for count in (0, 3)
     )
-    names = ("base", "generator", "rater", "sft")
-    assert [getattr(skipping, name).skip_bad_steps for name in names] == [3] * 4
+    names = ("base", "generator", "rater", "follower", "sft")
+    assert [getattr(skipping, name).skip_bad_steps for name in names] == [3] * 5
     for name in names:
         assert as_record(getattr(skipping, name)) == as_record(getattr(run, name))
 
