@@ -8,11 +8,12 @@ import pytest
 
 from tests.pipeline.test_text_models import workspace
 from xinst_jax import shards
-from xinst_jax.config import TrainConfig
+from xinst_jax.config import RunConfig, TrainConfig
 from xinst_jax.data import prompts
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import rate, seed, training, training_rows
+from xinst_jax.pipeline import rate, runner, seed, stages, training, training_rows
 from xinst_jax.pipeline.make import models
+from xinst_jax.pipeline.workspace import Workspace
 
 _CODES = ("fi", "sw")
 _CANDIDATE = pa.schema(
@@ -164,3 +165,20 @@ def test_a_pair_that_is_measured_by_is_in_no_training_of_its_round(run, monkeypa
     for name in ("generator", "follower"):
         learnt = _learnt(run, name, 2, monkeypatch)
         assert not measured & learnt[training.TRAIN].keys()
+
+
+def test_ratings_from_before_there_were_followers_are_told_what_has_changed(tmp_path):
+    run = Workspace(RunConfig(name="x", languages=("fi",)), tmp_path)
+    graph = {stage.name: stage for stage in stages.graph(run.run)}
+    now = graph["ratings/round-1"]
+    rated = dict(now.config["rate"])
+    rated["pmi"] = rated.pop("pmi_model") == "follower"
+    old = runner.stage_directory(
+        run, dataclasses.replace(now, config={**now.config, "rate": rated})
+    )
+    old.begin()
+    old.finish({})
+    told = runner.stage_directory(run, now).why_stale()
+    assert "rate.pmi_model None -> 'follower'" in told
+    follower = runner.stage_directory(run, graph["follower/round-1"])
+    assert follower.why_stale() == "not made yet"
