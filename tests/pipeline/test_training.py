@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from xinst_jax.config import (
+    DecodeConfig,
     LoraConfig,
     MeshConfig,
     RateConfig,
@@ -15,6 +16,7 @@ from xinst_jax.config import (
     TokenizerConfig,
     TrainConfig,
 )
+from xinst_jax.errors import UserError
 from xinst_jax.hf import mapping
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.mesh import ShardingRules, make_mesh
@@ -113,6 +115,17 @@ def test_weights_under_adapters_lie_in_the_dtype_they_are_multiplied_in(workspac
         wanted = np.float32 if "scale" in path else jax.numpy.bfloat16
         assert leaf.dtype == wanted
         np.testing.assert_array_equal(leaf, mapping.leaves(base)[path].astype(wanted))
+
+
+def test_a_followers_rows_are_looked_at_where_there_is_one():
+    model = presets.tiny(max_length=64)
+    short = TrainConfig(length=64)
+    given = dict.fromkeys(("base", "generator", "rater", "sft"), short)
+    decode = DecodeConfig(max_new_tokens=8)
+    given |= {"generate": decode, "answer": decode}
+    RunConfig("x", ("fi",), model=model, rate=RateConfig(pmi_model="base"), **given)
+    with pytest.raises(UserError, match=r"follower/TrainConfig\.length = 2048"):
+        RunConfig("x", ("fi",), model=model, **given)
 
 
 def test_each_stage_has_the_adapters_of_its_own_training():

@@ -156,6 +156,12 @@ class RunConfig(Typed):
             )
 
     @property
+    def trainings(self) -> tuple[str, ...]:
+        """The fields that are trainings, without the follower's where it has none."""
+        follower = ("follower",) if self.rate.pmi_model == "follower" else ()
+        return ("base", "generator", "rater", *follower, "sft")
+
+    @property
     def language_table(self) -> dict[str, languages_lib.Language]:
         """The run's languages by code."""
         return languages_lib.resolve(self.languages, self.extra_languages)
@@ -163,7 +169,7 @@ class RunConfig(Typed):
 
 def check_lengths(run: RunConfig, model: ModelConfig) -> None:
     """Raises UserError where rows, or what is written, outgrow the positions."""
-    for name in ("base", "generator", "rater", "follower", "sft"):
+    for name in run.trainings:
         length = getattr(run, name).length
         if length > model.max_length:
             raise UserError(

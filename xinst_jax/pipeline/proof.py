@@ -47,12 +47,10 @@ def layout(run: config_lib.RunConfig, task: str, topology: str) -> Layout:
 
 def schedule(run: config_lib.RunConfig) -> list[Training]:
     """The trainings of a run on its base model, in order."""
-    in_rounds = ["generator", "rater"]
-    if run.rate.pmi_model == "follower":
-        in_rounds.append("follower")
     return [
-        *(Training(name, getattr(run, name), run.rounds) for name in in_rounds),
-        Training("sft", run.sft, 1),
+        Training(name, getattr(run, name), 1 if name == "sft" else run.rounds)
+        for name in run.trainings
+        if name != "base"
     ]
 
 
