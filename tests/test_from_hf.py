@@ -19,8 +19,9 @@ import transformers
 
 from tests.hf import tiny_models
 from xinst_jax import __main__ as command_line
-from xinst_jax import run_file
+from xinst_jax import run_file, shards
 from xinst_jax.config import PROJECTIONS
+from xinst_jax.data import loader
 from xinst_jax.hf import adapter, mapping
 from xinst_jax.hf import folder as folder_lib
 from xinst_jax.pipeline import training
@@ -204,3 +205,24 @@ def test_base_and_adapter_imported_are_the_merged_model(
     assert changed == set(PROJECTIONS)
     inputs = json.loads((tmp_path / "base" / "manifest.json").read_bytes())["inputs"]
     assert {f"adapter/{adapter.CONFIG}", f"adapter/{adapter.WEIGHTS}"} < inputs.keys()
+
+
+def test_the_first_rounds_follower_has_read_the_seed_alone_and_is_rated_by(workdir):
+    splits = {}
+    for split in ("train", "validation"):
+        rows = loader.Rows(workdir / "follower" / "round-1" / "data" / split)
+        splits[split] = {
+            name for number in range(rows.summary.rows) for name in rows.names(number)
+        }
+    seed = {"train": set(), "held_out": set()}
+    for code in ("fi", "th"):
+        for row in shards.read_rows(workdir / "seed" / code):
+            seed[row["split"]].add(f"{code}/{row['id']}")
+    assert splits["train"] <= seed["train"] and splits["validation"] == seed["held_out"]
+    assert splits["train"] and splits["validation"]
+    record = json.loads(
+        (workdir / "ratings" / "round-1" / "manifest.json").read_bytes()
+    )
+    assert {"follower/round-1", "rater/round-1", "base"} < record["inputs"].keys()
+    rated = shards.read_rows(workdir / "ratings" / "round-1" / "fi")
+    assert rated and all(np.isfinite(row["pmi"]) for row in rated)

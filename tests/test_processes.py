@@ -36,6 +36,7 @@ _TINY = [
     "EvaluateConfig.max_questions=2",
     "RateConfig.min_score=0.0",
     "RateConfig.shard_rows=8",
+    "RateConfig.pmi_model='follower'",
 ]
 # A sum of two terms is the same in either order, so two devices give equal bytes.
 _DEVICES = 2

@@ -28,9 +28,9 @@ def test_every_run_file_builds_a_run_and_is_a_lab_note(path: pathlib.Path):
     required = re.findall(r"^(\w+) = %gin\.REQUIRED", path.read_text(), re.MULTILINE)
     run = run_file.load(str(path), [f"{name}='given'" for name in required])
     assert isinstance(run, RunConfig)
-    # One that goes on with another's workdir is a run of that name.
+    # Of one that includes another: its own, or, to go on with its workdir, that one's.
     goes_on = re.search(r"^include 'gin/runs/(\w+)\.gin'", path.read_text(), re.M)
-    assert run.name == (goes_on[1] if goes_on else path.stem)
+    assert run.name in (path.stem, goes_on and goes_on[1])
     for word in ("Goal", "Command", "Hardware", "Expect"):
         assert word in path.read_text()
 
@@ -43,8 +43,8 @@ def test_bad_steps_can_be_skipped_from_the_command_line_without_a_new_start(path
         run_file.load(str(path), [*given, f"SKIP_BAD_STEPS={count}"])
         for count in (0, 3)
     )
-    names = ("base", "generator", "rater", "sft")
-    assert [getattr(skipping, name).skip_bad_steps for name in names] == [3] * 4
+    names = ("base", "generator", "rater", "follower", "sft")
+    assert [getattr(skipping, name).skip_bad_steps for name in names] == [3] * 5
     for name in names:
         assert as_record(getattr(skipping, name)) == as_record(getattr(run, name))
 

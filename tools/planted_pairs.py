@@ -5,8 +5,8 @@
 
 takes the run's held-out seed pairs, which no rater was trained on, and the candidates
 that its last round kept; gives a share of each the instruction of another of its pool
-and language; scores all with the last round's rater, the mutual information under the
-base model, and the round's calibration, as the stage `rate` does; and prints how many
+and language; scores all with the last round's rater, its mutual information and its
+calibration, as the stage `rate` does; and prints how many
 of the mismatched and of those left alone the rules and the scores drop, by language and
 first reason. The scores asked for are the run's `min_score` and, in place of a quota,
 the lowest score that it kept in the language.
@@ -62,33 +62,31 @@ def main(arguments: Sequence[str]) -> int:
 def _study(run: RunConfig, options: argparse.Namespace) -> str:
     # These import JAX, which is slow: not for --help.
     from tools.noise import pairs
-    from xinst_jax.pipeline import signals, text_models
+    from xinst_jax.pipeline import rounds
+    from xinst_jax.pipeline.make import answers
 
-    workspace, last = Workspace(run, options.workdir), f"round-{run.rounds}"
-    _check(workspace, last)
+    workspace = Workspace(run, options.workdir)
+    _check(workspace, run.rounds)
+    # A round that was left out has no rater, and the rows of the settled one.
+    number = rounds.last_trained(workspace)
+    last = f"round-{number}"
     planted = pairs.mismatch(
         pairs.pools(workspace, last, options.limit), options.share, options.seed
     )
     if not planted:
         raise UserError(f"{options.workdir} has no held-out and no kept pair.")
-    reading, base = signals.Reading(), None
-    rater = text_models.rater(workspace, f"rater/{last}", reading)
-    if run.rate.pmi:
-        base = text_models.mutual_information(workspace, "base", reading)
     score_n = pairs.scores(
-        workspace.path(f"ratings/{last}"),
-        signals.Signals(rater, base, reading),
-        planted,
+        workspace.path(f"ratings/{last}"), answers.signals(workspace, number), planted
     )
     bars = pairs.bars(workspace, last)
     return pairs.tables(planted, pairs.verdicts(planted, score_n, bars, run.rate))
 
 
-def _check(workspace: Workspace, last: str) -> None:
-    """Raises UserError unless the stages that are read are finished."""
+def _check(workspace: Workspace, rounds: int) -> None:
+    """Raises UserError unless the stages that are read are finished, and this run's."""
     workspace.check_owner()
-    rounds = (f"candidates/{last}", f"rater/{last}", f"ratings/{last}")
-    for name in ("seed", "tokenizer", "base", *rounds):
+    last = [f"{part}/round-{rounds}" for part in ("candidates", "rater", "ratings")]
+    for name in ("seed", "tokenizer", "base", *last):
         record = manifest.read(workspace.path(name))
         if record is None:
             raise UserError(
@@ -102,6 +100,22 @@ def _check(workspace: Workspace, last: str) -> None:
                 f"for {', '.join(workspace.run.languages)}: give the run's own "
                 "languages (--gin.LANGUAGES in the files of gin/runs)."
             )
+    _check_pmi_model(workspace, f"ratings/round-{rounds}")
+
+
+def _check_pmi_model(workspace: Workspace, name: str) -> None:
+    """Raises UserError where ratings have another model's mutual information."""
+    record, given = manifest.read(workspace.path(name)), workspace.run.rate.pmi_model
+    made = record["config"].get("rate", {}) if record else {}
+    # Before there were followers, the field said whether the base model was asked.
+    old = "base" if made.get("pmi") else "none"
+    if made and made.get("pmi_model", old) != given:
+        found = made.get("pmi_model", old)
+        raise UserError(
+            f"{workspace.path(name)} was rated with RateConfig.pmi_model = {found!r}, "
+            f"and this run has {given!r}: give "
+            f"--gin.RateConfig.pmi_model=\"'{found}'\"."
+        )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
 
 Each cell tries the layouts of `xinst_jax compile --search`, most promising first,
 until one fits, and keeps what it found in docs/pods/, one JSON file a model and slice:
-started again it goes on. A file counts as long as it is of these trainings, of this
-code of the step and of this libtpu; a cell without one says 'not run'. Needs libtpu
+started again it goes on. A file counts as long as it is of this training, of this code
+of the step and of this libtpu; a cell without one says 'not run'. Needs libtpu
 (requirements-tpu.txt), no TPU.
 """
 
@@ -22,7 +22,10 @@ import pathlib
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xinst_jax.config import RunConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "pods.md"
@@ -103,15 +106,14 @@ def compiled(model: str, pod: str) -> dict[str, Any]:
                 "binds": found.roofline.binds,
                 "mfu": [found.mfu(True), found.mfu(False)],
                 "speed": found.tokens_per_second / found.topology.chips,
-                "chip_hours": found.chip_hours(proof.schedule(run)),
                 "exchanges": [dataclasses.asdict(e) for e in found.exchanges],
             }
         )
     return record
 
 
-def row(pod: str, record: dict[str, Any] | None) -> str:
-    """A slice's row of a model's table."""
+def row(pod: str, record: dict[str, Any] | None, hours: float) -> str:
+    """A slice's row of a model's table; `hours` are the chip-hours of its run."""
     if record is None:
         return f"| {pod} |" + " not run |" * (len(_HEAD) - 1)
     if "step" not in record:
@@ -134,7 +136,7 @@ def row(pod: str, record: dict[str, Any] | None) -> str:
         record["binds"],
         f"{record['mfu'][0]:.0%} / {record['mfu'][1]:.0%}",
         f"{record['speed']:,.0f}",
-        f"{record['chip_hours']:,.0f}",
+        f"{hours:,.0f}",
     )
     return "| " + " | ".join(cells) + " |"
 
@@ -145,8 +147,20 @@ def page() -> str:
     for model, title in MODELS.items():
         text += [f"\n### {title}\n", "| " + " | ".join(_HEAD) + " |"]
         text.append("|---" * len(_HEAD) + "|")
-        text += [row(pod, _read(model, pod)) for pod in PODS]
+        for pod in PODS:
+            record = _read(model, pod)
+            text.append(row(pod, record, _chip_hours(model, record)))
     return "\n".join(text)
+
+
+def _chip_hours(model: str, record: dict[str, Any] | None) -> float:
+    """Of a run's trainings, at the time that a token of the compiled step takes."""
+    from xinst_jax.pipeline import proof
+
+    if not record or "step" not in record:
+        return 0.0
+    tokens = sum(training.tokens for training in proof.schedule(_run(model)))
+    return tokens / record["speed"] / 3600
 
 
 def write_page() -> None:
@@ -185,6 +199,12 @@ def write_layouts() -> None:
                 path.write_text(layout_file(model, pod, record))
 
 
+def _run(model: str) -> "RunConfig":
+    from xinst_jax import run_file
+
+    return run_file.load(str(_run_file(model)), [], leave_open=True)
+
+
 def _run_file(model: str) -> pathlib.Path:
     return ROOT / "gin" / "runs" / f"x_instruction_{model}.gin"
 
@@ -205,19 +225,19 @@ _STEP = (
 """The code that a step's program and its report are made by; a row names its layout, so
 what it was searched by is no part of them."""
 
-_SETTINGS = ("model", "mesh", "generator", "rater", "sft", "rounds")
-"""The fields of a run that they depend on."""
+_SETTINGS = ("model", "mesh", "sft")
+"""The fields of a run that they depend on; its chip-hours are counted from the step."""
 
 
 def _identity(model: str) -> dict[str, str]:
-    """What a result is of: the trainings' settings, the code of the step, libtpu."""
-    from xinst_jax import config, run_file
+    """What a result is of: the training's settings, the code of the step, libtpu."""
+    from xinst_jax import config
 
     code = hashlib.sha256()
     for pattern in _STEP:
         for path in sorted((ROOT / "xinst_jax").glob(pattern)):
             code.update(path.read_bytes())
-    run = run_file.load(str(_run_file(model)), [], leave_open=True)
+    run = _run(model)
     settings = {name: getattr(run, name) for name in _SETTINGS}
     try:
         compiler = importlib.metadata.version("libtpu")

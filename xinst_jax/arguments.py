@@ -14,7 +14,7 @@ _VERBS = {
     "seed": "instruction pairs -> seed/: checked and split",
     "tokenizer": "train a SentencePiece model on the corpus, or take the one given",
     "import-hf": "a Hugging Face folder -> base/: sharded parameters",
-    "train": "train one model: --task lm, reverse, rate or sft",
+    "train": "train one model: --task lm, reverse, rate, follow or sft",
     "generate": "corpus/ + generator -> candidates/: an instruction for every text",
     "rate": "candidates/ + rater -> ratings/: scores, and what is kept",
     "diversify": "kept candidates -> diverse/: clustered and drawn evenly",
@@ -27,7 +27,7 @@ _VERBS = {
     "trace": "a row of dataset/ back to its document: what every stage knows of it",
     "compile": "a training step, compiled for a TPU slice not at hand: does it fit",
 }
-_TASKS = ("lm", "reverse", "rate", "sft")
+_TASKS = ("lm", "reverse", "rate", "follow", "sft")
 PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
 """What can be sent to the hub, by verb."""
 

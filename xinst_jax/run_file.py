@@ -18,8 +18,8 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 """Where `gin/` and `data/` are, for paths that do not exist from where one stands."""
 
 _SCOPES = {
-    "TrainConfig": ("base", "generator", "rater", "sft"),
-    "LoraConfig": ("base", "generator", "rater", "sft"),
+    "TrainConfig": ("base", "generator", "rater", "follower", "sft"),
+    "LoraConfig": ("base", "generator", "rater", "follower", "sft"),
     "DecodeConfig": ("generate", "answer"),
     "EndpointConfig": ("judge", "opponent"),
 }

@@ -27,7 +27,7 @@ def test_a_pods_file_lays_the_models_run_out_over_its_chips(path, monkeypatch):
     assert sizes["slice"] == int(slices or 1)
     assert planned in list(search.candidates(planned))
     laid_out = {"mesh": run.mesh, "model": run.model}
-    for task in ("base", "generator", "rater", "sft"):
+    for task in ("base", "generator", "rater", "follower", "sft"):
         of_task = getattr(own, task)
         laid_out[task] = dataclasses.replace(of_task, microbatches=run.sft.microbatches)
     assert dataclasses.replace(own, **laid_out) == run

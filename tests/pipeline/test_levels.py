@@ -194,7 +194,7 @@ def test_no_pairs_make_no_rows():
     assert levels.make_levels([], seed=0) == []
 
 
-def test_kept_pairs_are_trained_on_unless_their_response_is_held_out():
+def test_kept_pairs_are_trained_on_whatever_the_split_of_the_seed():
     seed = [
         {
             "id": "a",
@@ -208,7 +208,6 @@ def test_kept_pairs_are_trained_on_unless_their_response_is_held_out():
     ]
     kept = [
         {"id": "c", "lang": "fi", "instruction": "C?", "output": "kolme", "score": 1},
-        {"id": "d", "lang": "fi", "instruction": "D?", "output": "kaksi", "score": 1},
         {"id": "e", "lang": "sw", "instruction": "E?", "output": "kaksi", "score": 1},
     ]
     made = levels.good_pairs(seed, kept)

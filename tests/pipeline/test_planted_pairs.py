@@ -136,6 +136,22 @@ def test_tables_count_every_pair_once_a_language_and_once_among_all():
     assert lines[-1] == "| all, left alone | 4 | 1 | 25% (5-70) | 3 | repetition 1 |"
 
 
+def test_a_run_rated_by_another_model_is_told_from_the_one_described(tmp_path):
+    """Also one from before there were followers, whose record says only whether."""
+    workspace = types.SimpleNamespace(
+        run=types.SimpleNamespace(rate=RateConfig()), path=lambda name: tmp_path / name
+    )
+    for old, found in (({"pmi": True}, "base"), ({"pmi_model": "none"}, "none")):
+        stage = StageDirectory(tmp_path / "ratings", "ratings", {"rate": old}, {})
+        stage.begin()
+        stage.finish({})
+        with pytest.raises(UserError, match=f"RateConfig.pmi_model=\"'{found}'\""):
+            planted_pairs._check_pmi_model(workspace, "ratings")
+        workspace.run.rate = RateConfig(pmi_model=found)
+        planted_pairs._check_pmi_model(workspace, "ratings")
+        workspace.run.rate = RateConfig()
+
+
 def test_what_is_not_finished_is_named_and_what_to_do(tmp_path, capsys):
     arguments = ["--workdir", str(tmp_path), "--gin_file", "gin/runs/small_cpu.gin"]
     assert planted_pairs.main(arguments) == MISTAKEN

@@ -57,7 +57,17 @@ def test_run_files_of_the_paper_are_compiled_without_their_data(name):
     assert layout.model.compute_dtype == "bfloat16"
     shapes = {proof.layout(run, task, "v5e-64").model for task in ("reverse", "rate")}
     assert shapes == {layout.model}
-    assert [training.times for training in proof.schedule(run)] == [2, 2, 1]
+    planned = [(training.name, training.times) for training in proof.schedule(run)]
+    assert planned == [("generator", 3), ("rater", 3), ("follower", 3), ("sft", 1)]
+
+
+def test_a_run_without_followers_has_none_to_plan_or_compile(capsys):
+    run = run_file.load("gin/runs/quickstart.gin", [])
+    assert [training.name for training in proof.schedule(run)] == [
+        *("generator", "rater", "sft")
+    ]
+    assert compiled("--topology", "cpu:8", "--task", "follow") == 2
+    assert "RateConfig.pmi_model = 'base'" in capsys.readouterr().err
 
 
 def test_a_training_that_the_run_does_not_do_is_an_error(capsys):

@@ -340,14 +340,16 @@ def test_a_pmi_that_is_no_number_is_refused(tmp_path):
     def broken(pairs):
         return np.full(len(pairs), np.nan, np.float32)
 
-    with pytest.raises(UserError, match=r"base model gives .* mutual information"):
+    with pytest.raises(UserError, match=r"The model gives .* mutual information"):
         _run(tmp_path, _topics(6), pmi=broken)
 
 
 def test_each_part_of_the_key_scores_a_half_done_stage_again(tmp_path, monkeypatch):
-    """Rater, base, prompts, rules and candidates; the quota and the threshold go on."""
+    """Models, prompts, rules and candidates; the quota and the threshold go on."""
     _candidates(tmp_path / "candidates", _topics(6))
-    inputs = {"rater/round-1": "a", "base": "a", "candidates/round-1": "a"}
+    inputs = dict.fromkeys(
+        ("rater/round-1", "follower/round-1", "base", "candidates/round-1"), "a"
+    )
 
     def scored(config=_CONFIG, **changed):
         rater = _Rater()
@@ -358,12 +360,17 @@ def test_each_part_of_the_key_scores_a_half_done_stage_again(tmp_path, monkeypat
     assert scored() == 6
     assert scored(dataclasses.replace(_CONFIG, keep_share=0.1, min_score=0.9)) == 0
     assert scored(**{"candidates/round-1": "same rows"}) == 0
-    assert scored(base="b") == scored(**{"rater/round-1": "b"}) == scored() == 6
+    for name in ("base", "rater/round-1", "follower/round-1"):
+        assert scored(**{name: "b"}) == scored() == 6
     assert scored(dataclasses.replace(_CONFIG, min_instruction_chars=5)) == 6
-    for name in ("rate", "pair"):
+    based = dataclasses.replace(_CONFIG, pmi_model="base")
+    for name, config in (("rate", _CONFIG), ("answer", _CONFIG), ("pair", based)):
+        scored(config)
+        assert scored(config) == 0
         with monkeypatch.context() as patch:
-            patch.setattr(prompts, name, lambda *given: f"Other: {given}")
-            assert scored() == 6
+            patch.setattr(prompts, name, lambda *given, **also: f"Other: {given}")
+            assert scored(config) == 6
+    assert scored() == 6
     _candidates(tmp_path / "candidates", [*_topics(5), "Describe the sea."])
     assert scored() == 6
     assert scored() == 0

@@ -92,7 +92,10 @@ def test_rounds_after_a_settled_one_train_nothing_and_carry_its_rows_on(tmp_path
     workspace = _workspace(tmp_path)
     for number, rows in enumerate((_FIRST, _SECOND, _SECOND), 1):
         _ratings(workspace, number, rows)
-    for train, name in ((models.generator, "generator"), (models.rater, "rater")):
+    for train, name in (
+        *((models.generator, "generator"), (models.rater, "rater")),
+        (models.follower, "follower"),
+    ):
         stage = StageDirectory(workspace.path(f"{name}/round-4"), name, {}, {})
         stage.begin()
         made = train(workspace, stage, 4)

@@ -4,8 +4,6 @@ import json
 import pathlib
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 import tokenizers
 
@@ -14,7 +12,6 @@ from xinst_jax.config import DecodeConfig, RunConfig
 from xinst_jax.errors import UserError
 from xinst_jax.models import decoder, presets
 from xinst_jax.pipeline import seed, text_models, training
-from xinst_jax.pipeline.signals import Reading
 from xinst_jax.pipeline.workspace import Workspace
 
 ROWS = 64
@@ -72,37 +69,3 @@ def test_a_held_out_pair_whose_prompt_leaves_no_room_is_left_out_and_counted(tmp
     found, left_out = text_models.held_out_pairs(run, "fi")
     assert [(row["id"], row["output"]) for row in found] == [("short", "w6 w7")]
     assert left_out == 1
-
-
-def test_mutual_information_is_what_the_instruction_adds(tmp_path, monkeypatch):
-    """Against the model's own logits, one pair at a time."""
-    run = workspace(tmp_path)
-    params = decoder.init_params(run.model, run.rules, run.mesh, jax.random.key(0))
-    monkeypatch.setattr(training, "trained_params", lambda *_: params)
-    pairs = [("w5 w9", "w6 w7 w8", "fi"), ("w3", "w6 w7 w8", "fi"), ("w1", "w60", "fi")]
-    long = ("w4 " * run.run.rater.length, "w6 w7", "fi")
-    reading = Reading()
-    found = text_models.mutual_information(run, "base", reading)([*pairs, long])
-    # Responses of 4, 4, 2 and 1 tokens, after their instructions and after one token.
-    asked_tokens = 2 + 1 + 1 + (run.run.rater.length - 1)
-    assert reading.tokens == (asked_tokens + 11) + (4 + 11)
-
-    def logprob(before: list[int], response: list[int]) -> float:
-        ids = jnp.asarray([[*before, *response]])
-        with jax.set_mesh(run.mesh):
-            model = decoder.bind(run.model, run.rules, params)
-            ones_bt = jnp.ones((8, ids.shape[1]), jnp.int32)
-            positions_bt = jnp.cumsum(ones_bt, axis=1) - 1
-            x_btd = model(ids.repeat(8, 0), ones_bt, positions_bt)
-            logits_btv = jax.reshard(model.logits(x_btd), jax.P())
-        logs_tv = jax.nn.log_softmax(logits_btv[0])
-        steps = range(len(before) - 1, ids.shape[1] - 1)
-        return sum(float(logs_tv[t, ids[0, t + 1]]) for t in steps)
-
-    for (instruction, response, _), value in zip(pairs, found, strict=False):
-        ids = [int(word[1:]) for word in response.split()] + [2]
-        asked = [int(word[1:]) for word in instruction.split()]
-        # The tokenizer has no beginning of sequence: a document follows an end.
-        gain = logprob(asked, ids) - logprob([2], ids)
-        assert value == pytest.approx(gain / len(ids), abs=1e-5)
-    assert np.isfinite(found).all()

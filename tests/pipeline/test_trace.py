@@ -153,6 +153,7 @@ def test_a_row_is_traced_to_its_file_and_through_every_stage(workspace):
     assert "by generator/round-2 (" in steps["round 2: instruction"][1]
     assert steps["round 2: rating"][0] == "kept"
     assert "p_good 0.75, score 0.8" in steps["round 2: rating"][1]
+    assert "by rater/round-2 and follower/round-2; " in steps["round 2: rating"][1]
     assert steps["cluster"][0] == "drawn; cluster 1 of 3, 2 of its 8 pairs drawn"
     assert steps["cluster"][1] == "nearest to its centre: Near 1."
     assert steps["dataset"] == ["dataset/fi/part-00000-of-00001.parquet, row 2"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from xinst_jax.config import (
+    DecodeConfig,
     LoraConfig,
     MeshConfig,
     RateConfig,
@@ -15,6 +16,7 @@ from xinst_jax.config import (
     TokenizerConfig,
     TrainConfig,
 )
+from xinst_jax.errors import UserError
 from xinst_jax.hf import mapping
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.mesh import ShardingRules, make_mesh
@@ -115,20 +117,37 @@ def test_weights_under_adapters_lie_in_the_dtype_they_are_multiplied_in(workspac
         np.testing.assert_array_equal(leaf, mapping.leaves(base)[path].astype(wanted))
 
 
+def test_a_followers_rows_are_looked_at_where_there_is_one():
+    model = presets.tiny(max_length=64)
+    short = TrainConfig(length=64)
+    given = dict.fromkeys(("base", "generator", "rater", "sft"), short)
+    decode = DecodeConfig(max_new_tokens=8)
+    given |= {"generate": decode, "answer": decode}
+    RunConfig("x", ("fi",), model=model, rate=RateConfig(pmi_model="base"), **given)
+    with pytest.raises(UserError, match=r"follower/TrainConfig\.length = 2048"):
+        RunConfig("x", ("fi",), model=model, **given)
+
+
 def test_each_stage_has_the_adapters_of_its_own_training():
     tuned = {
         name: dataclasses.replace(TRAIN, lora=LoraConfig(rank=rank))
-        for name, rank in (("base", 9), ("generator", 0), ("rater", 2), ("sft", 3))
+        for name, rank in (
+            *(("base", 9), ("generator", 0), ("rater", 2)),
+            *(("follower", 4), ("sft", 3)),
+        )
     }
     run = RunConfig(name="x", languages=("fi",), base_model="folder", **tuned)
     ranks = [
         config and config.rank
         for config in (
             training.adapters_of(run, stage)
-            for stage in ("base", "generator/round-1", "rater/round-2", "model")
+            for stage in (
+                *("base", "generator/round-1", "rater/round-2"),
+                *("follower/round-1", "model"),
+            )
         )
     ]
-    assert ranks == [None, None, 2, 3]
+    assert ranks == [None, None, 2, 4, 3]
 
 
 @pytest.mark.parametrize(
@@ -145,14 +164,15 @@ def test_a_given_tokenizer_depends_on_no_text(given):
     assert inputs(**given) == ()
 
 
-def test_what_reads_adapters_reads_the_base_model_too():
+@pytest.mark.parametrize("pmi_model", ["follower", "none"])
+def test_what_reads_adapters_reads_the_base_model_too(pmi_model):
     def inputs(**tuned):
         run = RunConfig(
             name="x",
             languages=("fi",),
             rounds=2,
             base_model="folder",
-            rate=RateConfig(pmi=False),
+            rate=RateConfig(pmi_model=pmi_model),
             **tuned,
         )
         return {stage.name: stage.inputs for stage in stages.graph(run)}
@@ -165,3 +185,30 @@ def test_what_reads_adapters_reads_the_base_model_too():
     }
     for name in readers:
         assert sorted(adapted[name]) == sorted((*whole[name], "base"))
+    by_followers = inputs(follower=TRAIN)["ratings/round-1"]
+    assert ("base" in by_followers) == (pmi_model == "follower")
+
+
+@pytest.mark.parametrize(
+    ("pmi_model", "models"),
+    [
+        ("follower", ["follower/round-2", "rater/round-2"]),
+        ("base", ["base", "rater/round-2"]),
+        ("none", ["rater/round-2"]),
+    ],
+)
+def test_a_round_is_rated_by_the_models_that_the_run_names(pmi_model, models):
+    run = RunConfig(
+        name="x", languages=("fi",), rounds=2, rate=RateConfig(pmi_model=pmi_model)
+    )
+    graph = {stage.name: stage for stage in stages.graph(run)}
+    read = graph["ratings/round-2"].inputs
+    kinds = ("base", "rater", "follower")
+    assert sorted(name for name in read if name.split("/")[0] in kinds) == models
+    assert ("follower/round-2" in graph) == (pmi_model == "follower")
+    assert set(read) <= set(graph)
+    trained = [name for name in graph if graph[name].verb == "train --task follow"]
+    for name in trained:
+        assert graph[name].inputs[:3] == ("seed", "tokenizer", "base")
+    kept_by = ("candidates/round-1", "ratings/round-1")
+    assert not trained or graph[trained[1]].inputs[3:] == kept_by

@@ -118,6 +118,23 @@ def test_the_table_of_a_dry_run_scales_its_sample(workspace):
     assert "2 rows, evenly spaced" in said and "2.00 rows/s" in said
 
 
+def test_what_is_read_beside_the_prompts_is_counted():
+    model = tiny()
+    prompts = [[1] * 30, [1] * 10]
+    beside = [(25, 9), (12, 9)]
+    plain, more = (
+        dry_run._figures(model, work, None, behind=3)
+        for work in (
+            dry_run.Work(2, prompts, cut=0, rejected=0),
+            dry_run.Work(2, prompts, cut=0, rejected=0, beside=beside),
+        )
+    )
+    pairs = flops.attended_pairs(model, [25, 12])
+    expected = flops.forward_flops(model, 37, pairs, predicted=18).total / 1e15
+    assert more[5] - plain[5] == pytest.approx(expected)
+    assert (*more[:5], more[6]) == (*plain[:5], plain[6])
+
+
 def test_a_dry_run_says_what_is_missing_before_anything_is_measured(tmp_path, capsys):
     arguments = ["--workdir", str(tmp_path / "run"), "--gin_file"]
     arguments += ["gin/runs/quickstart.gin", "--dry_run"]
@@ -140,7 +157,7 @@ _DIVIDED = ("TrainConfig.global_batch", "DecodeConfig.batch_rows")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_verbs_try_and_count_on_a_trained_run(tmp_path, capsys):
-    """Through the command line: generator and rater of a few steps."""
+    """Through the command line: generator, rater and follower of a few steps."""
     from tests.test_processes import _TINY
 
     arguments = ["--workdir", str(tmp_path), "--gin_file", "gin/runs/quickstart.gin"]
@@ -157,6 +174,7 @@ def test_the_verbs_try_and_count_on_a_trained_run(tmp_path, capsys):
     assert "rows/s" in run("generate", "--dry_run")
     run("generate", "--limit", "5")
     run("train --task rate")
+    run("train --task follow")
     run("rate", "--limit", "5")
     rated = shards.read_rows(tmp_path / "trial" / "ratings" / "round-1" / "fi")
     run("generate")

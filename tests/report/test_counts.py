@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from xinst_jax.config import RateConfig, RunConfig
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import Counts
 from xinst_jax.report import counts
@@ -24,13 +25,22 @@ def test_one_round_is_expected_where_none_has_begun(tmp_path):
 
 def test_stage_names_are_those_of_the_pipelines_graph():
     pytest.importorskip("xinst_jax.pipeline.seed")
-    from xinst_jax.config import RunConfig
     from xinst_jax.pipeline import stages
 
     graph = stages.graph(RunConfig(name="run", languages=("fi",), rounds=1))
     made = [stage.name for stage in graph if stage.name != "report"]
     names = [*counts._BEFORE, *(f"{part}/round-1" for part in counts._ROUND)]
     assert made == [*names, *counts._AFTER]
+
+
+@pytest.mark.parametrize("pmi_model", ["base", "none"])
+def test_a_run_without_followers_has_none_among_its_stages(workdir, pmi_model):
+    from xinst_jax.pipeline import stages
+
+    rate = RateConfig(pmi_model=pmi_model)
+    graph = stages.graph(RunConfig(name="run", languages=("fi",), rounds=2, rate=rate))
+    made = [stage.name for stage in graph if stage.name != "report"]
+    assert made == counts.stage_names(workdir.path)
 
 
 def test_the_last_making_of_a_stage_gives_its_seconds(workdir):

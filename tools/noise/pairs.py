@@ -134,7 +134,7 @@ def scores(
 
     Args:
       ratings: the round's finished ratings, which have the calibration.
-      given: the rater and the base model.
+      given: what the round rates by.
       pairs: any number of them.
 
     Raises:

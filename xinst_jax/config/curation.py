@@ -96,6 +96,10 @@ class DecodeConfig(Typed):
             )
 
 
+PMI_MODELS = ("follower", "base", "none")
+"""The models that can say how much an instruction helps to predict its response."""
+
+
 @registered
 @dataclasses.dataclass(frozen=True)
 class RateConfig(Typed):
@@ -113,8 +117,9 @@ class RateConfig(Typed):
         the response before it counts as a copy of it.
       examples_per_pair: corrupted examples made from each pair, half of them bad and
         half fair, beside the good one.
-      pmi: whether the score also counts how much the instruction helps the base model
-        to predict the response; it doubles the cost of rating or more.
+      pmi_model: the model by which the score also counts how much the instruction
+        helps to predict the response, one of `PMI_MODELS`: 'follower', trained in each
+        round to follow instructions; 'base', which costs no training; or 'none'.
       batch_rows: pairs scored together.
       shard_rows: rows of an output shard.
     """
@@ -127,7 +132,7 @@ class RateConfig(Typed):
     max_instruction_chars: int = 800
     max_copied_share: float = 0.5
     examples_per_pair: int = 2
-    pmi: bool = True
+    pmi_model: str = "follower"
     batch_rows: int = 32
     shard_rows: int = 4096
 
@@ -136,6 +141,7 @@ class RateConfig(Typed):
         share(self, "keep_share", "min_score", "max_copied_share")
         positive(self, "min_instruction_chars", "max_instruction_chars")
         positive(self, "examples_per_pair", "batch_rows", "shard_rows")
+        one_of(self, "pmi_model", PMI_MODELS)
         by_language(self, "keep_share_of", "min_score_of")
 
     def of_language(self, code: str) -> "RateConfig":

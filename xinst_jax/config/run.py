@@ -58,6 +58,8 @@ class RunConfig(Typed):
       base: training of the base model on plain text (language modelling).
       generator: training of the reverse-instruction generator.
       rater: training of the rater.
+      follower: training of the model that follows instructions in a round, to rate by;
+        used where `RateConfig.pmi_model` is 'follower'.
       sft: cross-lingual supervised fine-tuning of the final model.
       generate: decoding of instructions.
       rate: what the rater learns from, and which candidates are kept.
@@ -87,6 +89,9 @@ class RunConfig(Typed):
         default_factory=scoped(TrainConfig, "generator")
     )
     rater: TrainConfig = dataclasses.field(default_factory=scoped(TrainConfig, "rater"))
+    follower: TrainConfig = dataclasses.field(
+        default_factory=scoped(TrainConfig, "follower")
+    )
     sft: TrainConfig = dataclasses.field(default_factory=scoped(TrainConfig, "sft"))
     generate: DecodeConfig = dataclasses.field(
         default_factory=scoped(DecodeConfig, "generate")
@@ -151,6 +156,12 @@ class RunConfig(Typed):
             )
 
     @property
+    def trainings(self) -> tuple[str, ...]:
+        """The fields that are trainings, without the follower's where it has none."""
+        follower = ("follower",) if self.rate.pmi_model == "follower" else ()
+        return ("base", "generator", "rater", *follower, "sft")
+
+    @property
     def language_table(self) -> dict[str, languages_lib.Language]:
         """The run's languages by code."""
         return languages_lib.resolve(self.languages, self.extra_languages)
@@ -158,7 +169,7 @@ class RunConfig(Typed):
 
 def check_lengths(run: RunConfig, model: ModelConfig) -> None:
     """Raises UserError where rows, or what is written, outgrow the positions."""
-    for name in ("base", "generator", "rater", "sft"):
+    for name in run.trainings:
         length = getattr(run, name).length
         if length > model.max_length:
             raise UserError(

@@ -79,6 +79,21 @@ def pair(instruction: str, response: str) -> str:
     return f"{instruction}\n\n{response}"
 
 
+def of_rating(pmi_model: str) -> list[str]:
+    """The templates and labels that a rating depends on.
+
+    Args:
+      pmi_model: `RateConfig.pmi_model`.
+    """
+    of_pmi = {
+        "follower": [answer("{instruction}", "{language}", seed_style=True)],
+        "base": [pair("{instruction}", "{text}")],
+        "none": [],
+    }
+    rater = rate("{instruction}", "{text}", "{language}")
+    return [rater, *LABELS, *of_pmi[pmi_model]]
+
+
 def rate(instruction: str, response: str, language_name: str) -> str:
     """The prompt after which the rater writes one of `LABELS`.
 

@@ -141,7 +141,7 @@ def register_rate(
 
 
 def register_sft(
-    dataset: pathlib.Path,
+    web: pathlib.Path,
     seed: pathlib.Path,
     languages: Mapping[str, Language],
     vocabulary: Vocabulary,
@@ -152,19 +152,20 @@ def register_sft(
 ) -> None:
     """Registers `xinst_sft`: from an instruction to its response.
 
-    Rows of the dataset ask "Answer in {language}." and are drawn by their weight; seed
-    pairs ask for the style of an AI assistant too, and the held-out ones are the
+    Pairs made from web text ask "Answer in {language}." and are drawn by their weight;
+    seed pairs ask for the style of an AI assistant too, and the held-out ones are the
     validation split.
 
     Args:
-      dataset: the finished `dataset` directory: instruction, output, score, weight.
+      web: directory of pairs made from web text: the finished `dataset`, or rows with
+        id, lang, instruction and output; score and weight count where they are there.
       seed: the finished `seed` directory.
       languages: languages by code.
       vocabulary: the tokenizer.
       length: tokens of a packed row; an instruction that takes more than the response
         leaves, and more than half, is cut at its end.
       temperature: as for `register_lm`.
-      min_score: lowest score of a row of the dataset; None takes all.
+      min_score: lowest score of a pair made from web text; None takes all.
 
     Raises:
       UserError: no language has a row to train on.
@@ -179,7 +180,7 @@ def register_sft(
         return Exchange(instruction, frame, output)
 
     parts = [
-        Part(dataset, min_score=min_score, weighted=True),
+        Part(web, min_score=min_score, weighted=True),
         Part(seed, style=_SEED_STYLE),
     ]
     sources = {

@@ -12,9 +12,16 @@ import rich.table
 from xinst_jax import config, shards
 from xinst_jax.errors import UserError
 from xinst_jax.models import flops
-from xinst_jax.pipeline import generate, runner, text_models, training_rows, trial
+from xinst_jax.pipeline import (
+    dependencies,
+    generate,
+    mutual_information,
+    runner,
+    text_models,
+    training_rows,
+    trial,
+)
 from xinst_jax.pipeline.runner import Stage
-from xinst_jax.pipeline.signals import Reading
 from xinst_jax.pipeline.workspace import Workspace
 
 SAMPLE_ROWS = 512
@@ -32,12 +39,15 @@ class Work:
       prompts: token ids of the prompts of a sample of them.
       cut: prompts of the sample whose text lost its end.
       rejected: rows of the sample that have no prompt, because its frame is too long.
+      beside: of all other texts that are read for the sample, the tokens that are read
+        and those that are predicted.
     """
 
     rows: int
     prompts: list[list[int]]
     cut: int
     rejected: int
+    beside: list[tuple[int, int]] = dataclasses.field(default_factory=list)
 
     @property
     def scale(self) -> float:
@@ -143,7 +153,9 @@ def _figures(
     tokens = sum(map(len, work.prompts))
     # A prompt is read once, and every later token after all before it.
     lengths = [len(prompt) + round(new) + behind for prompt in work.prompts]
+    lengths += [read for read, _ in work.beside]
     predicted = len(work.prompts) * (new + behind)
+    predicted += sum(targets for _, targets in work.beside)
     done = flops.forward_flops(
         model,
         sum(lengths),
@@ -227,8 +239,12 @@ def _generation(
 def _rating(
     workspace: Workspace, number: int, limit: int | None
 ) -> tuple[dict[str, Work], Probe | None, int]:
+    from xinst_jax.pipeline.make import answers
+
     run, this = workspace.run, f"round-{number}"
     prompt_of = text_models.rating_prompt(workspace)
+    stage = dependencies.pmi_stage(run, number)
+    beside_of = mutual_information.work(workspace, stage) if stage else lambda _: []
     source = workspace.path(trial.source(workspace, f"candidates/{this}"))
     work: dict[str, Work] = {}
     chosen: list[tuple[str, str, str]] = []
@@ -246,10 +262,14 @@ def _rating(
             [ids for ids, _ in prompts],
             sum(cut for _, cut in prompts),
             rejected=0,
+            beside=[one for pair in sample for one in beside_of(pair)],
         )
     chosen = evenly(chosen, 4 * run.rate.batch_rows)
     behind = sum(map(len, text_models.label_ids(workspace)))
     if not chosen:
         return work, None, behind
-    rate = text_models.rater(workspace, f"rater/{this}", Reading())
-    return work, _timed(lambda: rate(chosen), len(chosen), lambda _: 0.0), behind
+    signals = answers.signals(workspace, number)
+    probe = _timed(
+        lambda: signals.read(chosen, "the probe"), len(chosen), lambda _: 0.0
+    )
+    return work, probe, behind

@@ -52,21 +52,18 @@ def good_pairs(
 ) -> list[Pair]:
     """The pairs taken for good: the seed, and what the last round kept, to train on.
 
-    A kept pair with the response of a held-out seed pair is left out.
-
     Args:
       seed: rows with id, lang, instruction, output and split.
-      kept: rows with id, lang, instruction and output.
+      kept: rows with id, lang, instruction and output, none of them with the response
+        of a held-out seed pair.
     """
     pairs = [
         Pair(row["id"], row["lang"], row["instruction"], row["output"], row["split"])
         for row in seed
     ]
-    held_out = {(pair.lang, pair.output) for pair in pairs if pair.split == "held_out"}
     pairs += [
         Pair(row["id"], row["lang"], row["instruction"], row["output"], "train")
         for row in kept
-        if (row["lang"], row["output"]) not in held_out
     ]
     return pairs
 

@@ -13,7 +13,13 @@ from xinst_jax.aot.report import Report, Training
 from xinst_jax.errors import UserError
 from xinst_jax.pipeline.workspace import model_shape
 
-TRAININGS = {"lm": "base", "reverse": "generator", "rate": "rater", "sft": "sft"}
+TRAININGS = {
+    "lm": "base",
+    "reverse": "generator",
+    "rate": "rater",
+    "follow": "follower",
+    "sft": "sft",
+}
 """The field of `RunConfig` that a task's training is."""
 
 
@@ -42,9 +48,9 @@ def layout(run: config_lib.RunConfig, task: str, topology: str) -> Layout:
 def schedule(run: config_lib.RunConfig) -> list[Training]:
     """The trainings of a run on its base model, in order."""
     return [
-        Training("generator", run.generator, run.rounds),
-        Training("rater", run.rater, run.rounds),
-        Training("sft", run.sft, 1),
+        Training(name, getattr(run, name), 1 if name == "sft" else run.rounds)
+        for name in run.trainings
+        if name != "base"
     ]
 
 
@@ -111,5 +117,10 @@ def check_task(run: config_lib.RunConfig, task: str) -> None:
     if task == "lm" and run.base_model:
         raise UserError(
             "--task lm: this run imports its base model and does not train one. Give "
-            "reverse, rate or sft."
+            "reverse, rate, follow or sft."
+        )
+    if task == "follow" and run.rate.pmi_model != "follower":
+        raise UserError(
+            "--task follow: this run trains no follower, for RateConfig.pmi_model = "
+            f"{run.rate.pmi_model!r}. Give another task, or set it to 'follower'."
         )

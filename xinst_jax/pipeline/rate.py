@@ -268,7 +268,7 @@ def _key(stage: StageDirectory, config: RateConfig, table: pa.Table) -> dict[str
     models = {
         name: digest
         for name, digest in stage.inputs.items()
-        if name.split("/")[0] in ("tokenizer", "base", "rater")
+        if name.split("/")[0] in ("tokenizer", "base", "rater", "follower")
     }
     named = {name: stage.config.get(name) for name in ("model", "prompt_buckets")}
     settings = config_lib.as_record(
@@ -280,13 +280,7 @@ def _key(stage: StageDirectory, config: RateConfig, table: pa.Table) -> dict[str
     for column in table.columns:
         rows.update(json.dumps(column.to_pylist()).encode())
     return {
-        "template": config_lib.digest(
-            [
-                prompts.rate("{instruction}", "{text}", "{language}"),
-                *LABELS,
-                prompts.pair("{instruction}", "{text}"),
-            ]
-        ),
+        "template": config_lib.digest(prompts.of_rating(config.pmi_model)),
         "model": config_lib.digest({"inputs": models, "config": named["model"]}),
         "scoring": config_lib.digest({"rate": settings} | named),
         "input": rows.hexdigest(),

@@ -32,11 +32,13 @@ class Signals:
       pmi: gives (rows,) log p(response | instruction) - log p(response), in nats per
         token of the response; None where that is not asked for.
       reading: to which both add what they read.
+      pmi_name: what the model that gives `pmi` is called, for errors.
     """
 
     rater: Callable[[Sequence[Pair]], np.ndarray]
     pmi: Callable[[Sequence[Pair]], np.ndarray] | None = None
     reading: Reading = dataclasses.field(default_factory=Reading)
+    pmi_name: str = "The model"
 
     def read(
         self, pairs: Sequence[Pair], place: str
@@ -73,10 +75,11 @@ class Signals:
         _check(
             pmi_n[:, None],
             pairs,
-            "The base model gives {} as the mutual information",
+            f"{self.pmi_name} gives {{}} as the mutual information",
             place,
-            "its weights are damaged or its training diverged. Import or train it "
-            "again, or leave this signal out with RateConfig.pmi = False",
+            "its weights are damaged or its training diverged. Look at its loss and "
+            "make it again, or leave this signal out with RateConfig.pmi_model = "
+            "'none'",
         )
         return logprobs_nk, pmi_n
 

@@ -2,8 +2,10 @@
 
 corpus, seed --> tokenizer --> base    (a tokenizer that is given reads neither)
 round k:  generator/round-k --> candidates/round-k --+
-          rater/round-k ----------------------------+--> ratings/round-k
-          (the pairs that a round keeps train the next round's two models)
+          rater/round-k -----------------------------+--> ratings/round-k
+          follower/round-k --------------------------+
+          (the pairs that a round keeps train the next round's models; a run that rates
+          by the base model's mutual information, or by none, has no follower)
 last round --> diverse --> dataset --> model --> hf_model, evaluation --> report
 base, model --> benchmark/MODEL/TASK --> report    (where the run names tasks)
 evaluation --> judgments --> report    (where a judge is configured)
@@ -11,16 +13,15 @@ evaluation --> judgments --> report    (where a judge is configured)
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from xinst_jax import __version__
 from xinst_jax import config as config_lib
 from xinst_jax.config.judging import ENDPOINT
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.eval import benchmarks as benchmark_sets
-from xinst_jax.pipeline import answering, question_files, raw_files
-from xinst_jax.pipeline.make import answers, benchmarks, evaluation, models, texts
+from xinst_jax.pipeline import answering, question_files, raw_files, round_stages
+from xinst_jax.pipeline.dependencies import depends, under
+from xinst_jax.pipeline.make import benchmarks, evaluation, models, texts
 from xinst_jax.pipeline.runner import Stage
 
 _PREPARED = ("corpus", "seed", "tokenizer")
@@ -35,7 +36,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="corpus",
             verb="prepare",
-            config=_depends(run, corpus=run.corpus),
+            config=depends(run, corpus=run.corpus),
             inputs=(),
             make=texts.corpus,
             files=functools.partial(raw_files.corpus_digests, run),
@@ -43,7 +44,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="seed",
             verb="seed",
-            config=_depends(run, seed_pairs=run.seed_pairs),
+            config=depends(run, seed_pairs=run.seed_pairs),
             inputs=(),
             make=texts.seed,
             files=functools.partial(raw_files.seed_digests, run),
@@ -51,17 +52,17 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="tokenizer",
             verb="tokenizer",
-            config=_depends(run, tokenizer=run.tokenizer, base_model=run.base_model),
+            config=depends(run, tokenizer=run.tokenizer, base_model=run.base_model),
             inputs=() if given_tokenizer else ("corpus", "seed"),
             make=texts.tokenizer,
             files=functools.partial(raw_files.tokenizer_digests, run),
         ),
         _base(run),
-        *(stage for number in rounds for stage in _round(run, number)),
+        *(stage for number in rounds for stage in round_stages.of_round(run, number)),
         Stage(
             name="diverse",
             verb="diversify",
-            config=_depends(run, seed=run.seed, diversify=run.diversify),
+            config=depends(run, seed=run.seed, diversify=run.diversify),
             inputs=(f"candidates/{last}", f"ratings/{last}"),
             make=functools.partial(texts.diverse, last=last),
             devices=True,
@@ -70,7 +71,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="dataset",
             verb="assemble",
-            config=_depends(
+            config=depends(
                 run, seed=run.seed, license=run.export.dataset_license, name=run.name
             ),
             inputs=(
@@ -87,7 +88,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="model",
             verb="train --task sft",
-            config=_depends(
+            config=depends(
                 run,
                 seed=run.seed,
                 model=run.model,
@@ -101,15 +102,15 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="hf_model",
             verb="export-hf",
-            config=_depends(run, export=run.export, name=run.name),
-            inputs=("tokenizer", "dataset", "model", *_under(run.sft)),
+            config=depends(run, export=run.export, name=run.name),
+            inputs=("tokenizer", "dataset", "model", *under(run.sft)),
             make=models.hf_model,
             devices=True,
         ),
         Stage(
             name="evaluation",
             verb="evaluate",
-            config=_depends(
+            config=depends(
                 run,
                 seed=run.seed,
                 evaluate=run.evaluate,
@@ -135,6 +136,11 @@ def of_verb(stages: Sequence[Stage], verb: str) -> list[Stage]:
       UserError: the run has none.
     """
     found = [stage for stage in stages if stage.verb == verb]
+    if not found and verb == "train --task follow":
+        raise UserError(
+            "This run trains no follower: RateConfig.pmi_model is not 'follower', but "
+            "'base' or 'none'."
+        )
     if not found and verb == "benchmark":
         raise UserError(
             "This run names no benchmark. Give --tasks NAME,NAME, or include "
@@ -154,7 +160,7 @@ def _base(run: config_lib.RunConfig) -> Stage:
         return Stage(
             name="base",
             verb="import-hf",
-            config=_depends(
+            config=depends(
                 run,
                 base_model=run.base_model,
                 base_adapter=run.base_adapter,
@@ -168,85 +174,12 @@ def _base(run: config_lib.RunConfig) -> Stage:
     return Stage(
         name="base",
         verb="train --task lm",
-        config=_depends(run, seed=run.seed, model=run.model, train=run.base),
+        config=depends(run, seed=run.seed, model=run.model, train=run.base),
         inputs=_PREPARED,
         make=models.trained_base,
         devices=True,
         files=functools.partial(raw_files.base_model_digests, run),
     )
-
-
-def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
-    """A round's four stages; from the second on they learn from what was kept."""
-    this, before = f"round-{number}", f"round-{number - 1}"
-    kept = (f"candidates/{before}", f"ratings/{before}") if number > 1 else ()
-    model = _depends(run, seed=run.seed, model=run.model, round=number)
-    if number > 2:
-        model = {**model, "settled_change": run.settled_change}
-    return [
-        Stage(
-            name=f"generator/{this}",
-            verb="train --task reverse",
-            config={**model, "train": config_lib.as_record(run.generator)},
-            inputs=("seed", "tokenizer", "base", *kept),
-            make=functools.partial(models.generator, number=number),
-            devices=True,
-        ),
-        Stage(
-            name=f"candidates/{this}",
-            verb="generate",
-            config={
-                **model,
-                "generate": config_lib.as_record(run.generate),
-                "template": config_lib.digest(prompts.reverse("{text}")),
-                "evaluation_sets": list(raw_files.evaluation_sets(run)),
-            },
-            inputs=(
-                *("corpus", "tokenizer", f"generator/{this}"),
-                *(*_under(run.generator), *kept),
-            ),
-            make=functools.partial(answers.candidates, number=number),
-            devices=True,
-            files=functools.partial(raw_files.evaluation_digests, run),
-        ),
-        Stage(
-            name=f"rater/{this}",
-            verb="train --task rate",
-            config={
-                **model,
-                "train": config_lib.as_record(run.rater),
-                "examples_per_pair": run.rate.examples_per_pair,
-                "encoder": run.diversify.encoder,
-                "batch_rows": run.diversify.batch_rows,
-            },
-            inputs=("corpus", "seed", "tokenizer", "base", *kept),
-            make=functools.partial(models.rater, number=number),
-            devices=True,
-            files=functools.partial(raw_files.encoder_digests, run),
-        ),
-        Stage(
-            name=f"ratings/{this}",
-            verb="rate",
-            config={
-                **model,
-                "rate": config_lib.as_record(run.rate),
-                "template": config_lib.digest(
-                    [
-                        prompts.rate("{instruction}", "{text}", "{language}"),
-                        *prompts.LABELS,
-                    ]
-                ),
-                "prompt_buckets": list(run.generate.prompt_buckets),
-            },
-            inputs=(
-                *("tokenizer", f"candidates/{this}", f"rater/{this}"),
-                *(("base",) if run.rate.pmi else _under(run.rater)),
-                *kept,
-            ),
-            make=functools.partial(answers.ratings, number=number),
-            devices=True,
-        ),
-    ]
 
 
 def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
@@ -264,10 +197,10 @@ def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name=benchmarks.directory_name(model, task),
             verb="benchmark",
-            config=_depends(run, **settings),
+            config=depends(run, **settings),
             inputs=(
                 *("tokenizer", benchmarks.STAGES[model]),
-                *(_under(run.sft) if model == "tuned" else ()),
+                *(under(run.sft) if model == "tuned" else ()),
             ),
             make=functools.partial(benchmarks.benchmark, model=model, task=task),
             devices=True,
@@ -298,7 +231,7 @@ def _judgments(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="judgments",
             verb="evaluate",
-            config=_depends(
+            config=depends(
                 run,
                 judge=run.judge,
                 buckets=run.answer.prompt_buckets,
@@ -325,24 +258,19 @@ def _folders(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in known)
 
 
-def _under(config: config_lib.TrainConfig) -> tuple[str, ...]:
-    """What a reader of a training's adapters reads beside them: the base model."""
-    return ("base",) if config.lora.rank else ()
-
-
 def _report(run: config_lib.RunConfig) -> Stage:
     rounds = range(1, run.rounds + 1)
     return Stage(
         name="report",
         verb="report",
-        config=_depends(run, name=run.name),
+        config=depends(run, name=run.name),
         inputs=(
             *_PREPARED,
             "base",
             *(
                 f"{part}/round-{number}"
                 for number in rounds
-                for part in ("generator", "candidates", "rater", "ratings")
+                for part in round_stages.parts(run)
             ),
             "diverse",
             "dataset",
@@ -354,12 +282,3 @@ def _report(run: config_lib.RunConfig) -> Stage:
         make=texts.report,
         partial=True,
     )
-
-
-def _depends(run: config_lib.RunConfig, **parts: Any) -> Mapping[str, Any]:
-    """What a stage's content depends on beside its inputs, ready for JSON."""
-    return {
-        "xinst_jax": __version__,
-        "languages": config_lib.as_record(list(run.language_table.values())),
-        **{name: config_lib.as_record(part) for name, part in parts.items()},
-    }

@@ -106,57 +106,6 @@ def _longest_rated(workspace: Workspace) -> int:
     return workspace.run.rater.length - max(map(len, label_ids(workspace)))
 
 
-def mutual_information(
-    workspace: Workspace, stage: str, reading: Reading
-) -> Callable[[Sequence[Pair]], np.ndarray]:
-    """How much an instruction helps a finished stage's model to predict its response.
-
-    Without an instruction the response follows what documents follow: the beginning of
-    sequence, or the end of sequence where a tokenizer has no beginning.
-
-    Args:
-      workspace: the run.
-      stage: the model's.
-      reading: what is read is added to it.
-
-    Returns:
-      A function of (instruction, response, language code)s that gives float32 (rows,):
-      (log p(response | instruction) - log p(response)) / tokens, in nats. What does not
-      fit the rater's training length is cut at its end: the response, or an instruction
-      that leaves no room for one token of it.
-    """
-    vocabulary, length = workspace.vocabulary, workspace.run.rater.length
-    params = training.trained_params(workspace, stage)
-    alone = vocabulary.encode_prompt("") or [vocabulary.eos_id]
-
-    def logprobs(before: Sequence[list[int]], responses: Sequence[list[int]]) -> Any:
-        reading.tokens += sum(map(len, before)) + sum(map(len, responses))
-        return score.response_logprobs(
-            params,
-            workspace.model,
-            workspace.rules,
-            workspace.mesh,
-            before,
-            responses,
-            workspace.run.rate.batch_rows,
-            length,
-        )
-
-    def measure(pairs: Sequence[Pair]) -> np.ndarray:
-        asked, responses = [], []
-        for instruction, response, _ in pairs:
-            before = vocabulary.encode_prompt(prompts.pair(instruction, ""))
-            asked.append(before[: length - 1])
-            room = length - max(len(asked[-1]), len(alone))
-            ids = [*vocabulary.encode(response), vocabulary.eos_id]
-            responses.append(ids[:room])
-        with_n, tokens_n = logprobs(asked, responses)
-        without_n, _ = logprobs([alone] * len(pairs), responses)
-        return ((with_n - without_n) / tokens_n).astype(np.float32)
-
-    return measure
-
-
 def held_out_pairs(
     workspace: Workspace, language: str
 ) -> tuple[list[dict[str, Any]], int]:

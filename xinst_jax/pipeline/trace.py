@@ -17,7 +17,7 @@ from xinst_jax import manifest, shards
 from xinst_jax.config import CorpusConfig
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
-from xinst_jax.pipeline import raw_files
+from xinst_jax.pipeline import dependencies, raw_files
 from xinst_jax.pipeline.corpus import documents
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -186,14 +186,17 @@ def _round(workspace: Workspace, code: str, id: str, number: int) -> list[Step]:
         )
     rating = _row(workspace.path(f"ratings/round-{number}") / code, id)
     if rating is not None:
-        rater = f"rater/round-{number}"
+        models = [f"rater/round-{number}"]
+        if stage := dependencies.pmi_stage(workspace.run, number):
+            models.append(stage)
+        by = " and ".join(f"{name}{_digest(workspace, name)}" for name in models)
         verdict = "kept" if rating["kept"] else "not kept"
         if rating["reasons"]:
             verdict += f": {', '.join(rating['reasons'])}"
         steps.append(
             Step(
                 f"round {number}: rating",
-                [verdict, f"by {rater}{_digest(workspace, rater)}; {_words(rating)}"],
+                [verdict, f"by {by}; {_words(rating)}"],
             )
         )
     return steps

@@ -117,7 +117,8 @@ def adapters_of(run: RunConfig, stage: str) -> LoraConfig | None:
 
     Args:
       run: the run.
-      stage: 'base', 'generator/round-k', 'rater/round-k' or 'model'.
+      stage: 'base', 'generator/round-k', 'rater/round-k', 'follower/round-k' or
+        'model'.
     """
     if stage == "base":
         return None

@@ -1,4 +1,4 @@
-"""The rows that a run's tokenizer, generators and raters learn from."""
+"""The rows that a run's tokenizer and the models of its rounds learn from."""
 
 import pathlib
 from collections.abc import Mapping
@@ -50,10 +50,16 @@ def write_pair_texts(workspace: Workspace, directory: pathlib.Path) -> None:
 
 def write_pairs(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
     """The pairs that a round learns to reverse: the seed, and what was kept before."""
-    standing = kept_by(workspace, number - 1)
-    for code in workspace.run.languages:
+    for code, taken in kept_to_learn(workspace, number).items():
         rows = shards.read_rows(workspace.path("seed") / code, _PAIR.names)
-        rows += [{**row, "split": "train"} for row in standing.get(code, {}).values()]
+        rows += [{**row, "split": "train"} for row in taken]
+        shards.write_shards(directory / code, rows, _PAIR, _SHARD_ROWS)
+
+
+def write_kept(workspace: Workspace, directory: pathlib.Path, number: int) -> None:
+    """The pairs that a round learns to answer beside the seed: what was kept before."""
+    for code, taken in kept_to_learn(workspace, number).items():
+        rows = [{**row, "split": "train"} for row in taken]
         shards.write_shards(directory / code, rows, _PAIR, _SHARD_ROWS)
 
 
@@ -66,13 +72,14 @@ def write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> 
     from xinst_jax.pipeline import levels
 
     run = workspace.run
-    standing = kept_by(workspace, number - 1)
     seed_rows = [
         row
         for code in run.languages
         for row in shards.read_rows(workspace.path("seed") / code)
     ]
-    kept_rows = [row for rows in standing.values() for row in rows.values()]
+    kept_rows = [
+        row for rows in kept_to_learn(workspace, number).values() for row in rows
+    ]
     pairs = levels.good_pairs(seed_rows, kept_rows)
     embeddings_pe = encoder.embed(
         encoder.load_encoder(run.diversify.encoder),
@@ -91,6 +98,25 @@ def write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> 
         languages=run.language_table,
     )
     shards.write_shards(directory, rows, levels.SCHEMA, _SHARD_ROWS)
+
+
+def kept_to_learn(workspace: Workspace, number: int) -> dict[str, list[dict[str, Any]]]:
+    """By language, the pairs kept before a round that its models may be trained on.
+
+    A pair with the response of a held-out seed pair is left out: what a round is
+    measured and calibrated by, none of its models has read.
+    """
+    standing = kept_by(workspace, number - 1)
+    found = {}
+    for code in workspace.run.languages:
+        seed = shards.read_rows(workspace.path("seed") / code, ["output", "split"])
+        held_out = {row["output"] for row in seed if row["split"] == "held_out"}
+        found[code] = [
+            row
+            for row in standing.get(code, {}).values()
+            if row["output"] not in held_out
+        ]
+    return found
 
 
 def kept_by(

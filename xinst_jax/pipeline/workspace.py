@@ -130,7 +130,7 @@ class Workspace:
     def check_devices(self) -> None:
         """Raises UserError unless every batch of the run divides over the devices."""
         sizes: dict[str, tuple[int, ...]] = {}
-        for name in ("base", "generator", "rater", "sft"):
+        for name in self.run.trainings:
             config = getattr(self.run, name)
             part = config.global_batch // config.microbatches
             field = f"{name}/TrainConfig.global_batch / microbatches, or length"

@@ -10,9 +10,9 @@ from xinst_jax import manifest
 from xinst_jax.manifest import Counts
 
 _BEFORE = ("corpus", "seed", "tokenizer", "base")
-_ROUND = ("generator", "candidates", "rater", "ratings")
+_ROUND = ("generator", "candidates", "rater", "follower", "ratings")
 _AFTER = ("diverse", "dataset", "model", "hf_model", "evaluation")
-_JUDGED = "judgments"
+_FOLLOWER, _JUDGED = "follower", "judgments"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +79,12 @@ def rounds(workdir: pathlib.Path) -> list[int]:
 def stage_names(workdir: pathlib.Path) -> list[str]:
     """The stages of a workdir in the pipeline's order, those not made yet included.
 
-    The judge's is named where it has begun: a run need not have one.
+    Followers, and the judge's stage, are named where one has begun: a run need not
+    have them.
     """
+    parts = [part for part in _ROUND if part != _FOLLOWER or (workdir / part).exists()]
     in_rounds = [
-        f"{part}/round-{number}" for number in rounds(workdir) for part in _ROUND
+        f"{part}/round-{number}" for number in rounds(workdir) for part in parts
     ]
     judged = [_JUDGED] if (workdir / _JUDGED).exists() else []
     return [*_BEFORE, *in_rounds, *_AFTER, *judged]

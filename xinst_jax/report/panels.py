@@ -49,11 +49,15 @@ def flow(steps: Sequence[counts.Step], names: Mapping[str, str]) -> Panel:
 def training(workdir: pathlib.Path) -> list[Panel]:
     """Loss curves of every model, the rounds of one in one picture."""
     numbers = counts.rounds(workdir)
+    followers = []
+    if (workdir / "follower").exists():
+        followers = [("Follower", [f"follower/round-{number}" for number in numbers])]
     panels = []
     for title, stages in (
         ("Base model", ["base"]),
         ("Generator", [f"generator/round-{number}" for number in numbers]),
         ("Rater", [f"rater/round-{number}" for number in numbers]),
+        *followers,
         ("Tuned model", ["model"]),
     ):
         curves = [collect.curve(workdir, stage) for stage in stages]

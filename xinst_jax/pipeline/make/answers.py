@@ -14,6 +14,7 @@ from xinst_jax.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from xinst_jax.pipeline import generate
+    from xinst_jax.pipeline.signals import Signals
 
 
 def writer(workspace: Workspace, number: int) -> "generate.Writer":
@@ -70,6 +71,19 @@ def candidates(
     return Made(counts)
 
 
+def signals(workspace: Workspace, number: int) -> "Signals":
+    """What a round rates by: its rater, and the model that the run names beside it."""
+    from xinst_jax.pipeline import dependencies, mutual_information, text_models
+    from xinst_jax.pipeline.signals import Reading, Signals
+
+    reading, pmi = Reading(), None
+    rater = text_models.rater(workspace, f"rater/round-{number}", reading)
+    stage = dependencies.pmi_stage(workspace.run, number)
+    if stage is not None:
+        pmi = mutual_information.of_stage(workspace, stage, reading)
+    return Signals(rater, pmi, reading, f"The model of {stage}")
+
+
 def ratings(
     workspace: Workspace, stage: StageDirectory, number: int, limit: int | None = None
 ) -> Made:
@@ -78,7 +92,7 @@ def ratings(
     With a limit, of each language's first candidates.
     """
     from xinst_jax import distributed
-    from xinst_jax.pipeline import rate, signals, text_models, trial
+    from xinst_jax.pipeline import rate, trial
 
     if rounds.settled(workspace, number):
         return rounds.carried(workspace, stage, "ratings", number)
@@ -90,16 +104,12 @@ def ratings(
         trial.first_rows(workspace.path(name), first, run.languages, limit)
         rated = first
     levels = shards.read_rows(workspace.path(f"rater/{this}") / "levels")
-    reading, base = signals.Reading(), None
-    rater = text_models.rater(workspace, f"rater/{this}", reading)
-    if run.rate.pmi:
-        base = text_models.mutual_information(workspace, "base", reading)
     counts = rate.run(
         stage,
         run.rate,
         run.languages,
         rated,
-        signals.Signals(rater, base, reading),
+        signals(workspace, number),
         [row for row in levels if row["split"] == "held_out"],
     )
     if distributed.is_primary():

@@ -123,6 +123,32 @@ def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     return made
 
 
+def follower(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
+    """A model that follows instructions, on the seed and what was kept so far.
+
+    It is tuned as the final model is, and asked how much an instruction helps to
+    predict its response.
+    """
+    from xinst_jax.data import tasks
+
+    if rounds.settled(workspace, number):
+        return rounds.left_out(number)
+    config, kept = workspace.run.follower, stage.path / "kept"
+
+    def register() -> None:
+        training_rows.write_kept(workspace, kept, number)
+        tasks.register_sft(
+            kept,
+            workspace.path("seed"),
+            workspace.run.language_table,
+            workspace.vocabulary,
+            length=config.length,
+            temperature=config.temperature,
+        )
+
+    return _tuned(workspace, stage, tasks.SFT, "follower", register)
+
+
 def model(workspace: Workspace, stage: StageDirectory) -> Made:
     """The final model: cross-lingual fine-tuning on the dataset and the seed."""
     from xinst_jax.data import tasks
