@@ -22,7 +22,6 @@ from xinst_jax.pipeline import fasttext_model
 from xinst_jax.pipeline.corpus import decontamination, documents, duplicates, screens
 from xinst_jax.pipeline.corpus.documents import Document, Row, Text
 from xinst_jax.pipeline.corpus.prepare import Check, prepare
-from xinst_jax.pipeline.executors import frames
 from xinst_jax.pipeline.executors.executor import Executor, by_row
 from xinst_jax.pipeline.executors.local import Local
 from xinst_jax.pipeline.rejects import REJECTED, Dropped
@@ -43,7 +42,6 @@ SCHEMA = pa.schema(
     ]
 )
 _SCRATCH = ".scratch"
-_FRAME_CHARS = 4_000_000
 
 
 def run(
@@ -88,7 +86,7 @@ def run(
         scratch = stage.path / _SCRATCH
         scratch.mkdir(parents=True, exist_ok=True)
         with _executor(config, scratch) as executor:
-            _make(stage.path, scratch, executor, config, languages, checks)
+            _make(stage.path, executor, config, languages, checks)
         shutil.rmtree(scratch)
     return {
         code: Counts(**json.loads(path.read_bytes())) for code, path in done.items()
@@ -127,13 +125,12 @@ def _executor(
     if config.executor == "beam":
         from xinst_jax.pipeline.executors import beam
 
-        return beam.Beam(scratch, config.beam_options)
+        return beam.Beam(config.beam_scratch or str(scratch), config.beam_options)
     return Local(scratch, config.workers)
 
 
 def _make(
     directory: pathlib.Path,
-    scratch: pathlib.Path,
     executor: Executor,
     config: CorpusConfig,
     languages: Mapping[str, Language],
@@ -141,13 +138,9 @@ def _make(
 ) -> None:
     prepared = []
     for number, (code, language) in enumerate(languages.items()):
-        path = scratch / f"prepared-{code}"
-        if not path.exists():
-            raw = scratch / f"documents-{code}"
-            read = enumerate(documents.read(config, code))
-            chunks = frames.chunks(read, max_weight=_FRAME_CHARS, weigh=_chars)
-            with shards.told_when_full(raw):
-                frames.write(raw, map(frames.packed, chunks))
+        name, raw = f"prepared-{code}", f"documents-{code}"
+        if not executor.saved(name):
+            executor.put(enumerate(documents.read(config, code)), raw)
             function = by_row(
                 _rows,
                 config=config,
@@ -156,12 +149,11 @@ def _make(
                 checks=checks[code],
             )
             rows = executor.map(f"preparing {code}", function, executor.read(raw))
-            executor.save(rows, path)
-            raw.unlink()
-        prepared.append(path)
-    rows = executor.read(*prepared)
-    unique = duplicates.unique(executor, rows, config.near_duplicate_threshold)
-    in_order = (row for _, row in executor.ordered(unique))
+            executor.save(rows, name)
+            executor.remove(raw)
+        prepared.append(name)
+    unique = duplicates.unique(executor, prepared, config.near_duplicate_threshold)
+    in_order = (row for _, row in executor.ordered(unique, documents.shard))
     for code, found in itertools.groupby(in_order, lambda row: row.code):
         if not _counts_path(directory, code).exists():
             _write(directory, config, code, found)
@@ -214,10 +206,6 @@ def _fields(text: Text, code: str, raw_row: int) -> dict[str, object]:
         "n_chars": len(text.text),
         "raw_row": raw_row,
     }
-
-
-def _chars(item: tuple[int, Document | Dropped]) -> int:
-    return len(item[1].text)
 
 
 def _rows(
