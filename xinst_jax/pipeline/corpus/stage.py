@@ -85,9 +85,10 @@ def run(
     if not all(path.exists() for path in done.values()):
         scratch = stage.path / _SCRATCH
         scratch.mkdir(parents=True, exist_ok=True)
-        with _executor(config, scratch) as executor:
+        with _executor(stage, config, scratch) as executor:
             _make(stage.path, executor, config, languages, checks)
-        shutil.rmtree(scratch)
+            executor.clear()
+        shutil.rmtree(scratch, ignore_errors=True)
     return {
         code: Counts(**json.loads(path.read_bytes())) for code, path in done.items()
     }
@@ -120,12 +121,16 @@ def _counts_path(directory: pathlib.Path, code: str) -> pathlib.Path:
 
 
 def _executor(
-    config: CorpusConfig, scratch: pathlib.Path
+    stage: StageDirectory, config: CorpusConfig, scratch: pathlib.Path
 ) -> contextlib.AbstractContextManager[Executor]:
     if config.executor == "beam":
         from xinst_jax.pipeline.executors import beam
 
-        return beam.Beam(config.beam_scratch or str(scratch), config.beam_options)
+        place = str(scratch)
+        if config.beam_scratch:
+            # Other runs may use it too.
+            place = f"{config.beam_scratch}/corpus-{stage.fingerprint}"
+        return beam.Beam(place, config.beam_options)
     return Local(scratch, config.workers)
 
 

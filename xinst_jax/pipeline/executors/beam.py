@@ -86,6 +86,10 @@ class Beam:
         self._files.remove(self._mark(name))
         self._files.remove(self._prefix(name))
 
+    def clear(self) -> None:
+        """See `Executor`."""
+        self._files.clear(self._place)
+
     def map(self, name: str, function: Mapper, rows: Any) -> Any:
         """See `Executor`."""
         work = functools.partial(_mapped, self._saved(function))

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -75,6 +76,15 @@ def exists(path: str) -> bool:
 def remove(prefix: str) -> None:
     """Removes the files whose names begin so."""
     FileSystems.delete(names(prefix))
+
+
+def clear(place: str) -> None:
+    """Removes a directory, or all whose names begin as if they were in it."""
+    if pathlib.Path(place).exists():
+        # Beam leaves folders behind where there are any.
+        shutil.rmtree(place)
+    else:
+        FileSystems.delete([f"{place}/"])
 
 
 def function(path: str) -> Any:

@@ -44,6 +44,9 @@ class Executor(Protocol):
     def remove(self, name: str) -> None:
         """Removes what was kept under a name."""
 
+    def clear(self) -> None:
+        """Removes all that was kept and made; nothing is to be asked any more."""
+
     def map(self, name: str, function: Mapper, rows: Any) -> Any:
         """What the function makes of the rows."""
 

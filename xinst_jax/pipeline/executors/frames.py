@@ -1,6 +1,7 @@
 """Rows on disk while they are worked on, in frames that are read at once."""
 
 import io
+import itertools
 import pathlib
 import pickle
 import struct
@@ -14,7 +15,7 @@ FRAME_ROWS = 256
 
 _FRAME_BYTES = 2**20
 # Rows are weighed by what they are pickled to, this many at once.
-_PICKLED_ROWS = 16
+_PICKLED_ROWS = 32
 # Fast rather than small: signatures are not to be compressed, and files live briefly.
 _LEVEL = -3
 _HEADER = struct.Struct("<QQ")
@@ -93,13 +94,8 @@ def weighed(rows: Iterable[Any]) -> Iterator[Weighed]:
 
 def chunks(items: Iterable[Any], most: int) -> Iterator[list[Any]]:
     """Rows in lists of at most that many."""
-    chunk: list[Any] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == most:
-            yield chunk
-            chunk = []
-    if chunk:
+    rest = iter(items)
+    while chunk := list(itertools.islice(rest, most)):
         yield chunk
 
 

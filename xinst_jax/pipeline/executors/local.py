@@ -86,6 +86,10 @@ class Local:
         """See `Executor`."""
         shutil.rmtree(self._directory / name, ignore_errors=True)
 
+    def clear(self) -> None:
+        """See `Executor`."""
+        shutil.rmtree(self._directory)
+
     def map(self, name: str, function: Mapper, rows: _Rows) -> _Rows:
         """See `Executor`."""
         work = functools.partial(_mapped, self._saved(function))
