@@ -248,7 +248,8 @@ def _repeat(
     threshold: float, key: bytes, values: Iterator[_Near | Size | float]
 ) -> Iterator[Repeat | Size]:
     """What a text repeats, with its likeness to that where the two were compared."""
-    near = like = None
+    near: _Near | None = None
+    like: float | None = None
     for value in values:
         if isinstance(value, Size):
             yield value
@@ -259,7 +260,7 @@ def _repeat(
     if near is not None:
         found = f"{near.similarity if like is None else like:.3f}"
         via = "" if like is not None else " (to another of its cluster)"
-        value = f"{found} to {name(near.best, near.light)}{via}"
+        said = f"{found} to {name(near.best, near.light)}{via}"
         yield Repeat(
-            near.light.order, near.light.id, NEAR_DUPLICATE, value, f"< {threshold}"
+            near.light.order, near.light.id, NEAR_DUPLICATE, said, f"< {threshold}"
         )

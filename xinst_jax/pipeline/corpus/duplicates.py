@@ -154,13 +154,11 @@ def _by_order(row: Any) -> Iterable[tuple[bytes, Any]]:
     return [(row.order, row)]
 
 
-def _is_pair(value: Light | Repeat | bytes) -> bool:
+def _is_pair(value: Any) -> bool:
     return isinstance(value, bytes)
 
 
-def _signed(
-    order: bytes, values: Iterator[Light | Repeat | bytes]
-) -> Iterator[tuple[bytes, Light]]:
+def _signed(order: bytes, values: Iterator[Any]) -> Iterator[tuple[bytes, Light]]:
     """The pairs that a text is in, of which there may be many, with what is known."""
     light = next(values)
     yield from ((pair, light) for pair in values)

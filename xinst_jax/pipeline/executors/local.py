@@ -196,7 +196,7 @@ def _batches(rows: _Rows, most: int) -> Iterator[list[Frame]]:
         yield batch
 
 
-@functools.lru_cache(8)
+@functools.lru_cache(2)
 def _function(path: str) -> Any:
     return functions.load(pathlib.Path(path))
 
