@@ -80,6 +80,8 @@ class Phrases:
       sizes_p: how many bytes it has, uint32.
       text_k: the texts that have them, one behind the other, in UTF-8, uint8.
       sets_s: where each set's texts begin there, uint64.
+      filter_b: a bit for each beginning of a hash, set where a phrase has it, uint8: 8
+        to 16 for each phrase, so that most of what is none needs no search.
     """
 
     hashes_p: np.ndarray
@@ -87,6 +89,7 @@ class Phrases:
     sizes_p: np.ndarray
     text_k: np.ndarray
     sets_s: np.ndarray
+    filter_b: np.ndarray
 
     def __len__(self) -> int:
         """How many there are, each counted once."""
@@ -104,19 +107,17 @@ class Phrases:
           Where, and the number of the set.
         """
         starts_w, ends_w, hashes_w = units.windows(length)
-        at_w = np.searchsorted(self.hashes_p, hashes_w)
-        at_w[at_w == len(self)] = 0
-        if not len(self):
-            return
-        for unit in np.flatnonzero(self.hashes_p[at_w] == hashes_w):
+        bytes_w, bits_w = _slots(hashes_w, 8 * len(self.filter_b))
+        likely_m = np.flatnonzero(self.filter_b[bytes_w] & bits_w)
+        places_m = np.searchsorted(self.hashes_p, hashes_w[likely_m])
+        for unit, place in zip(likely_m.tolist(), places_m.tolist(), strict=True):
             start, end = int(starts_w[unit]), int(ends_w[unit])
             phrase = units.text[start:end].encode()
-            place = int(at_w[unit])
             while place < len(self) and self.hashes_p[place] == hashes_w[unit]:
                 if _piece(self, place) == phrase:
                     found = int(self.starts_p[place])
                     number = int(np.searchsorted(self.sets_s, found, "right")) - 1
-                    yield Window(start, end, int(unit)), number
+                    yield Window(start, end, unit), number
                     break
                 place += 1
 
@@ -163,6 +164,7 @@ class Builder:
             np.frombuffer(self._sizes, np.uint32)[order_p],
             np.frombuffer(bytes(self._text), np.uint8),
             np.array(self._sets, np.uint64),
+            np.zeros(0, np.uint8),
         )
         once_p = np.ones(len(found), bool)
         same_p = found.hashes_p[1:] == found.hashes_p[:-1]
@@ -173,8 +175,12 @@ class Builder:
                     once_p[place] = False
                     break
                 other -= 1
+        filter_b = np.zeros(1 << len(found).bit_length(), np.uint8)
+        bytes_p, bits_p = _slots(found.hashes_p, 8 * len(filter_b))
+        np.bitwise_or.at(filter_b, bytes_p, bits_p)
         return dataclasses.replace(
             found,
+            filter_b=filter_b,
             hashes_p=found.hashes_p[once_p],
             starts_p=found.starts_p[once_p],
             sizes_p=found.sizes_p[once_p],
@@ -184,6 +190,12 @@ class Builder:
 def _piece(phrases: Phrases, place: int) -> bytes:
     start = int(phrases.starts_p[place])
     return phrases.text_k[start : start + int(phrases.sizes_p[place])].tobytes()
+
+
+def _slots(hashes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """By the beginning of each hash, a byte of so many bits, and one bit of it."""
+    slots = hashes >> np.uint64(64 - (bits.bit_length() - 1))
+    return slots >> np.uint64(3), np.uint8(1) << (slots & np.uint64(7)).astype(np.uint8)
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
