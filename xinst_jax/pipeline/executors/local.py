@@ -92,8 +92,8 @@ class Local:
 
     def map(self, name: str, function: Mapper, rows: _Rows) -> _Rows:
         """See `Executor`."""
-        work = functools.partial(_mapped, self._saved(function))
-        with shards.told_when_full(self._directory):
+        with self._saved(function) as saved, shards.told_when_full(self._directory):
+            work = functools.partial(_mapped, saved)
             done = self._each(name, work, lambda: _index(rows))
             return (frames.write(self._new(), done),)
 
@@ -108,14 +108,18 @@ class Local:
         with shards.told_when_full(self._directory), contextlib.ExitStack() as stack:
             files = [stack.enter_context(path.open("wb")) for path in paths]
             for source in sources:
-                spread = functools.partial(_spread, self._saved(source.pairs), count)
+                saved = stack.enter_context(self._saved(source.pairs))
+                spread = functools.partial(_spread, saved, count)
                 batches = functools.partial(_batches, source.rows, most)
                 for parts in self._each(name, spread, batches):
                     for number, part in parts:
                         files[number].write(part)
-        work = functools.partial(_grouped, self._saved((function, by)))
         made = [(path, self._new()) for path in paths]
-        with shards.told_when_full(self._directory):
+        with (
+            self._saved((function, by)) as saved,
+            shards.told_when_full(self._directory),
+        ):
+            work = functools.partial(_grouped, saved)
             return tuple(self._each(name, work, lambda: iter(made), few=1))
 
     def stream(self, rows: _Rows) -> Iterator[Any]:
@@ -143,13 +147,17 @@ class Local:
             shutil.rmtree(path)
         return path
 
-    def _saved(self, function: Any) -> str:
+    @contextlib.contextmanager
+    def _saved(self, function: Any) -> Iterator[str]:
         """A file with the function, which a process reads once: it may hold much."""
         # Its name is not used again in this process, which remembers what it read.
         path = self._directory / f"function-{uuid.uuid4().hex}"
         with shards.told_when_full(path), path.open("wb") as file:
             file.writelines(functions.parts(function))
-        return str(path)
+        try:
+            yield str(path)
+        finally:
+            path.unlink(missing_ok=True)
 
     def _each(
         self,
