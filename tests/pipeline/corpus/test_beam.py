@@ -128,4 +128,4 @@ def test_workers_write_what_they_make_in_many_files(tmp_path, monkeypatch):
 @pytest.mark.skipif(INSTALLED, reason="Apache Beam is installed")
 def test_without_beam_the_error_says_what_to_install(tmp_path):
     with pytest.raises(UserError, match=r"requirements-beam\.txt"):
-        made(tmp_path, "beam")
+        made(tmp_path / "beam", "beam")
