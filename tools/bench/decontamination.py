@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import pathlib
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -36,6 +37,11 @@ def _memory(name: str) -> float:
     text = pathlib.Path("/proc/self/smaps_rollup").read_text()
     lines = [line.split() for line in text.splitlines() if line.startswith(name)]
     return sum(int(line[1]) for line in lines) / 1024
+
+
+def _peak() -> float:
+    """The most MiB that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _look(path: str, words: list[str]) -> dict[str, float]:
@@ -69,13 +75,14 @@ def main() -> None:
             for _ in range(count // (_ITEM_WORDS - decontamination.WORDS + 1)):
                 item = " ".join(rng.choices(words, k=_ITEM_WORDS))
                 file.write(json.dumps({"question": item}) + "\n")
-        start = time.process_time()
+        before, start = _peak(), time.process_time()
         index = decontamination.read([str(path)], ["fi"])
         seconds = time.process_time() - start
+        peak = _peak() - before
         each = index.grams.nbytes / len(index.grams)
         print(
             f"{len(index.grams):,} n-grams: {index.grams.nbytes / 2**20:,.0f} MiB, "
-            f"{each:.1f} bytes each, read in {seconds:.0f} s"
+            f"{each:.1f} bytes each, read in {seconds:.0f} s with {peak:,.0f} MiB"
         )
         function = pathlib.Path(folder) / "function"
         with function.open("wb") as file:

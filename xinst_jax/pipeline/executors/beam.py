@@ -121,7 +121,7 @@ class Beam:
         self, rows: Any, shard: Callable[[bytes], bytes]
     ) -> Iterator[tuple[bytes, Any]]:
         """See `Executor`; runs all that the rows are made by."""
-        prefix = f"{self._place}/{self._name('ordered')}"
+        prefix = f"{self._place}/ordered-{next(self._numbers)}"
         keyed = Keyed(rows, executor.by_row(executor.with_shard, shard=shard))
         write = functools.partial(_written, prefix)
         made = self.group("in order", write, keyed, by=executor.key_of)
