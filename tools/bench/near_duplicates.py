@@ -56,18 +56,18 @@ def main() -> None:
         for n, text in enumerate(texts)
     ]
     start = time.process_time()
-    for chunk in frames.chunks(texts):
+    for chunk in frames.chunks(texts, frames.FRAME_ROWS):
         near_duplicates.signatures(chunk)
     signing = time.process_time() - start
     print(f"signatures alone: {count / signing:,.0f} documents/s")
     with tempfile.TemporaryDirectory() as folder:
         directory = pathlib.Path(folder)
-        file = frames.write(directory / "rows", map(frames.packed, frames.chunks(rows)))
-        start = time.process_time()
         with Local(directory, workers=1) as executor:
-            made = duplicates.unique(executor, executor.read(file), 0.8)
+            executor.put(rows, "rows")
+            start = time.process_time()
+            made = duplicates.unique(executor, ["rows"], 0.8)
             search = time.process_time() - start
-            kept = sum(isinstance(r.found, Text) for _, r in executor.ordered(made))
+            kept = sum(isinstance(r.found, Text) for _, r in executor.stream(made))
     print(
         f"the whole search: {count / search:,.0f} documents/s, {kept} of {count} kept"
     )

@@ -63,6 +63,8 @@ class CorpusConfig(Typed):
         which has to be installed (requirements-beam.txt). What they make is the same.
       workers: processes of the local executor; 0 for one a processor.
       beam_options: command-line flags of Beam's pipeline: '--runner=FlinkRunner'.
+      beam_scratch: directory, or URL that Beam can read and write (gs://BUCKET/scratch),
+        that all of its workers see, for rows on their way. Empty for the workdir's.
     """
 
     path: str = "data/sample/corpus/{lang}.jsonl"
@@ -86,6 +88,7 @@ class CorpusConfig(Typed):
     executor: str = operational("local")
     workers: int = operational(0)
     beam_options: tuple[str, ...] = operational(())
+    beam_scratch: str = operational("")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,6 @@ from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline.corpus import documents, duplicates, stage
 from xinst_jax.pipeline.corpus.documents import Document, Row, Text
 from xinst_jax.pipeline.corpus.prepare import prepare
-from xinst_jax.pipeline.executors import frames
 from xinst_jax.pipeline.executors.local import Local
 from xinst_jax.pipeline.rejects import Dropped
 
@@ -122,9 +121,9 @@ def test_ten_thousand_identical_rows_are_one(tmp_path, different):
         )
         for number in range(10_000 if not different else 300)
     )
-    file = frames.write(tmp_path / "rows", map(frames.packed, frames.chunks(rows)))
     with Local(tmp_path, 1) as executor:
-        made = duplicates.unique(executor, executor.read(file), 0.8)
-        found = [row.found for _, row in executor.ordered(made)]
+        executor.put(rows, "rows")
+        made = duplicates.unique(executor, ["rows"], 0.8)
+        found = [row.found for _, row in executor.ordered(made, documents.shard)]
     (kept,) = (one for one in found if isinstance(one, Text))
     assert kept.cluster == len(found) and kept.id == "same"

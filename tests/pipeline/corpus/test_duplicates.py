@@ -4,6 +4,8 @@ import json
 import pathlib
 import random
 
+import pytest
+
 from xinst_jax.pipeline.corpus import documents, duplicates
 from xinst_jax.pipeline.corpus.documents import Row, Text
 from xinst_jax.pipeline.executors import frames, local
@@ -36,12 +38,13 @@ def grams(text):
 def found(tmp_path, rows, workers=1, frame_rows=5):
     directory = tmp_path / f"scratch-{workers}"
     directory.mkdir()
-    file = frames.write(
-        directory / "rows", map(frames.packed, frames.chunks(rows, frame_rows))
-    )
-    with Local(directory, workers) as executor:
-        made = duplicates.unique(executor, executor.read(file), 0.8)
-        return [row for _, row in executor.ordered(made)]
+    with pytest.MonkeyPatch.context() as patch, Local(directory, workers) as executor:
+        patch.setattr(frames, "FRAME_ROWS", frame_rows)
+        patch.setattr(frames, "_PICKLED_ROWS", 1)
+        executor.put(rows, "rows")
+        patch.undo()
+        made = duplicates.unique(executor, ["rows"], 0.8)
+        return [row for _, row in executor.ordered(made, documents.shard)]
 
 
 def test_the_best_of_equal_texts_is_kept_and_says_how_many_there_were(tmp_path):

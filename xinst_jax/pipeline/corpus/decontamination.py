@@ -13,7 +13,9 @@ import regex
 from xinst_jax import shards
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
+from xinst_jax.pipeline.corpus import phrases
 from xinst_jax.pipeline.corpus.boilerplate import Flaw
+from xinst_jax.pipeline.corpus.phrases import Phrases, Units
 
 WORDS, CHARS = 8, 25
 """Length of an n-gram: in words, and in characters where words are not spaced."""
@@ -88,8 +90,8 @@ class Index:
     """
 
     coverage: tuple[Coverage, ...]
-    grams: Mapping[str, int]
-    inside: Mapping[int, Mapping[str, int]]
+    grams: Phrases
+    inside: Mapping[int, Phrases]
 
     def find(self, text: str) -> Flaw | None:
         """The first n-gram of a text that a set has, with the set's name: 'set: gram'.
@@ -98,21 +100,18 @@ class Index:
         text that is too short for either, the text itself.
         """
         cut = _cut(text)
-        for gram in _grams(cut):
-            number = self.grams.get(gram)
-            if number is not None:
-                return self._flaw(number, gram)
+        if not cut.units:
+            return None
+        units = Units(cut.units, cut.joint)
+        for window, number in self.grams.find(units, cut.n):
+            return self._flaw(number, units.text[window.start : window.end])
         for length, items in self.inside.items():
-            if not cut.least <= length < cut.n:
+            if not cut.least <= length < min(cut.n, len(cut.units) + 1):
                 continue
-            for i in range(len(cut.units) - length + 1):
-                item = cut.joint.join(cut.units[i : i + length])
-                number = items.get(item)
+            for window, number in items.find(units, length):
                 # A last letter with one mark more is another one.
-                if number is not None and (
-                    cut.joint or not _MARK.match(cut.units, i + length)
-                ):
-                    return self._flaw(number, item)
+                if cut.joint or not _MARK.match(units.text, window.end):
+                    return self._flaw(number, units.text[window.start : window.end])
         return None
 
     def _flaw(self, number: int, gram: str) -> Flaw:
@@ -131,7 +130,9 @@ def n_grams(text: str) -> Iterator[str]:
     >>> list(n_grams("Who wrote it?"))
     ['who wrote it']
     """
-    return _grams(_cut(text))
+    cut = _cut(text)
+    for i in range(max(1, len(cut.units) - cut.n + 1) if cut.units else 0):
+        yield cut.joint.join(cut.units[i : i + cut.n])
 
 
 def _cut(text: str) -> _Cut:
@@ -140,12 +141,6 @@ def _cut(text: str) -> _Cut:
     if 2 * len(_UNSPACED.findall(normal)) > len(_LETTER.findall(normal)):
         return _Cut("".join(words), "", CHARS, LEAST_CHARS)
     return _Cut(words, " ", WORDS, LEAST_WORDS)
-
-
-def _grams(cut: _Cut) -> Iterator[str]:
-    if cut.units:
-        for i in range(max(1, len(cut.units) - cut.n + 1)):
-            yield cut.joint.join(cut.units[i : i + cut.n])
 
 
 def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
@@ -159,8 +154,8 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
       UserError: a path matches nothing, or a row cannot be read.
     """
     coverage: list[Coverage] = []
-    grams: dict[str, int] = {}
-    inside: dict[int, dict[str, int]] = {}
+    grams = phrases.Builder()
+    inside: dict[int, phrases.Builder] = {}
     for path in paths:
         given = tuple(codes) if "{lang}" in path else ("",)
         found = [code for code in given if sources.exists(path, code)]
@@ -172,25 +167,32 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
         for code in found:
             number = len(coverage)
             kinds: dict[str, str] = {}
-            for row in sources.read(path, code):
-                if isinstance(row, raw_rows.Rejected):
-                    raise UserError(
-                        f"{row.place}: {row.reason} (found {row.value}; expected "
-                        f"{row.threshold}). Repair the file in evaluation_sets."
-                    )
-                for text in _texts(row.fields):
-                    cut = _cut(text)
-                    for gram in _grams(cut):
-                        grams.setdefault(gram, number)
-                    item, kind = cut.joint.join(cut.units), _kind(cut)
-                    if item:
-                        kinds[item] = kind
-                    if kind == "inside":
-                        same_length = inside.setdefault(len(cut.units), {})
-                        same_length.setdefault(item, number)
+            for text in _items(path, code):
+                cut = _cut(text)
+                if not cut.units:
+                    continue
+                units, kind = Units(cut.units, cut.joint), _kind(cut)
+                kinds[units.text] = kind
+                grams.add(units, cut.n, number)
+                if kind == "inside":
+                    length = len(cut.units)
+                    same_length = inside.setdefault(length, phrases.Builder())
+                    same_length.add(units, length, number)
             counts = collections.Counter(kinds.values())
             coverage.append(Coverage(_name(path, code), **counts))
-    return Index(tuple(coverage), grams, inside)
+    by_length = {length: items.build() for length, items in inside.items()}
+    return Index(tuple(coverage), grams.build(), by_length)
+
+
+def _items(path: str, code: str) -> Iterator[str]:
+    """The texts of an evaluation set's rows."""
+    for row in sources.read(path, code):
+        if isinstance(row, raw_rows.Rejected):
+            raise UserError(
+                f"{row.place}: {row.reason} (found {row.value}; expected "
+                f"{row.threshold}). Repair the file in evaluation_sets."
+            )
+        yield from _texts(row.fields)
 
 
 def write_coverage(directory: pathlib.Path, index: Index) -> None:

@@ -1,70 +1,22 @@
 """Which texts of all languages are one: maps and group-bys, of the best one kept."""
 
-import collections
 import dataclasses
 import functools
 import hashlib
-import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from xinst_jax.pipeline.corpus import near_duplicates
+from xinst_jax.pipeline.corpus import clusters, near_duplicates
+from xinst_jax.pipeline.corpus.clusters import Light, Repeat, Size
 from xinst_jax.pipeline.corpus.documents import Row, Text
 from xinst_jax.pipeline.executors.executor import Executor, Keyed, by_row
 from xinst_jax.pipeline.rejects import Dropped
 
-DUPLICATE, NEAR_DUPLICATE = "duplicate", "near_duplicate"
-_ALL = b""
+DUPLICATE = "duplicate"
+_ONCE, _LINKS = "once", "links"
 
 
-class _Light(NamedTuple):
-    """What is known of a text without its text.
-
-    Attributes:
-      order: its place among all.
-      code: its language.
-      id: its id, in the end one that no other text of the language has.
-      score: as `Text.score`.
-      digest: equal for texts that differ in case and spacing alone.
-      signature: its MinHash signature, as bytes.
-      cluster: how many texts it stands for.
-    """
-
-    order: bytes
-    code: str
-    id: str
-    score: float
-    digest: bytes
-    signature: bytes
-    cluster: int = 1
-
-
-class _Repeat(NamedTuple):
-    """What a text was found to repeat.
-
-    Attributes:
-      order: the text's place.
-      id: its own id.
-      reason: `DUPLICATE` or `NEAR_DUPLICATE`.
-      value: of what, in words.
-      threshold: what would have been accepted.
-    """
-
-    order: bytes
-    id: str
-    reason: str
-    value: str
-    threshold: str
-
-
-class _Size(NamedTuple):
-    """How many texts the one at this place stands for."""
-
-    order: bytes
-    cluster: int
-
-
-def unique(executor: Executor, rows: Any, threshold: float) -> Any:
+def unique(executor: Executor, names: Sequence[str], threshold: float) -> Any:
     """Rows whose texts are each there once, under ids that no two of a language share.
 
     Equal texts are those that differ in case and spacing alone; nearly equal those that
@@ -74,50 +26,51 @@ def unique(executor: Executor, rows: Any, threshold: float) -> Any:
 
     Args:
       executor: carries out the work.
-      rows: `Row`s in the executor's own form.
+      names: what the executor keeps `Row`s under.
       threshold: Jaccard similarity of character 5-grams from which two texts are one.
 
     Returns:
       (order, `Row`) pairs in the executor's own form.
     """
-    light = executor.map("signing", _light, rows)
-    named = executor.group("giving ids", _numbered, Keyed(light, by_row(_by_id)))
-    once = executor.group(
-        "equal texts", _best_of_equal, Keyed(named, by_row(_by_digest))
-    )
-    pairs = executor.group("bands", _pairs_of_band, Keyed(once, _by_band))
+    light = executor.map("signing", _light, executor.read(*names))
+    by_id = Keyed(light, by_row(_by_id))
+    named = executor.group("giving ids", _numbered, by_id, by=_order)
+    by_digest = Keyed(named, by_row(_by_digest))
+    once = executor.group("equal texts", _best_of_equal, by_digest, by=clusters.rank)
+    executor.save(once, _ONCE)
+    by_band = Keyed(executor.read(_ONCE), _by_band)
+    pairs = executor.group("bands", _pairs_of_band, by_band, by=_itself)
     pairs = executor.group("pairs", _once, Keyed(pairs, by_row(_by_pair)))
     signed = executor.group(
         "signatures of pairs",
         _signed,
         Keyed(pairs, by_row(_by_both)),
-        Keyed(once, by_row(_by_order)),
+        Keyed(executor.read(_ONCE), by_row(_by_order)),
+        by=_is_pair,
     )
     links = executor.group(
         "comparing",
         functools.partial(_linked, threshold),
         Keyed(signed, by_row(_as_pair)),
+        by=clusters.rank,
     )
-    found = executor.group(
-        "clusters",
-        functools.partial(_clusters, threshold),
-        Keyed(links, by_row(_to_all)),
-    )
+    executor.save(links, _LINKS)
+    found = clusters.repeats(executor, _LINKS, threshold)
     return executor.group(
         "keeping the best",
         _decided,
-        Keyed(rows, by_row(_by_order)),
-        Keyed(once, by_row(_by_order)),
+        Keyed(executor.read(*names), by_row(_by_order)),
+        Keyed(executor.read(_ONCE), by_row(_by_order)),
         Keyed(found, by_row(_by_order)),
     )
 
 
-def _light(rows: list[Row]) -> Iterator[_Light]:
+def _light(rows: list[Row]) -> Iterator[Light]:
     texts = [(row, row.found) for row in rows if isinstance(row.found, Text)]
     signatures_nk = near_duplicates.signatures([text.text for _, text in texts])
     for (row, text), signature_k in zip(texts, signatures_nk, strict=True):
         spelled = " ".join(text.text.casefold().split())
-        yield _Light(
+        yield Light(
             order=row.order,
             code=row.code,
             id=text.id,
@@ -127,67 +80,68 @@ def _light(rows: list[Row]) -> Iterator[_Light]:
         )
 
 
-def _by_id(light: _Light) -> Iterable[tuple[bytes, _Light]]:
+def _by_id(light: Light) -> Iterable[tuple[bytes, Light]]:
     return [(f"{light.code}/{light.id}".encode("utf-8", "replace"), light)]
 
 
-def _numbered(key: bytes, values: list[_Light]) -> Iterator[_Light]:
+def _order(light: Light) -> bytes:
+    return light.order
+
+
+def _numbered(key: bytes, values: Iterator[Light]) -> Iterator[Light]:
     """The first keeps its id; of the others' the n-th gets '~n'."""
-    for number, light in enumerate(sorted(values, key=lambda light: light.order), 1):
+    for number, light in enumerate(values, 1):
         if number > 1:
             light = light._replace(id=f"{light.id}~{number}")
         yield light
 
 
-def _by_digest(light: _Light) -> Iterable[tuple[bytes, _Light]]:
+def _by_digest(light: Light) -> Iterable[tuple[bytes, Light]]:
     return [(light.digest, light)]
 
 
-def _best_of_equal(key: bytes, values: list[_Light]) -> Iterator[_Light | _Repeat]:
-    if len(values) == 1:
-        yield values[0]
-        return
-    best, *others = sorted(values, key=_rank)
-    yield best._replace(cluster=len(values))
-    for light in others:
-        value = f"of {_name(best, light)}"
-        yield _Repeat(light.order, light.id, DUPLICATE, value, "not equal")
+def _best_of_equal(key: bytes, values: Iterator[Light]) -> Iterator[Light | Repeat]:
+    best, count = next(values), 1
+    for light in values:
+        value = f"of {clusters.name(best, light)}"
+        yield Repeat(light.order, light.id, DUPLICATE, value, "not equal")
+        count += 1
+    yield best._replace(cluster=count)
 
 
-def _rank(light: _Light) -> tuple[float, bytes]:
-    return -light.score, light.order
-
-
-def _name(light: _Light, beside: _Light) -> str:
-    """A text's id, with its language where that is another's."""
-    return light.id if light.code == beside.code else f"{light.code}/{light.id}"
-
-
-def _by_band(rows: list[_Light | _Repeat]) -> Iterator[tuple[bytes, Any]]:
-    lights = [row for row in rows if isinstance(row, _Light)]
+def _by_band(rows: list[Light | Repeat]) -> Iterator[tuple[bytes, Any]]:
+    lights = [row for row in rows if isinstance(row, Light)]
     if not lights:
         return
     keys_nb = near_duplicates.band_keys([light.signature for light in lights])
     for light, keys_b in zip(lights, keys_nb, strict=True):
-        rank = _rank(light)
+        rank = clusters.rank(light)
         for key in keys_b:
             yield key, rank
 
 
-def _pairs_of_band(key: bytes, values: list[Any]) -> Iterator[tuple[bytes, bytes]]:
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _pairs_of_band(
+    key: bytes, values: Iterator[tuple[float, bytes]]
+) -> Iterator[tuple[bytes, bytes]]:
     """Each text with the best of its band, and with the next better one."""
-    if len(values) == 1:
-        return
-    orders = [order for _, order in sorted(values)]
-    yield from ((orders[0], order) for order in orders[1:])
-    yield from itertools.pairwise(orders[1:])
+    _, best = next(values)
+    before = best
+    for _, order in values:
+        yield best, order
+        if before is not best:
+            yield before, order
+        before = order
 
 
 def _by_pair(pair: tuple[bytes, bytes]) -> Iterable[tuple[bytes, None]]:
     return [(b"".join(pair), None)]
 
 
-def _once(key: bytes, values: list[None]) -> Iterator[bytes]:
+def _once(key: bytes, values: Iterator[None]) -> Iterator[bytes]:
     yield key
 
 
@@ -200,85 +154,43 @@ def _by_order(row: Any) -> Iterable[tuple[bytes, Any]]:
     return [(row.order, row)]
 
 
-def _signed(order: bytes, values: list[Any]) -> Iterator[tuple[bytes, _Light]]:
-    if len(values) == 1:
-        return
-    pairs = [value for value in values if isinstance(value, bytes)]
-    for light in values:
-        if isinstance(light, _Light):
-            yield from ((pair, light) for pair in sorted(pairs))
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, bytes)
 
 
-def _as_pair(row: tuple[bytes, _Light]) -> Iterable[tuple[bytes, _Light]]:
+def _signed(order: bytes, values: Iterator[Any]) -> Iterator[tuple[bytes, Light]]:
+    """The pairs that a text is in, of which there may be many, with what is known."""
+    light = next(values)
+    yield from ((pair, light) for pair in values)
+
+
+def _as_pair(row: tuple[bytes, Light]) -> Iterable[tuple[bytes, Light]]:
     return [row]
 
 
 def _linked(
-    threshold: float, key: bytes, values: list[_Light]
-) -> Iterator[tuple[float, _Light, _Light]]:
-    best, other = sorted(values, key=_rank)
+    threshold: float, key: bytes, values: Iterator[Light]
+) -> Iterator[clusters.Link]:
+    best, other = values
     similarity = near_duplicates.similarity(best.signature, other.signature)
     if similarity >= threshold:
-        yield similarity, best._replace(signature=b""), other._replace(signature=b"")
+        ends = (light._replace(signature=b"") for light in (best, other))
+        yield clusters.Link(similarity, *ends)
 
 
-def _to_all(link: Any) -> Iterable[tuple[bytes, Any]]:
-    return [(_ALL, link)]
-
-
-def _clusters(
-    threshold: float, key: bytes, links: list[tuple[float, _Light, _Light]]
-) -> Iterator[_Repeat | _Size]:
-    """Each cluster's best text and its repeats: the parts that links connect."""
-    lights = {light.order: light for _, *ends in links for light in ends}
-    parent = {order: order for order in lights}
-
-    def root(order: bytes) -> bytes:
-        while parent[order] != order:
-            parent[order] = parent[parent[order]]
-            order = parent[order]
-        return order
-
-    # What each is most like, and to the best of its cluster by preference.
-    likeness: dict[tuple[bytes, bytes], float] = {}
-    nearest: dict[bytes, float] = collections.defaultdict(float)
-    for similarity, one, other in links:
-        parent[root(other.order)] = root(one.order)
-        likeness[one.order, other.order] = similarity
-        for light in (one, other):
-            nearest[light.order] = max(nearest[light.order], similarity)
-    members: dict[bytes, list[_Light]] = collections.defaultdict(list)
-    for order in sorted(lights):
-        members[root(order)].append(lights[order])
-    for cluster in members.values():
-        best, *others = sorted(cluster, key=_rank)
-        yield _Size(best.order, sum(light.cluster for light in cluster))
-        for light in others:
-            like = likeness.get((best.order, light.order))
-            found = f"{nearest[light.order] if like is None else like:.3f}"
-            via = "" if like is not None else " (to another of its cluster)"
-            value = f"{found} to {_name(best, light)}{via}"
-            yield _Repeat(
-                light.order, light.id, NEAR_DUPLICATE, value, f"< {threshold}"
-            )
-
-
-def _decided(order: bytes, values: list[Any]) -> Iterator[tuple[bytes, Row]]:
+def _decided(order: bytes, values: Iterator[Any]) -> Iterator[tuple[bytes, Row]]:
     """A row with what was found of its text."""
-    row = next(value for value in values if isinstance(value, Row))
+    of_one = {type(value): value for value in values}
+    row = of_one[Row]
     found = row.found
-    if isinstance(found, Text):
-        light = next((v for v in values if isinstance(v, _Light)), None)
-        if light is not None:
-            found = dataclasses.replace(found, id=light.id, cluster=light.cluster)
-        for value in values:
-            if isinstance(value, _Size):
-                found = dataclasses.replace(found, cluster=value.cluster)
-        for repeat in values:
-            if isinstance(repeat, _Repeat):
-                text = found.text
-                found = Dropped(
-                    repeat.id, repeat.reason, repeat.value, repeat.threshold, text
-                )
-                break
+    if Light in of_one:
+        light = of_one[Light]
+        found = dataclasses.replace(found, id=light.id, cluster=light.cluster)
+    if Size in of_one:
+        found = dataclasses.replace(found, cluster=of_one[Size].cluster)
+    if Repeat in of_one:
+        repeat = of_one[Repeat]
+        found = Dropped(
+            repeat.id, repeat.reason, repeat.value, repeat.threshold, found.text
+        )
     yield order, dataclasses.replace(row, found=found)

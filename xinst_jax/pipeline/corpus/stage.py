@@ -22,7 +22,6 @@ from xinst_jax.pipeline import fasttext_model
 from xinst_jax.pipeline.corpus import decontamination, documents, duplicates, screens
 from xinst_jax.pipeline.corpus.documents import Document, Row, Text
 from xinst_jax.pipeline.corpus.prepare import Check, prepare
-from xinst_jax.pipeline.executors import frames
 from xinst_jax.pipeline.executors.executor import Executor, by_row
 from xinst_jax.pipeline.executors.local import Local
 from xinst_jax.pipeline.rejects import REJECTED, Dropped
@@ -43,7 +42,6 @@ SCHEMA = pa.schema(
     ]
 )
 _SCRATCH = ".scratch"
-_FRAME_CHARS = 4_000_000
 
 
 def run(
@@ -87,9 +85,10 @@ def run(
     if not all(path.exists() for path in done.values()):
         scratch = stage.path / _SCRATCH
         scratch.mkdir(parents=True, exist_ok=True)
-        with _executor(config, scratch) as executor:
-            _make(stage.path, scratch, executor, config, languages, checks)
-        shutil.rmtree(scratch)
+        with _executor(stage, config, scratch) as executor:
+            _make(stage.path, executor, config, languages, checks)
+            executor.clear()
+        shutil.rmtree(scratch, ignore_errors=True)
     return {
         code: Counts(**json.loads(path.read_bytes())) for code, path in done.items()
     }
@@ -122,18 +121,21 @@ def _counts_path(directory: pathlib.Path, code: str) -> pathlib.Path:
 
 
 def _executor(
-    config: CorpusConfig, scratch: pathlib.Path
+    stage: StageDirectory, config: CorpusConfig, scratch: pathlib.Path
 ) -> contextlib.AbstractContextManager[Executor]:
     if config.executor == "beam":
         from xinst_jax.pipeline.executors import beam
 
-        return beam.Beam(scratch, config.beam_options)
+        place = str(scratch)
+        if config.beam_scratch:
+            # Other runs may use it too.
+            place = f"{config.beam_scratch}/corpus-{stage.fingerprint}"
+        return beam.Beam(place, config.beam_options)
     return Local(scratch, config.workers)
 
 
 def _make(
     directory: pathlib.Path,
-    scratch: pathlib.Path,
     executor: Executor,
     config: CorpusConfig,
     languages: Mapping[str, Language],
@@ -141,13 +143,9 @@ def _make(
 ) -> None:
     prepared = []
     for number, (code, language) in enumerate(languages.items()):
-        path = scratch / f"prepared-{code}"
-        if not path.exists():
-            raw = scratch / f"documents-{code}"
-            read = enumerate(documents.read(config, code))
-            chunks = frames.chunks(read, max_weight=_FRAME_CHARS, weigh=_chars)
-            with shards.told_when_full(raw):
-                frames.write(raw, map(frames.packed, chunks))
+        name, raw = f"prepared-{code}", f"documents-{code}"
+        if not executor.saved(name):
+            executor.put(enumerate(documents.read(config, code)), raw)
             function = by_row(
                 _rows,
                 config=config,
@@ -156,12 +154,11 @@ def _make(
                 checks=checks[code],
             )
             rows = executor.map(f"preparing {code}", function, executor.read(raw))
-            executor.save(rows, path)
-            raw.unlink()
-        prepared.append(path)
-    rows = executor.read(*prepared)
-    unique = duplicates.unique(executor, rows, config.near_duplicate_threshold)
-    in_order = (row for _, row in executor.ordered(unique))
+            executor.save(rows, name)
+            executor.remove(raw)
+        prepared.append(name)
+    unique = duplicates.unique(executor, prepared, config.near_duplicate_threshold)
+    in_order = (row for _, row in executor.ordered(unique, documents.shard))
     for code, found in itertools.groupby(in_order, lambda row: row.code):
         if not _counts_path(directory, code).exists():
             _write(directory, config, code, found)
@@ -214,10 +211,6 @@ def _fields(text: Text, code: str, raw_row: int) -> dict[str, object]:
         "n_chars": len(text.text),
         "raw_row": raw_row,
     }
-
-
-def _chars(item: tuple[int, Document | Dropped]) -> int:
-    return len(item[1].text)
 
 
 def _rows(
