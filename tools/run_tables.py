@@ -2,8 +2,9 @@
 
     python tools/run_tables.py runs/small_cpu
 
-Stages, losses, how good the scores are, the dataset's variety beside random samples and
-no selection, and the tuned model; what a run has not made is left out.
+Stages, losses, how good the scores are, what each round keeps and how far it moves, the
+dataset's variety beside random samples and no selection, and the tuned model; what a
+run has not made is left out.
 """
 
 import argparse
@@ -24,6 +25,7 @@ def tables(workdir: pathlib.Path) -> str:
         _stages(workdir),
         _losses(workdir),
         *_raters(workdir),
+        _rounds(workdir),
         _variety(workdir),
         _draw(workdir),
         _tuned(workdir),
@@ -159,6 +161,29 @@ def _raters(workdir: pathlib.Path) -> list[str]:
         ],
     )
     return [whole, spoilt, both, alone, confusions, _precision(rounds)]
+
+
+def _rounds(workdir: pathlib.Path) -> str:
+    """What each round keeps of its candidates, and how far it is from the one before.
+
+    Changed is the share of the pairs kept in either round that is in one alone; shift
+    the largest distance between the distributions of their scores.
+    """
+    names = [f"ratings/round-{number}" for number in counts.rounds(workdir)]
+    made = [stage for stage in counts.stage_counts(workdir, names) if stage.made]
+    if not made:
+        return ""
+    rows = []
+    for code in made[-1].counts:
+        cells = []
+        for stage in made:
+            of = stage.counts[code]
+            moves = (of.notes.get(name) for name in ("kept_changed", "score_shift"))
+            cells.append(f"{of.rows_out:,} of {of.rows_in:,}")
+            cells += ["-" if found is None else f"{found:.3f}" for found in moves]
+        rows.append([code, *cells])
+    numbers = [int(stage.name.rpartition("-")[2]) for stage in made]
+    return _table(["language", *_each(numbers, "kept", "changed", "shift")], rows)
 
 
 def _precision(rounds: Mapping[int, Mapping[str, Any]]) -> str:

@@ -6,6 +6,7 @@ import pytest
 import rich.console
 
 from xinst_jax.config import RunConfig
+from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.report import table
 
 _TOOL = pathlib.Path(__file__).parents[2] / "tools" / "run_tables.py"
@@ -71,7 +72,8 @@ def test_a_pages_tables_have_every_part_of_the_run(workdir):
     starts = [text.split("|")[1].strip() for text in found]
     assert starts == [
         *("stage", "training", "held-out pairs", "defect", "language", "defect"),
-        *("pairs", "level", "distinct verb-noun pairs", "of the draw", "language"),
+        *("pairs", "level", "language", "distinct verb-noun pairs", "of the draw"),
+        "language",
     ]
     for text in found:
         assert len({line.count("|") for line in text.splitlines()}) == 1
@@ -94,3 +96,25 @@ def test_precision_and_recall_are_those_of_the_counts():
         f"| all: {level} | {p:.3f} | {r:.3f} |"
         for level, p, r in zip(levels, precision, recall, strict=True)
     ]
+
+
+def test_rounds_are_told_by_what_they_keep_and_how_far_they_move(tmp_path):
+    made = {
+        1: {"fi": Counts(10, 4), "th": Counts(8, 0)},
+        2: {
+            "fi": Counts(12, 5, notes={"kept_changed": 0.25, "score_shift": 0.0625}),
+            "th": Counts(8, 1, notes={"kept_changed": 1.0, "score_shift": 0.5}),
+        },
+    }
+    for number, counted in made.items():
+        name = f"ratings/round-{number}"
+        stage = StageDirectory(tmp_path / name, name, {}, {})
+        stage.begin()
+        stage.finish(counted)
+    lines = _tool()._rounds(tmp_path).splitlines()
+    assert lines[0].startswith("| language | kept, round 1 | changed, round 1 |")
+    assert lines[2:] == [
+        "| fi | 4 of 10 | - | - | 5 of 12 | 0.250 | 0.062 |",
+        "| th | 0 of 8 | - | - | 1 of 8 | 1.000 | 0.500 |",
+    ]
+    assert _tool()._rounds(tmp_path / "none") == ""
