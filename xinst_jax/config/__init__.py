@@ -18,6 +18,16 @@ from xinst_jax.config.text import (
     TokenizerConfig,
     TranslateConfig,
 )
+from xinst_jax.config.thresholds import (
+    DecontaminationConfig,
+    DuplicatesConfig,
+    FineWeb2Config,
+    LanguageCheckConfig,
+    PageConfig,
+    RulesConfig,
+    SegmentConfig,
+    TextConfig,
+)
 from xinst_jax.config.training import PROJECTIONS, LoraConfig, TrainConfig
 
 __all__ = [
@@ -26,18 +36,26 @@ __all__ = [
     "BenchmarkConfig",
     "CorpusConfig",
     "DecodeConfig",
+    "DecontaminationConfig",
     "DiversifyConfig",
+    "DuplicatesConfig",
     "EndpointConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "FineWeb2Config",
     "JudgeConfig",
+    "LanguageCheckConfig",
     "LanguageConfig",
     "LoraConfig",
     "MeshConfig",
     "ModelConfig",
+    "PageConfig",
     "RateConfig",
+    "RulesConfig",
     "RunConfig",
     "SeedConfig",
+    "SegmentConfig",
+    "TextConfig",
     "TokenizerConfig",
     "TrainConfig",
     "TranslateConfig",

@@ -27,8 +27,10 @@ from xinst_jax.config.text import (
     SeedConfig,
     TokenizerConfig,
 )
+from xinst_jax.config.thresholds import FineWeb2Config
 from xinst_jax.config.training import TrainConfig
 from xinst_jax.errors import UserError
+from xinst_jax.languages import WORD_LISTS
 
 
 @registered
@@ -108,6 +110,7 @@ class RunConfig(Typed):
         positive(self, "rounds")
         share(self, "settled_change")
         languages_lib.resolve(self.languages, self.extra_languages)
+        object.__setattr__(self, "corpus", _with_scopes(self.corpus, self.languages))
         if self.base_model and self.tokenizer.path:
             raise UserError(
                 "RunConfig.base_model brings its own tokenizer; leave "
@@ -154,6 +157,24 @@ class RunConfig(Typed):
     def language_table(self) -> dict[str, languages_lib.Language]:
         """The run's languages by code."""
         return languages_lib.resolve(self.languages, self.extra_languages)
+
+    @property
+    def language_records(self) -> list[dict[str, Any]]:
+        """The languages, ready for JSON, without what a corpus alone depends on."""
+        return [
+            {name: value for name, value in record.items() if name not in WORD_LISTS}
+            for record in map(as_record, self.language_table.values())
+        ]
+
+
+def _with_scopes(corpus: CorpusConfig, codes: tuple[str, ...]) -> CorpusConfig:
+    """The corpus with what gin has under the languages' scopes; what it has stays."""
+    known = dict(corpus.fineweb2_of)
+    for code in codes:
+        own = scoped(FineWeb2Config, code.replace("-", "_"))()
+        if code not in known and own != FineWeb2Config():
+            known[code] = own
+    return dataclasses.replace(corpus, fineweb2_of=tuple(known.items()))
 
 
 def check_lengths(run: RunConfig, model: ModelConfig) -> None:

@@ -9,8 +9,18 @@ from xinst_jax.config.fields import (
     one_of,
     operational,
     positive,
+    recorded_if_set,
     registered,
     share,
+)
+from xinst_jax.config.thresholds import (
+    DecontaminationConfig,
+    DuplicatesConfig,
+    FineWeb2Config,
+    LanguageCheckConfig,
+    PageConfig,
+    SegmentConfig,
+    TextConfig,
 )
 from xinst_jax.errors import UserError
 
@@ -46,14 +56,14 @@ class CorpusConfig(Typed):
       quality_filters: whether FineWeb-2's rules of quality and repetition are asked,
         with the values that it has for the language.
       evaluation_sets: files that a model is to be evaluated on, as `path`: a text with
-        a word 8-gram of one of them (where words are not spaced, 25 characters), or
-        with all of an item of 5 to 7 words (16 to 24 characters), is dropped.
+        an n-gram of one of them, or with all of a shorter item, is dropped; how long
+        these are says `decontamination`.
       screen_words: file of words and phrases, one a line, that no text may hold; a
         language without such a file goes without. Empty for none.
       screen_model: 'MODULE:FUNCTION' that gives the probability that a text, in the
         language of a code, should not be used. Empty for none.
       max_screen_probability: greatest such probability that is accepted.
-      near_duplicate_threshold: Jaccard similarity of character 5-grams from which two
+      near_duplicate_threshold: Jaccard similarity of character n-grams from which two
         texts are one.
       max_document_chars: longest raw document that is looked at, in characters.
       max_documents: most raw documents read per language; 0 reads all.
@@ -63,6 +73,15 @@ class CorpusConfig(Typed):
         which has to be installed (requirements-beam.txt). What they make is the same.
       workers: processes of the local executor; 0 for one a processor.
       beam_options: command-line flags of Beam's pipeline: '--runner=FlinkRunner'.
+      texts: what is asked of every text.
+      page: what on a page is none of its text.
+      fineweb2: thresholds of FineWeb-2's rules.
+      fineweb2_of: pairs of a language code and the thresholds of that language; made of
+        what a gin file sets under languages' scopes.
+      language_check: which language a text and its paragraphs are in.
+      segments: what a cut costs where a document is cut.
+      duplicates: how near-duplicates are looked for.
+      decontamination: how long what `evaluation_sets` and a text may share is.
     """
 
     path: str = "data/sample/corpus/{lang}.jsonl"
@@ -86,6 +105,18 @@ class CorpusConfig(Typed):
     executor: str = operational("local")
     workers: int = operational(0)
     beam_options: tuple[str, ...] = operational(())
+    texts: TextConfig = dataclasses.field(default_factory=TextConfig)
+    page: PageConfig = dataclasses.field(default_factory=PageConfig)
+    fineweb2: FineWeb2Config = dataclasses.field(default_factory=FineWeb2Config)
+    fineweb2_of: tuple[tuple[str, FineWeb2Config], ...] = recorded_if_set(())
+    language_check: LanguageCheckConfig = dataclasses.field(
+        default_factory=LanguageCheckConfig
+    )
+    segments: SegmentConfig = dataclasses.field(default_factory=SegmentConfig)
+    duplicates: DuplicatesConfig = dataclasses.field(default_factory=DuplicatesConfig)
+    decontamination: DecontaminationConfig = dataclasses.field(
+        default_factory=DecontaminationConfig
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,6 +133,10 @@ class CorpusConfig(Typed):
                 "CorpusConfig needs min_chars <= target_chars <= max_chars, found "
                 f"{self.min_chars}, {self.target_chars}, {self.max_chars}."
             )
+
+    def fineweb2_of_language(self, code: str) -> FineWeb2Config:
+        """The thresholds of FineWeb-2's rules for one language."""
+        return dict(self.fineweb2_of).get(code, self.fineweb2)
 
 
 @registered
@@ -121,6 +156,7 @@ class TranslateConfig(Typed):
       min_length_ratio: least length of a translation, in characters, by its source's.
       max_length_ratio: greatest.
       min_lid_prob: share of it that must be in the language.
+      min_script_share: share of its letters that must be of the language's scripts.
       concurrency: requests under way at once.
     """
 
@@ -137,13 +173,14 @@ class TranslateConfig(Typed):
     min_length_ratio: float = 0.3
     max_length_ratio: float = 3.0
     min_lid_prob: float = 0.8
+    min_script_share: float = recorded_if_set(0.5)
     concurrency: int = operational(8)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "max_tokens", "concurrency", "min_length_ratio")
         not_negative(self, "temperature")
-        share(self, "min_lid_prob")
+        share(self, "min_lid_prob", "min_script_share")
         if self.max_length_ratio < self.min_length_ratio:
             raise UserError(
                 "TranslateConfig.max_length_ratio is below min_length_ratio: "
@@ -181,9 +218,14 @@ class SeedConfig(Typed):
       evaluation_sets: as in `CorpusConfig`; here both sides of a pair are compared.
       max_pairs: most pairs used per language (the paper's seed is about 3,000).
       max_output_chars: longer responses are cut at a sentence end.
+      max_title_chars: longest line that is a title; of a longer one its start is.
+      max_raw_chars: longest side of a pair as it was found, in characters; a longer one
+        is not even cleaned.
       held_out_share: share of pairs, chosen by a digest of the instruction, that is
         never trained on.
       max_bad_share: share of unreadable rows that stops the stage.
+      texts: what is asked of every text.
+      decontamination: how long what `evaluation_sets` and a pair may share is.
     """
 
     path: str = "data/sample/seed/{lang}.jsonl"
@@ -205,8 +247,14 @@ class SeedConfig(Typed):
     evaluation_sets: tuple[str, ...] = ()
     max_pairs: int = 3000
     max_output_chars: int = 2000
+    max_title_chars: int = recorded_if_set(200)
+    max_raw_chars: int = recorded_if_set(1_000_000)
     held_out_share: float = 0.1
     max_bad_share: float = 0.01
+    texts: TextConfig = dataclasses.field(default_factory=TextConfig)
+    decontamination: DecontaminationConfig = dataclasses.field(
+        default_factory=DecontaminationConfig
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -221,6 +269,7 @@ class SeedConfig(Typed):
                 "in each."
             )
         positive(self, "max_pairs", "max_output_chars")
+        positive(self, "max_title_chars", "max_raw_chars")
         share(self, "held_out_share", "max_bad_share")
 
 

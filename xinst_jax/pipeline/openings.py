@@ -149,9 +149,9 @@ def _is_ordinal(item: regex.Match, language: Language) -> bool:
 
 @functools.lru_cache
 def _pattern(language: Language, later: bool) -> regex.Pattern:
-    words = list(CONNECTIVES.get(language.code, ()))
+    words = [*CONNECTIVES.get(language.code, ()), *language.connectives]
     if later:
-        words += REFERENCES.get(language.code, ())
+        words += [*REFERENCES.get(language.code, ()), *language.pronouns]
     if not words:
         return regex.compile(r"(?!)")
     # The longest first, and each a whole word where words are spaced.

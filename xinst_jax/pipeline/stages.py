@@ -19,6 +19,7 @@ from xinst_jax.config.judging import ENDPOINT
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.eval import benchmarks as benchmark_sets
+from xinst_jax.languages import WORD_LISTS
 from xinst_jax.pipeline import answering, question_files, raw_files
 from xinst_jax.pipeline.make import answers, benchmarks, evaluation, models, texts
 from xinst_jax.pipeline.runner import Stage
@@ -35,7 +36,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="corpus",
             verb="prepare",
-            config=_depends(run, corpus=run.corpus),
+            config={**_depends(run, corpus=run.corpus), **_words(run)},
             inputs=(),
             make=texts.corpus,
             files=functools.partial(raw_files.corpus_digests, run),
@@ -200,6 +201,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "generate": config_lib.as_record(run.generate),
                 "template": config_lib.digest(prompts.reverse("{text}")),
                 "evaluation_sets": list(raw_files.evaluation_sets(run)),
+                **_lengths(run),
             },
             inputs=(
                 *("corpus", "tokenizer", f"generator/{this}"),
@@ -356,10 +358,26 @@ def _report(run: config_lib.RunConfig) -> Stage:
     )
 
 
+def _lengths(run: config_lib.RunConfig) -> Mapping[str, Any]:
+    """What an evaluation set and a text may share, where that is not the default."""
+    lengths = config_lib.as_record(run.corpus.decontamination)
+    return {"decontamination": lengths} if lengths else {}
+
+
+def _words(run: config_lib.RunConfig) -> Mapping[str, Any]:
+    """The words that the run's languages bring, where any does."""
+    given = {
+        code: {name: list(getattr(language, name)) for name in WORD_LISTS}
+        for code, language in run.language_table.items()
+    }
+    found = {code: lists for code, lists in given.items() if any(lists.values())}
+    return {"words": found} if found else {}
+
+
 def _depends(run: config_lib.RunConfig, **parts: Any) -> Mapping[str, Any]:
     """What a stage's content depends on beside its inputs, ready for JSON."""
     return {
         "xinst_jax": __version__,
-        "languages": config_lib.as_record(list(run.language_table.values())),
+        "languages": run.language_records,
         **{name: config_lib.as_record(part) for name, part in parts.items()},
     }

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from xinst_jax.config import DuplicatesConfig
 from xinst_jax.pipeline.corpus import near_duplicates
 from xinst_jax.pipeline.corpus.documents import Row, Text
 from xinst_jax.pipeline.executors.executor import Executor, Keyed, by_row
@@ -64,7 +65,12 @@ class _Size(NamedTuple):
     cluster: int
 
 
-def unique(executor: Executor, rows: Any, threshold: float) -> Any:
+def unique(
+    executor: Executor,
+    rows: Any,
+    threshold: float,
+    config: DuplicatesConfig = near_duplicates.DEFAULT,
+) -> Any:
     """Rows whose texts are each there once, under ids that no two of a language share.
 
     Equal texts are those that differ in case and spacing alone; nearly equal those that
@@ -75,17 +81,19 @@ def unique(executor: Executor, rows: Any, threshold: float) -> Any:
     Args:
       executor: carries out the work.
       rows: `Row`s in the executor's own form.
-      threshold: Jaccard similarity of character 5-grams from which two texts are one.
+      threshold: Jaccard similarity of character n-grams from which two texts are one.
+      config: what the similarity is estimated by.
 
     Returns:
       (order, `Row`) pairs in the executor's own form.
     """
-    light = executor.map("signing", _light, rows)
+    light = executor.map("signing", functools.partial(_light, config), rows)
     named = executor.group("giving ids", _numbered, Keyed(light, by_row(_by_id)))
     once = executor.group(
         "equal texts", _best_of_equal, Keyed(named, by_row(_by_digest))
     )
-    pairs = executor.group("bands", _pairs_of_band, Keyed(once, _by_band))
+    by_band = functools.partial(_by_band, config)
+    pairs = executor.group("bands", _pairs_of_band, Keyed(once, by_band))
     pairs = executor.group("pairs", _once, Keyed(pairs, by_row(_by_pair)))
     signed = executor.group(
         "signatures of pairs",
@@ -112,9 +120,10 @@ def unique(executor: Executor, rows: Any, threshold: float) -> Any:
     )
 
 
-def _light(rows: list[Row]) -> Iterator[_Light]:
+def _light(config: DuplicatesConfig, rows: list[Row]) -> Iterator[_Light]:
     texts = [(row, row.found) for row in rows if isinstance(row.found, Text)]
-    signatures_nk = near_duplicates.signatures([text.text for _, text in texts])
+    found = [text.text for _, text in texts]
+    signatures_nk = near_duplicates.signatures(found, config)
     for (row, text), signature_k in zip(texts, signatures_nk, strict=True):
         spelled = " ".join(text.text.casefold().split())
         yield _Light(
@@ -163,11 +172,14 @@ def _name(light: _Light, beside: _Light) -> str:
     return light.id if light.code == beside.code else f"{light.code}/{light.id}"
 
 
-def _by_band(rows: list[_Light | _Repeat]) -> Iterator[tuple[bytes, Any]]:
+def _by_band(
+    config: DuplicatesConfig, rows: list[_Light | _Repeat]
+) -> Iterator[tuple[bytes, Any]]:
     lights = [row for row in rows if isinstance(row, _Light)]
     if not lights:
         return
-    keys_nb = near_duplicates.band_keys([light.signature for light in lights])
+    signatures = [light.signature for light in lights]
+    keys_nb = near_duplicates.band_keys(signatures, config)
     for light, keys_b in zip(lights, keys_nb, strict=True):
         rank = _rank(light)
         for key in keys_b:

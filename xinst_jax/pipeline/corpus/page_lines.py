@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import regex
 
+from xinst_jax.config import PageConfig
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import endings
 from xinst_jax.pipeline.corpus import boilerplate
@@ -43,15 +44,13 @@ CAPTION: dict[str, tuple[str, ...]] = {
 NOTICE_LINE, READ_MORE_LINE = "notice_line", "read_more_line"
 CAPTION_LINE, MENU_LINE = "caption_line", "menu_line"
 
-_NOTICE_CHARS = 300
-_LINK_CHARS = 120
-_CAPTION_CHARS = 150
-_MIN_ITEMS = 4
 _SEPARATOR = regex.compile(r"\s*[|•·»›]\s*")
 _LIST_ITEM = regex.compile(r"(?:[-–*•·‣▪●◦]|\p{N}{1,3}[.)])\s*\S")
 
 
-def without_frame(text: str, language: Language) -> tuple[str, Mapping[str, int]]:
+def without_frame(
+    text: str, language: Language, page: PageConfig = boilerplate.DEFAULT
+) -> tuple[str, Mapping[str, int]]:
     """A cleaned document without the lines that a page's frame is made of.
 
     Dropped are short lines that ask for consent to cookies, that begin with what links
@@ -63,12 +62,18 @@ def without_frame(text: str, language: Language) -> tuple[str, Mapping[str, int]
     >>> without_frame("Lumi satoi. Tuuli kävi.\\nLue lisää »", BUILT_IN["fi"])
     ('Lumi satoi. Tuuli kävi.', {'read_more_line': 1})
 
+    Args:
+      text: cleaned.
+      language: the language it should be in.
+      page: how long such lines are, and how many items make a menu.
+
     Returns:
       The text that is left, and how many lines were dropped, by kind.
     """
     lines = text.split("\n")
-    kinds = [_kind(line, language) for line in lines]
-    for number in (*_head(lines, kinds, language), *_tail(lines, kinds, language)):
+    kinds = [_kind(line, language, page) for line in lines]
+    head = _head(lines, kinds, language, page)
+    for number in (*head, *_tail(lines, kinds, language, page)):
         kinds[number] = MENU_LINE
     dropped = collections.Counter(kind for kind in kinds if kind)
     if not dropped:
@@ -78,34 +83,26 @@ def without_frame(text: str, language: Language) -> tuple[str, Mapping[str, int]
     return left, dict(sorted(dropped.items()))
 
 
-def _kind(line: str, language: Language) -> str:
+def _kind(line: str, language: Language, page: PageConfig) -> str:
     """What a line is if it is no text; '' for one that may be."""
     lower = line.lower()
-    if not lower or len(lower) > _NOTICE_CHARS:
+    if not lower or len(lower) > page.notice_chars:
         return ""
-    if _has(lower, boilerplate.COOKIE_WORDS, language) and _has(
-        lower, boilerplate.CONSENT_WORDS, language
+    if boilerplate.names_cookies(lower, language) and (
+        boilerplate.asks_consent(lower, language)
     ):
         return NOTICE_LINE
-    if len(lower) <= _LINK_CHARS and _is_link(lower, language):
+    if len(lower) <= page.link_chars and _is_link(lower, language):
         return READ_MORE_LINE
-    if len(lower) <= _CAPTION_CHARS and _is_caption(lower, language):
+    if len(lower) <= page.caption_chars and _is_caption(lower, language):
         return CAPTION_LINE
     items = [item for item in _SEPARATOR.split(line) if item]
-    if len(items) >= _MIN_ITEMS and all(
-        boilerplate.is_short(item) and not _ends_sentence(item, language)
+    if len(items) >= page.line_items and all(
+        boilerplate.is_short(item, page) and not _ends_sentence(item, language)
         for item in items
     ):
         return MENU_LINE
     return ""
-
-
-def _has(lower: str, words: Mapping[str, tuple[str, ...]], language: Language) -> bool:
-    return any(word in lower for word in _of(words, language))
-
-
-def _of(words: Mapping[str, tuple[str, ...]], language: Language) -> tuple[str, ...]:
-    return (*words["en"], *words.get(language.code, ()))
 
 
 def _is_link(lower: str, language: Language) -> bool:
@@ -115,7 +112,8 @@ def _is_link(lower: str, language: Language) -> bool:
 
 @functools.lru_cache
 def _links(language: Language) -> regex.Pattern:
-    phrases = "|".join(map(regex.escape, _of(READ_MORE, language)))
+    words = boilerplate.words_of(READ_MORE, language, language.link_words)
+    phrases = "|".join(map(regex.escape, words))
     around = r"[\s\[(…«»›→>.]*"
     return regex.compile(rf"{around}(?:{phrases})(?:{around}|\s*[:：>»›→].*)")
 
@@ -123,18 +121,23 @@ def _links(language: Language) -> regex.Pattern:
 def _is_caption(lower: str, language: Language) -> bool:
     head, colon, rest = lower.replace("：", ":").partition(":")
     if colon and rest.strip():
-        return head.strip("([ ") in _of(CAPTION, language)
+        words = boilerplate.words_of(CAPTION, language, language.caption_words)
+        return head.strip("([ ") in words
     return False
 
 
-def _head(lines: list[str], kinds: list[str], language: Language) -> list[int]:
+def _head(
+    lines: list[str], kinds: list[str], language: Language, page: PageConfig
+) -> list[int]:
     """Numbers of the lines of a menu that opens the page."""
-    return _run(range(len(lines)), lines, kinds, language)
+    return _run(range(len(lines)), lines, kinds, language, page)
 
 
-def _tail(lines: list[str], kinds: list[str], language: Language) -> list[int]:
+def _tail(
+    lines: list[str], kinds: list[str], language: Language, page: PageConfig
+) -> list[int]:
     """Numbers of the lines of a menu that closes it; what a colon announces is none."""
-    found = _run(range(len(lines) - 1, -1, -1), lines, kinds, language)
+    found = _run(range(len(lines) - 1, -1, -1), lines, kinds, language, page)
     before = next(
         (lines[n] for n in range(min(found, default=0) - 1, -1, -1) if lines[n]), ""
     )
@@ -142,7 +145,11 @@ def _tail(lines: list[str], kinds: list[str], language: Language) -> list[int]:
 
 
 def _run(
-    numbers: range, lines: list[str], kinds: list[str], language: Language
+    numbers: range,
+    lines: list[str],
+    kinds: list[str],
+    language: Language,
+    page: PageConfig,
 ) -> list[int]:
     found: list[int] = []
     for number in numbers:
@@ -150,14 +157,14 @@ def _run(
         if not line or kinds[number]:
             continue
         if (
-            not boilerplate.is_short(line)
+            not boilerplate.is_short(line, page)
             or _LIST_ITEM.match(line)
             or line.endswith((":", "："))
             or _ends_sentence(line, language)
         ):
             break
         found.append(number)
-    return found if len(found) >= _MIN_ITEMS else []
+    return found if len(found) >= page.line_items else []
 
 
 def _ends_sentence(line: str, language: Language) -> bool:

@@ -54,6 +54,7 @@ def candidates(
         return rounds.carried(workspace, stage, "candidates", number)
     run, generator = workspace.run, writer(workspace, number)
     sets = tuple(map(raw_files.located, raw_files.evaluation_sets(run)))
+    lengths = run.corpus.decontamination
     counts = generate.run(
         stage,
         run.languages,
@@ -63,7 +64,7 @@ def candidates(
         generator,
         run.generate.shard_rows,
         limit=limit,
-        evaluated=decontamination.read(sets, run.languages),
+        evaluated=decontamination.read(sets, run.languages, lengths),
     )
     if distributed.is_primary() and generator.usage is not None:
         print(f"generate: {generator.usage()}", flush=True)
