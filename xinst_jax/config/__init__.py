@@ -11,13 +11,8 @@ from xinst_jax.config.judging import EndpointConfig, JudgeConfig
 from xinst_jax.config.model import FAMILIES, MeshConfig, ModelConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
 from xinst_jax.config.run import RunConfig, as_record, check_lengths, digest
-from xinst_jax.config.text import (
-    CorpusConfig,
-    LanguageConfig,
-    SeedConfig,
-    TokenizerConfig,
-    TranslateConfig,
-)
+from xinst_jax.config.seed import SeedConfig, TranslateConfig
+from xinst_jax.config.text import CorpusConfig, LanguageConfig, TokenizerConfig
 from xinst_jax.config.thresholds import (
     DecontaminationConfig,
     DuplicatesConfig,

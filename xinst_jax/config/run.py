@@ -21,12 +21,8 @@ from xinst_jax.config.fields import (
 from xinst_jax.config.judging import JudgeConfig
 from xinst_jax.config.model import MeshConfig, ModelConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
-from xinst_jax.config.text import (
-    CorpusConfig,
-    LanguageConfig,
-    SeedConfig,
-    TokenizerConfig,
-)
+from xinst_jax.config.seed import SeedConfig
+from xinst_jax.config.text import CorpusConfig, LanguageConfig, TokenizerConfig
 from xinst_jax.config.thresholds import FineWeb2Config
 from xinst_jax.config.training import TrainConfig
 from xinst_jax.errors import UserError

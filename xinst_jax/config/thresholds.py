@@ -77,8 +77,8 @@ class FineWeb2Config(Thresholds):
     `fi/FineWeb2Config.max_top_2_gram = 0.3` ('_' for the '-' of a code).
 
     Attributes:
-      max_repeated_line_chars: share of characters in lines that came before, from which
-        it is too much.
+      max_repeated_line_chars: share of characters from which lines that came before are
+        too much.
       max_bullet_lines: share of lines that may begin with a bullet.
       max_ellipsis_lines: share of lines that may end in an ellipsis.
       max_symbols_per_word: most '#' or ellipses a word.
@@ -93,16 +93,16 @@ class FineWeb2Config(Thresholds):
       max_line_breaks: most line breaks a word (`new_line_ratio`).
       max_repeated_lines: share of lines that may repeat another (`dup_line_frac`).
       max_top_2_gram: share of characters that may be in the commonest word 2-gram
-        (`top_n_grams`); likewise of 3 and 4.
-      max_top_3_gram: see there.
-      max_top_4_gram: see there.
+        (`top_n_grams`).
+      max_top_3_gram: likewise.
+      max_top_4_gram: likewise.
       max_repeated_5_grams: share of characters that may be in word 5-grams that came
-        before (`dup_n_grams`); likewise of 6 to 10.
-      max_repeated_6_grams: see there.
-      max_repeated_7_grams: see there.
-      max_repeated_8_grams: see there.
-      max_repeated_9_grams: see there.
-      max_repeated_10_grams: see there.
+        before (`dup_n_grams`).
+      max_repeated_6_grams: likewise.
+      max_repeated_7_grams: likewise.
+      max_repeated_8_grams: likewise.
+      max_repeated_9_grams: likewise.
+      max_repeated_10_grams: likewise.
     """
 
     max_repeated_line_chars: float = threshold(0.1, most=1)
@@ -216,12 +216,12 @@ class RulesConfig(Thresholds):
 
     Attributes:
       min_latin_share: share of an instruction's letters that must be Latin.
-      sure_english_share: share of its words that, common English ones, make it English.
-      weak_english_share: share of them that does where CLD2 does not say otherwise.
+      min_english_share: share of its words that, common English ones, make it English
+        whatever CLD2 says.
       word_run: times in a row that one word makes a loop.
       gram_words: length of the word n-grams that are counted.
-      gram_times: times that one of them makes a loop,
-      gram_share: where it then makes this share of the instruction.
+      gram_times: times that one of them makes a loop, if it makes `gram_share` of all.
+      gram_share: share of an instruction's words that are in such a loop.
       character_run: times in a row that one character makes a loop.
       copy_gram_chars: length of the character n-grams of `RateConfig.max_copied_share`.
       quote_chars: characters in a row of the response that give it away.
@@ -241,8 +241,7 @@ class RulesConfig(Thresholds):
     """
 
     min_latin_share: float = threshold(0.5, most=1)
-    sure_english_share: float = threshold(0.25, most=1)
-    weak_english_share: float = threshold(0.1, most=1)
+    min_english_share: float = threshold(0.1, most=1)
     word_run: int = threshold(4, least=2)
     gram_words: int = threshold(4, least=1)
     gram_times: int = threshold(3, least=2)

@@ -34,10 +34,9 @@ def is_english(text: str, config: RulesConfig = DEFAULT) -> bool:
     """Whether a text of a few words or more is English.
 
     Language identification does not know what to say of three words with a name among
-    them, so a text in Latin script is taken for English when enough of its words (by
-    default a quarter) are common English ones, when pycld2 says so, or when pycld2 does
-    not know, or names a language on the strength of names ("classify these cities:
-    Košice, ..."), and some of them (a tenth) are.
+    them, and names a language on the strength of names ("classify these cities: Košice,
+    ..."). So a text in Latin script is English when some of its words (by default a
+    tenth) are common English ones, or when pycld2 says so.
 
         is_english("What is HiFi?")             # True
         is_english("Mikä on paras tapa?")       # False
@@ -47,7 +46,7 @@ def is_english(text: str, config: RulesConfig = DEFAULT) -> bool:
         return False
     words = [word.casefold() for word in _WORD.findall(text)]
     share = sum(word in ENGLISH_WORDS for word in words) / len(words)
-    if share >= config.sure_english_share:
+    if share >= config.min_english_share:
         return True
     _, _, details = pycld2.detect(_CONTROL.sub(" ", text))
-    return details[0][1] == "en" or share >= config.weak_english_share
+    return details[0][1] == "en"
