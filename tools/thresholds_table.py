@@ -5,6 +5,7 @@ python tools/thresholds_table.py
 
 import pathlib
 import sys
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
@@ -18,19 +19,27 @@ def table(page: str) -> str:
     """The Markdown table of a page's thresholds."""
     lines = ["| threshold | default | meaning |", "|---|---|---|"]
     for one in registry.thresholds(*registry.PAGES[page]):
-        default = "published" if one.default is None else f"{one.default:,}"
-        meaning = one.meaning.replace("|", "\\|")
-        lines.append(f"| `{one.name}` | {default} | {meaning} |")
+        lines.append(f"| `{one.name}` | {_shown(one.default)} | {one.meaning} |")
     return "\n".join(lines)
 
 
+def _shown(default: Any) -> str:
+    if default is None:
+        return "published"
+    return "none" if default == () else f"{default:,}"
+
+
+def written(page: str) -> str:
+    """A page's text with its table between the two marks."""
+    head, rest = (ROOT / "docs" / f"{page}.md").read_text("utf-8").split(START)
+    _, tail = rest.split(END, 1)
+    return f"{head}{START}\n{table(page)}\n{END}{tail}"
+
+
 def main() -> None:
-    """Puts each page's table between its two marks."""
+    """Writes each page."""
     for page in registry.PAGES:
-        path = ROOT / "docs" / f"{page}.md"
-        head, rest = path.read_text("utf-8").split(START)
-        _, tail = rest.split(END, 1)
-        path.write_text(f"{head}{START}\n{table(page)}\n{END}{tail}", "utf-8")
+        (ROOT / "docs" / f"{page}.md").write_text(written(page), "utf-8")
 
 
 if __name__ == "__main__":
