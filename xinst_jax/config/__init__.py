@@ -9,6 +9,7 @@ from xinst_jax.config.benchmark import BenchmarkConfig
 from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
 from xinst_jax.config.judging import EndpointConfig, JudgeConfig
 from xinst_jax.config.model import FAMILIES, MeshConfig, ModelConfig
+from xinst_jax.config.prompts import PromptConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
 from xinst_jax.config.run import RunConfig, as_record, check_lengths, digest
 from xinst_jax.config.seed import SeedConfig, TranslateConfig
@@ -45,6 +46,7 @@ __all__ = [
     "MeshConfig",
     "ModelConfig",
     "PageConfig",
+    "PromptConfig",
     "RateConfig",
     "RulesConfig",
     "RunConfig",

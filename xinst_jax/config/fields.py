@@ -77,8 +77,11 @@ def recorded_if_set(default: Any) -> Any:
 
 def is_recorded(field: dataclasses.Field, value: Any) -> bool:
     """Whether a stage's record names a field that has this value."""
-    if isinstance(value, Thresholds):
-        return bool(value.changed())
+    if dataclasses.is_dataclass(value) and all(
+        not is_recorded(part, getattr(value, part.name))
+        for part in dataclasses.fields(value)
+    ):
+        return False
     if field.metadata.get(_RECORDED_IF_SET, False):
         return value != field.default
     return not is_operational(field)

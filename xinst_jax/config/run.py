@@ -20,6 +20,7 @@ from xinst_jax.config.fields import (
 )
 from xinst_jax.config.judging import JudgeConfig
 from xinst_jax.config.model import MeshConfig, ModelConfig
+from xinst_jax.config.prompts import PromptConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
 from xinst_jax.config.seed import SeedConfig
 from xinst_jax.config.text import CorpusConfig, LanguageConfig, TokenizerConfig
@@ -65,6 +66,7 @@ class RunConfig(Typed):
       answer: decoding of answers in `evaluate`.
       benchmark: what is measured with lm-evaluation-harness.
       judge: who compares the answers, and how.
+      prompts: what models are trained and asked with.
     """
 
     name: str = gin.REQUIRED
@@ -98,6 +100,7 @@ class RunConfig(Typed):
     )
     benchmark: BenchmarkConfig = dataclasses.field(default_factory=BenchmarkConfig)
     judge: JudgeConfig = dataclasses.field(default_factory=JudgeConfig)
+    prompts: PromptConfig = dataclasses.field(default_factory=PromptConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -191,7 +191,8 @@ def _generating(workspace: Workspace, name: str, seed: int) -> AnswerAll:
     )
 
     def generated(questions: Sequence[Question]) -> list[Answer]:
-        tokens = [vocabulary.encode_prompt(answers_lib.prompt(q)) for q in questions]
+        asked = [answers_lib.prompt(one, workspace.run.prompts) for one in questions]
+        tokens = list(map(vocabulary.encode_prompt, asked))
         ids = [question.row_id for question in questions]
         return [
             Answer(

@@ -94,6 +94,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 model=run.model,
                 train=run.sft,
                 min_score=run.rate.lowest_min_score,
+                **_wording(run, "answer", "request", "seed_request"),
             ),
             inputs=("seed", "tokenizer", "base", "dataset"),
             make=models.model,
@@ -102,7 +103,12 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="hf_model",
             verb="export-hf",
-            config=_depends(run, export=run.export, name=run.name),
+            config=_depends(
+                run,
+                export=run.export,
+                name=run.name,
+                **_wording(run, "answer", "seed_request"),
+            ),
             inputs=("tokenizer", "dataset", "model", *_under(run.sft)),
             make=models.hf_model,
             devices=True,
@@ -117,6 +123,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 answer=run.answer,
                 bootstrap=run.judge.bootstrap,
                 model=run.model,
+                **_wording(run, "reverse", "answer", "seed_request"),
             ),
             inputs=("seed", "tokenizer", "base", f"generator/{last}", "model"),
             make=evaluation.evaluation,
@@ -188,7 +195,11 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
         Stage(
             name=f"generator/{this}",
             verb="train --task reverse",
-            config={**model, "train": config_lib.as_record(run.generator)},
+            config={
+                **model,
+                "train": config_lib.as_record(run.generator),
+                **_wording(run, "reverse"),
+            },
             inputs=("seed", "tokenizer", "base", *kept),
             make=functools.partial(models.generator, number=number),
             devices=True,
@@ -199,7 +210,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             config={
                 **model,
                 "generate": config_lib.as_record(run.generate),
-                "template": config_lib.digest(prompts.reverse("{text}")),
+                "template": config_lib.digest(prompts.reverse("{text}", run.prompts)),
                 "evaluation_sets": list(raw_files.evaluation_sets(run)),
                 **_lengths(run),
             },
@@ -220,6 +231,7 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "examples_per_pair": run.rate.examples_per_pair,
                 "encoder": run.diversify.encoder,
                 "batch_rows": run.diversify.batch_rows,
+                **_wording(run, "rate", "request"),
             },
             inputs=("corpus", "seed", "tokenizer", "base", *kept),
             make=functools.partial(models.rater, number=number),
@@ -234,7 +246,9 @@ def _round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "rate": config_lib.as_record(run.rate),
                 "template": config_lib.digest(
                     [
-                        prompts.rate("{instruction}", "{text}", "{language}"),
+                        prompts.rate(
+                            "{instruction}", "{text}", "{language}", run.prompts
+                        ),
                         *prompts.LABELS,
                     ]
                 ),
@@ -261,7 +275,7 @@ def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
         "limit": config.limit,
     }
     if config.chat_template:
-        settings["template"] = config_lib.digest(prompts.chat())
+        settings["template"] = config_lib.digest(prompts.chat(run.prompts))
     return [
         Stage(
             name=benchmarks.directory_name(model, task),
@@ -356,6 +370,13 @@ def _report(run: config_lib.RunConfig) -> Stage:
         make=texts.report,
         partial=True,
     )
+
+
+def _wording(run: config_lib.RunConfig, *names: str) -> Mapping[str, Any]:
+    """Of the prompts of these names those that are not the defaults."""
+    changed = config_lib.as_record(run.prompts)
+    found = {name: changed[name] for name in names if name in changed}
+    return {"prompts": found} if found else {}
 
 
 def _lengths(run: config_lib.RunConfig) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ def writer(workspace: Workspace, number: int) -> "generate.Writer":
         vocabulary.encode_prompt,
         vocabulary.decode,
         engine.longest_prompt,
+        run.prompts,
         lambda: f"{engine.usage}{of_replicas}",
         share,
     )
@@ -102,6 +103,7 @@ def ratings(
         rated,
         signals.Signals(rater, base, reading),
         [row for row in levels if row["split"] == "held_out"],
+        run.prompts,
     )
     if distributed.is_primary():
         shutil.rmtree(first, ignore_errors=True)
