@@ -47,7 +47,7 @@ def study(
       share: of the documents, for each kind of noise.
       seed: of the PRNG.
     """
-    texts = {code: _drawn(path, code, documents) for code in languages}
+    texts = {code: drawn(path, code, documents) for code in languages}
     planted = kinds.plant(texts, share=share, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
         directory = pathlib.Path(scratch)
@@ -91,7 +91,7 @@ def _notes(config: CorpusConfig, language: Language) -> judged.Notes:
     return notes
 
 
-def _drawn(path: str, code: str, documents: int) -> list[tuple[str, str]]:
+def drawn(path: str, code: str, documents: int) -> list[tuple[str, str]]:
     """(id, text) of as many documents, spread over the file, each text once."""
     rows: Iterator = sources.read(path, code)
     found: dict[str, str] = {}
