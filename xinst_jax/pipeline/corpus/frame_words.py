@@ -19,15 +19,14 @@ OWN: dict[str, tuple[str, ...]] = {
     "id": ("(?:situs|web|laman|website|halaman|aplikasi) (?:ini|kami)", "kami"),
     "th": ("(?:เว็?บ|ไซ[ตด]์|หน้า|แอป|บริการ)\\p{Thai}{0,4}นี้", "เรา"),
     "tr": (
-        "bu (?:web |internet )?(?:site|sayfa)",
-        "(?:site|sayfa)m[iı]z",
-        "uygulamamız",
+        "bu (?:web |internet )?(?:site|sayfa|platform|uygulama)",
+        *("(?:site|sayfa)m[iı]z", "hizmet(?:ler)?imiz", "uygulamamız"),
     ),
-    "vi": ("(?:trang|trang web|website|ứng dụng) này", "chúng tôi"),
+    "vi": ("(?:trang|trang web|website|nền tảng|ứng dụng) này", "chúng tôi"),
     "bn": ("(?:এই|এ) (?:ওয়েব ?)?(?:সাইট|পেজ|পাতা)", "আমাদের", "আমরা"),
     "hi": ("(?:यह|इस|ये) (?:वेब ?)?(?:साइट|पेज)", "हमारी", "हमारे", "हमारा", "हम "),
     "sw": ("tovuti (?:hii|yetu)", "ukurasa huu", "tu(?:na|li)?tumia", "tunahifadhi"),
-    "ta": ("இந்தத்? [\\p{L}\\p{M}]*தள", "இத்தள", "எங்கள்", "எமது", "நாங்கள்", "நமது"),
+    "ta": ("இந்த(?:த்)? [\\p{L}\\p{M}]*தள", "இத்தள", "எங்கள்", "நாங்கள்", "\\p{M}கிறோம்"),
     "ur": ("(?:یہ|اس|ہذا) (?:ویب ?)?سائٹ", "ہماری", "ہمارے", "ہمارا", "ہم "),
 }
 """How a site speaks of itself."""
