@@ -73,6 +73,7 @@ DEPENDENT: dict[str, tuple[str, ...]] = {
         *("নি", "তো", "টি", "আছে", "নেই", "ছিল", "ছিলেন", "পারে", "পারেন", "করে"),
         *("করা", "করার", "করতে", "করেছে", "করেছেন", "করেছিল", "করেন", "হয়ে", "হইয়া"),
         *("হয়েছে", "হয়েছিল", "হতে", "হবে", "হইল", "হইবে", "গেছে", "গেছেন", "উচিত"),
+        *("হচ্ছে", "রয়েছে", "করিতে", "করিয়া", "করিল", "করল", "লাগল", "লাগিল"),
     ),
     "hi": (
         *("का", "की", "के", "को", "से", "में", "ने", "पर", "तक", "भी", "ही", "कि"),
@@ -134,6 +135,8 @@ REFERENCES: dict[str, tuple[str, ...]] = {
 _DOTTED_ORDINALS = {"fi": True, "tr": False}
 
 _OPENING = regex.compile(r"""[\s"'\p{Ps}\p{Pi}*#_>–—-]*""")
+# Finnish opens a quotation by the mark that closes it.
+_OPENING_AS_CLOSING = regex.compile(r"\p{Pf}[\p{L}\p{N}]")
 _LIST_ITEM = regex.compile(r"(\p{Nd}{1,2})([.)।۔])\s+(?=(\p{Lu})?)")
 _BRACKET_CHARS = 100
 _BRACKET = regex.compile(r"[()\[\]{}“”]")
@@ -175,6 +178,9 @@ def goes_on(text: str, language: Language, later: bool) -> str:
     if not body:
         return ""
     first = body[0]
+    if language.spaced and _OPENING_AS_CLOSING.match(body):
+        body = body[1:]
+        first = body[0]
     if regex.match(r"[\p{Pe}\p{Pf}\p{Po}\p{M}]", first) and first not in "¿¡@&%§†‡":
         return first
     # 'iPhone' and 'eBay' are written so.
