@@ -40,9 +40,14 @@ class PageConfig(Thresholds):
         longest request for consent to cookies.
       link_chars: longest line that is cut out as a link such as 'Read more: ...'.
       caption_chars: longest that is cut out as a caption such as 'Photo: ...'.
+      cookie_gap_chars: most characters between 'uses' and 'cookies' of a line that says
+        so of its site.
       line_items: fewest items between bars or dots that make a menu of a line, and
-        fewest short lines in a row that make one of the start or end of a page.
+        fewest in a row that make one of the start or end of a page.
+      end_line_items: fewest items of a line there that is one by itself.
       item_chars: longest item of a menu, in characters, marks not counted.
+      long_item_chars: longest there among short ones.
+      min_short_share: share of the lines there that must be short.
       min_cookies: fewest mentions of cookies, beside a word of consent, that make a
         notice of a text.
       cookie_chars: most characters of such a text to a mention.
@@ -55,8 +60,12 @@ class PageConfig(Thresholds):
     notice_chars: int = threshold(300)
     link_chars: int = threshold(120)
     caption_chars: int = threshold(150)
+    cookie_gap_chars: int = threshold(40)
     line_items: int = threshold(4, least=2)
+    end_line_items: int = threshold(3, least=2)
     item_chars: int = threshold(40, least=1)
+    long_item_chars: int = threshold(60, least=1)
+    min_short_share: float = threshold(0.5, most=1)
     min_cookies: int = threshold(2, least=1)
     cookie_chars: int = threshold(200, least=1)
     min_items: int = threshold(5, least=1)

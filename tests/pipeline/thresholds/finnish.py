@@ -17,6 +17,7 @@ LONG = (
     "mies katsoi sitä kaukaa. "
 )
 MENU = "Etusivu | Uutiset | Urheilu | Sää"
+ITEMS = "Etusivu\nUutiset\nSää ja tiet ja muut ajankohtaiset asiat kaupungissa\nUrheilu"
 NOTICE = "Käytämme evästeitä. Hyväksy kaikki tai muuta asetuksia."
 COOKIES = (
     "Tämä sivusto tallentaa laitteellesi evästeitä, jotta se toimisi, ja hyväksyt ne, "

@@ -1,6 +1,8 @@
 """Text that is on a page but is no text of it: menus, cookie notices, tables."""
 
 import dataclasses
+import functools
+import unicodedata
 from collections.abc import Mapping
 
 import regex
@@ -13,33 +15,42 @@ COOKIE_WORDS: dict[str, tuple[str, ...]] = {
     "en": ("cookie",),
     "fi": ("eväste",),
     "id": ("kuki",),
-    "th": ("คุกกี้",),
-    "tr": ("çerez",),
+    "th": ("คุกกี้", "คุ้กกี้", "คุกกี"),
+    "tr": ("çerez", "tanımlama bilgi"),
     "vi": (),
     "bn": ("কুকি",),
-    "hi": ("कुकी",),
-    "sw": ("vidakuzi", "kidakuzi"),
-    "ta": ("குக்கீ",),
+    "hi": ("कुकी", "कूकी"),
+    "sw": ("vidakuzi", "kidakuzi", "kuki"),
+    "ta": ("குக்கீ", "குக்கி", "நினைவிகள"),
     "ur": ("کوکی",),
 }
 """What notices call a cookie in each language; the English word is looked for too."""
 
 CONSENT_WORDS: dict[str, tuple[str, ...]] = {
     "en": ("privacy policy", "cookie policy", "accept", "consent", "settings"),
-    "fi": ("tietosuoja", "hyväksy", "suostumu", "asetuks"),
-    "id": ("kebijakan privasi", "setuju", "terima", "pengaturan"),
-    "th": ("ความเป็นส่วนตัว", "ยอมรับ", "ยินยอม", "การตั้งค่า"),
-    "tr": ("gizlilik", "kabul et", "onay", "ayarlar"),
-    "vi": ("quyền riêng tư", "đồng ý", "chấp nhận", "cài đặt"),
-    "bn": ("গোপনীয়তা", "গ্রহণ", "সম্মতি", "সেটিংস"),
-    "hi": ("गोपनीयता", "स्वीकार", "सहमत", "सेटिंग्स"),
-    "sw": ("faragha", "kubali", "idhini", "mipangilio"),
-    "ta": ("தனியுரிமை", "ஏற்", "ஒப்புதல்", "அமைப்பு"),
-    "ur": ("پرائیویسی", "رازداری", "قبول", "متفق", "ترتیبات"),
+    "fi": ("tietosuoja", "hyväksy", "suostumu", "asetuks", "salli", "hylkää"),
+    "id": ("kebijakan", "etuju", "terima", "menerima", "pengaturan", "izin", "tolak"),
+    "th": ("ความเป็นส่วนตัว", "ยอมรับ", "ยินยอม", "การตั้งค่า", "อนุญาต", "ปฏิเสธ"),
+    "tr": ("gizlilik", "kabul et", "kabul ed", "onay", "ayarlar", "izin ver", "reddet"),
+    "vi": ("quyền riêng tư", "đồng ý", "chấp nhận", "cài đặt", "cho phép", "từ chối"),
+    "bn": ("গোপনীয়তা", "গ্রহণ", "সম্মতি", "সেটিংস", "সম্মত", "অনুমতি", "প্রত্যাখ্যান"),
+    "hi": ("गोपनीयता", "स्वीकार", "सहमत", "सेटिंग", "अनुमति", "मंजूर", "मंज़ूर"),
+    "sw": ("faragha", "kubali", "idhini", "mipangilio", "ruhusu", "ridhi", "kataa"),
+    "ta": ("தனியுரிமை", "ஏற்", "ஒப்புதல்", "அமைப்பு", "அனுமதி", "சம்மத", "நிராகரி"),
+    "ur": (
+        "پرائیویسی",
+        "رازداری",
+        "قبول",
+        "متفق",
+        "اتفاق",
+        "ترتیبات",
+        "اجازت",
+        "رضامند",
+    ),
 }
 """Words of consent beside which a cookie is a browser's: C4's policy phrases (Raffel et
 al. 2020, section 2.2; `_POLICY_SUBSTRINGS` in TFDS' c4_utils) as notices put them in
-each language, with the labels of the buttons."""
+each language, stems of what is inflected, with the labels of the buttons."""
 
 _ITEM_SEPARATOR = regex.compile(r"\n|[|•·»›]")
 _MARKS = regex.compile(r"\p{M}+")
@@ -100,21 +111,31 @@ def _cookie_notice(text: str, language: Language, page: PageConfig) -> Flaw | No
 
 def names_cookies(lower: str, language: Language) -> int:
     """How often a text in lower case names a cookie."""
-    words = words_of(COOKIE_WORDS, language, language.cookie_words)
-    return sum(map(lower.count, words))
+    return sum(map(lower.count, cookie_words(language)))
 
 
 def asks_consent(lower: str, language: Language) -> bool:
     """Whether a text in lower case has a word of consent."""
-    words = words_of(CONSENT_WORDS, language, language.consent_words)
-    return any(word in lower for word in words)
+    return any(word in lower for word in _consent_words(language))
+
+
+@functools.lru_cache
+def cookie_words(language: Language) -> tuple[str, ...]:
+    """What a cookie is called."""
+    return words_of(COOKIE_WORDS, language, language.cookie_words)
+
+
+@functools.lru_cache
+def _consent_words(language: Language) -> tuple[str, ...]:
+    return words_of(CONSENT_WORDS, language, language.consent_words)
 
 
 def words_of(
     built_in: Mapping[str, tuple[str, ...]], language: Language, own: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """A list's words in English and in a language, with the language's own."""
-    return (*built_in["en"], *built_in.get(language.code, ()), *own)
+    """A list's words in English and in a language, with the language's own, in NFC."""
+    found = (*built_in["en"], *built_in.get(language.code, ()), *own)
+    return tuple(unicodedata.normalize("NFC", word) for word in found)
 
 
 def is_short(line: str, page: PageConfig = DEFAULT) -> bool:
