@@ -1,6 +1,7 @@
 """The languages: what the pipeline must know of each to read, cut and ask for it."""
 
 import dataclasses
+import unicodedata
 
 import regex
 
@@ -64,7 +65,8 @@ class Language:
                     f"LanguageConfig.{name} of {self.code!r} = {words!r}; expected a "
                     "tuple of texts, none of them empty: ('one', 'two'), ('one',)."
                 )
-            object.__setattr__(self, name, tuple(words))
+            found = tuple(unicodedata.normalize("NFC", word) for word in words)
+            object.__setattr__(self, name, found)
 
 
 _BUILT_IN = (

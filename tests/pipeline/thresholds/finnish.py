@@ -17,7 +17,9 @@ LONG = (
     "mies katsoi sitä kaukaa. "
 )
 MENU = "Etusivu | Uutiset | Urheilu | Sää"
-ITEMS = "Etusivu\nUutiset\nSää ja tiet ja muut ajankohtaiset asiat kaupungissa\nUrheilu"
+LONG_ITEM = "Sää ja tiet ja muut ajankohtaiset asiat kaupungissa"
+ITEMS = f"Etusivu\nUutiset\n{LONG_ITEM}\nUrheilu\nKulttuuri"
+MIDDLE = f"{OTHER}\n{MENU}\n{TEXT}"
 NOTICE = "Käytämme evästeitä. Hyväksy kaikki tai muuta asetuksia."
 COOKIES = (
     "Tämä sivusto tallentaa laitteellesi evästeitä, jotta se toimisi, ja hyväksyt ne, "
@@ -31,6 +33,7 @@ SHOPPING = (
 )
 NUMBERS = f"Tulokset olivat {'12 34 56 78 90 ' * 4}ja 12 34 56 78."
 THAI = "ประเทศไทยมีภูเขาและแม่น้ำสวยงามมากมายหลายแห่งให้ผู้คนไปเที่ยวชมทุกปี"
+THAI_OTHER = "แมวของฉันชอบนอนบนเก้าอี้ไม้ตัวเก่าในห้องครัวทุกเช้าและทุกเย็น"
 GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund am Fluss."
 BOTH = f"{TEXT} {OTHER}"
 CHANGED = BOTH.replace("iloisesti", "vihaisesti")

@@ -2,10 +2,11 @@
 
 import math
 import pickle
+import unicodedata
 
 import pytest
 
-from tests.pipeline.thresholds.finnish import LINES, MENU, OTHER, TEXT
+from tests.pipeline.thresholds.finnish import LINES, MIDDLE, OTHER, TEXT
 from tests.pipeline.thresholds.verdicts import document
 from xinst_jax import run_file
 from xinst_jax.config import (
@@ -36,8 +37,7 @@ def test_a_gin_file_reaches_the_worker_processes(tmp_path):
         "fi/FineWeb2Config.max_line_breaks=0.2",
         "CorpusConfig.min_chars=20",
     )
-    text = f"{MENU}\n{TEXT}"
-    raw = ((number, Document("a", text, "", "")) for number in range(12))
+    raw = ((number, Document("a", MIDDLE, "", "")) for number in range(12))
     frames.write(tmp_path / "raw", map(frames.packed, frames.chunks(raw, 1)))
     function = by_row(
         stage._rows,
@@ -49,7 +49,7 @@ def test_a_gin_file_reaches_the_worker_processes(tmp_path):
     with Local(tmp_path, workers=2) as executor:
         (made,) = executor.map("preparing", function, executor.read(tmp_path / "raw"))
         assert executor._pool is not None
-    assert [row.found.text for row in frames.rows(made)] == [text] * 12
+    assert [row.found.text for row in frames.rows(made)] == [MIDDLE] * 12
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,11 @@ def test_words_of_a_language_are_the_corpus_alone_s():
     )
     assert {name for name in bare if bare[name] != told[name]} == {"corpus"}
     assert not set(WORD_LISTS) & set(told["corpus"]["languages"][0])
+
+
+def test_words_are_found_however_their_letters_are_composed():
+    split = unicodedata.normalize("NFD", "äidit")
+    assert described(caption_words=(split,)).caption_words == ("äidit",)
 
 
 def test_words_that_are_no_tuple_are_refused():

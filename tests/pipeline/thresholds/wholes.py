@@ -12,6 +12,7 @@ from tests.pipeline.thresholds.finnish import (
     SHORT_END,
     TEXT,
     THAI,
+    THAI_OTHER,
 )
 from tests.pipeline.thresholds.verdicts import corpus, document
 
@@ -110,14 +111,14 @@ CUTS = (
     (
         "DecontaminationConfig.gram_chars",
         40,
-        corpus([THAI, THAI[::-1]], "th", sets=[THAI[:30] + THAI[5:35]]),
+        corpus([THAI, THAI_OTHER], "th", sets=[THAI[:30] + THAI[5:35]]),
         "2",
         "1 2",
     ),
     (
         "DecontaminationConfig.item_chars",
         24,
-        corpus([THAI, THAI[::-1]], "th", sets=[THAI[:20]]),
+        corpus([THAI, THAI_OTHER], "th", sets=[THAI[:20]]),
         "2",
         "1 2",
     ),
