@@ -1,13 +1,15 @@
 """Counts which letters Thai words neither end in nor begin with, and writes them down.
 
-    python tools/thai_edges.py --corpus 'text/{lang}.jsonl.gz' \\
+    python tools/thai_edges.py --corpus 'text/{lang}.jsonl.gz' --words words_th.txt \\
         --output xinst_jax/pipeline/thai_edges.py
 
 Thai has spaces between phrases only. So where letters stand before a space a word ends,
 and where they stand behind one a word begins; inside a phrase nothing is known of them.
 One to three letters are written down that are at the edge of a phrase far more seldom
-than chance would have it, given how often they are inside one. A space counts as a
-letter. The documents that tools/planted_noise.py draws are left out, so that what it
+than chance would have it, given how often they are inside one, and that no word of a
+dictionary ends in, or begins with (PyThaiNLP's `words_th.txt`, CC0): words that texts
+such as those counted have seldom at an edge are none the less words. A space counts as
+a letter. The documents that tools/planted_noise.py draws are left out, so that what it
 measures was not counted.
 """
 
@@ -29,7 +31,7 @@ from xinst_jax.pipeline.clean import clean
 
 LETTERS = 3
 LEAST_EXPECTED = 8
-MOST_LOG_ODDS = -3.5
+MOST_LOG_ODDS = -2.0
 
 _WIDTH = 76
 
@@ -40,8 +42,9 @@ _PHRASE = regex.compile(
 _HEAD = '''"""Letters that no Thai word ends in, and that none begins with.
 
 Written by tools/thai_edges.py, which says what they are: {phrases:,} phrases of
-{documents:,} press releases and encyclopedia articles were counted. A space in them is
-the one before, or behind, the phrase.
+{documents:,} press releases and encyclopedia articles were counted, and {words:,} words
+of a dictionary have none of these at their edge. A space in them is the one before, or
+behind, the phrase.
 """
 
 LETTERS = {letters}
@@ -82,6 +85,16 @@ class Counts:
             if expected >= LEAST_EXPECTED and math.log(odds) < MOST_LOG_ODDS:
                 found.add(letters)
         return sorted(found)
+
+
+def edges(words: Iterable[str]) -> tuple[set[str], set[str]]:
+    """The letters that words end in, and those that they begin with."""
+    lengths = range(1, LETTERS + 1)
+    known = [*words]
+    return (
+        {f" {word}"[-n:] for word in known for n in lengths},
+        {f"{word} "[:n] for word in known for n in lengths},
+    )
 
 
 def count(texts: Iterable[str]) -> tuple[Counts, Counts, int]:
@@ -134,6 +147,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--corpus", required=True, help="documents; {lang} in the name")
+    parser.add_argument("--words", required=True, help="a dictionary, a word a line")
     parser.add_argument("--output", required=True, help="the module")
     parser.add_argument("--documents", type=int, default=500, help="planted_noise.py's")
     given = parser.parse_args()
@@ -141,16 +155,19 @@ def main() -> None:
     left_out = {text for _, text in drawn}
     texts = {clean(str(r.fields["text"])) for r in sources.read(given.corpus, "th")}
     ends, starts, phrases = count(texts - left_out)
+    words = pathlib.Path(given.words).read_text("utf-8").split()
+    word_ends, word_starts = edges(words)
     head = _HEAD.format(
-        letters=LETTERS, phrases=phrases, documents=len(texts - left_out)
+        letters=LETTERS,
+        words=len(words),
+        phrases=phrases,
+        documents=len(texts - left_out),
     )
+    no_end = _shortest({*ends.rare()} - word_ends, True)
+    no_start = _shortest({*starts.rare()} - word_starts, False)
     parts = [
-        _written(
-            "NO_END", _shortest(ends.rare(), True), "A word goes on behind these."
-        ),
-        _written(
-            "NO_START", _shortest(starts.rare(), False), "One began before these."
-        ),
+        _written("NO_END", no_end, "A word goes on behind these."),
+        _written("NO_START", no_start, "One began before these."),
     ]
     pathlib.Path(given.output).write_text(head + "\n".join(parts), "utf-8")
 
