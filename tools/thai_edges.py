@@ -5,7 +5,7 @@
 
 Thai has spaces between phrases only. So where letters stand before a space a word ends,
 and where they stand behind one a word begins; inside a phrase nothing is known of them.
-One to three letters are written down that are at the edge of a phrase far more seldom
+One to four letters are written down that are at the edge of a phrase far more seldom
 than chance would have it, given how often they are inside one, and that no word of a
 dictionary ends in, or begins with (PyThaiNLP's `words_th.txt`, CC0): words that texts
 such as those counted have seldom at an edge are none the less words. A space counts as
@@ -29,7 +29,7 @@ from tools import planted_noise
 from xinst_jax.data import sources
 from xinst_jax.pipeline.clean import clean
 
-LETTERS = 3
+LETTERS = 4
 LEAST_EXPECTED = 8
 MOST_LOG_ODDS = -2.0
 

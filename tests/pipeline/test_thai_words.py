@@ -39,13 +39,13 @@ def test_whole_sentences_end_and_start(sentence):
     assert openings.goes_on(sentence, TH, later=False) == ""
 
 
-def test_a_fifth_and_more_of_all_cuts_are_seen_from_either_side():
+def test_a_third_and_more_of_all_cuts_are_seen_from_either_side():
     """Many cuts are between two words, where no letter can tell."""
     cuts = [(s, place) for s in SENTENCES for place in inside(s)]
     broken = [not endings.is_finished(s[:place], TH) for s, place in cuts]
     begun = [bool(openings.goes_on(s[place:], TH, False)) for s, place in cuts]
     assert len(cuts) > 200
-    assert np.mean(broken) > 0.2 and np.mean(begun) > 0.2
+    assert np.mean(broken) > 0.33 and np.mean(begun) > 0.33
 
 
 @pytest.mark.parametrize(
