@@ -3,11 +3,11 @@
     python tools/planted_noise.py --corpus 'text/{lang}.jsonl.gz' --languages fi sw
 
 plants every kind of tools/noise/kinds.py in a part of the documents, runs `prepare` on
-them with gin/runs/curation_study.gin, and prints three tables: by kind and language
+them with gin/runs/curation_study.gin, and prints four tables: by kind and language
 what was caught of what was planted; by kind, which filters did it; by language what was
-dropped of the documents that were left as they were. Shares have Wilson's 95%
-intervals; they take documents for independent, which those of several draws are
-not quite.
+dropped of the documents that were left as they were; in how many languages each wording
+of a notice, a caption or a link is known. Shares have Wilson's 95% intervals; they take
+documents for independent, which those of several draws are not quite.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def study(
       share: of the documents, for each kind of noise.
       seed: of the PRNG.
     """
-    texts = {code: _drawn(path, code, documents) for code in languages}
+    texts = {code: drawn(path, code, documents) for code in languages}
     planted = kinds.plant(texts, share=share, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
         directory = pathlib.Path(scratch)
@@ -91,7 +91,7 @@ def _notes(config: CorpusConfig, language: Language) -> judged.Notes:
     return notes
 
 
-def _drawn(path: str, code: str, documents: int) -> list[tuple[str, str]]:
+def drawn(path: str, code: str, documents: int) -> list[tuple[str, str]]:
     """(id, text) of as many documents, spread over the file, each text once."""
     rows: Iterator = sources.read(path, code)
     found: dict[str, str] = {}
@@ -130,7 +130,12 @@ def main() -> None:
         for seed in range(given.draws)
     ]
     found = {code: judged.pooled(draw[code] for draw in draws) for code in draws[0]}
-    parts = (tables.caught(found), tables.by_filter(found), tables.left_alone(found))
+    parts = (
+        tables.caught(found),
+        tables.by_filter(found),
+        tables.left_alone(found),
+        tables.known_wordings(given.languages),
+    )
     print("\n\n".join(parts))
 
 

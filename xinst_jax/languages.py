@@ -1,15 +1,25 @@
 """The languages: what the pipeline must know of each to read, cut and ask for it."""
 
 import dataclasses
+import unicodedata
 
 import regex
 
 from xinst_jax.errors import UserError
 
+WORD_LISTS = (
+    *("stop_words", "cookie_words", "consent_words", "link_words", "caption_words"),
+    *("connectives", "pronouns"),
+)
+"""Fields of `Language` that are words, which a corpus alone depends on."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Language:
     """One language.
+
+    The lists of words are for a language beyond the ten, and add to what is built in
+    for one of them; all are in lower case.
 
     Attributes:
       code: ISO 639-1 code, the name of the language everywhere on disk.
@@ -20,6 +30,14 @@ class Language:
         by spaces alone.
       right_to_left: direction of the script, for pages that people read.
       iso639_3: three-letter code, by which some models name the language; may be empty.
+      stop_words: the commonest words, some of which a long document must hold
+        (`stopwords` in FineWeb-2's `configs/{language}_{script}.yml`).
+      cookie_words: what notices call a cookie.
+      consent_words: words of consent beside which it is a browser's.
+      link_words: what links at the end of an article say: 'read more'.
+      caption_words: what captions and credits begin with, before a colon: 'photo'.
+      connectives: words that join a sentence to the one before: 'therefore'.
+      pronouns: what stands for something named before, at the start of a text: 'she'.
     """
 
     code: str
@@ -29,6 +47,26 @@ class Language:
     sentence_ends: str = ".!?…"
     right_to_left: bool = False
     iso639_3: str = ""
+    stop_words: tuple[str, ...] = ()
+    cookie_words: tuple[str, ...] = ()
+    consent_words: tuple[str, ...] = ()
+    link_words: tuple[str, ...] = ()
+    caption_words: tuple[str, ...] = ()
+    connectives: tuple[str, ...] = ()
+    pronouns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("scripts", *WORD_LISTS):
+            words = getattr(self, name)
+            if not isinstance(words, (tuple, list)) or not all(
+                isinstance(word, str) and word.strip() for word in words
+            ):
+                raise UserError(
+                    f"LanguageConfig.{name} of {self.code!r} = {words!r}; expected a "
+                    "tuple of texts, none of them empty: ('one', 'two'), ('one',)."
+                )
+            found = tuple(unicodedata.normalize("NFC", word) for word in words)
+            object.__setattr__(self, name, found)
 
 
 _BUILT_IN = (

@@ -6,7 +6,7 @@ import logging
 import pathlib
 import re
 import tokenize
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gin
@@ -23,6 +23,10 @@ _SCOPES = {
     "DecodeConfig": ("generate", "answer"),
     "EndpointConfig": ("judge", "opponent"),
 }
+
+# A scope of the first may have any name; of the second it is a language of the run,
+# which is known when the run is.
+_SCOPED_BY_LANGUAGE = ("LanguageConfig", "FineWeb2Config")
 
 
 def load(
@@ -65,12 +69,15 @@ def _built(
     for override in overrides:
         statement = _checked(override, gin_file)
         _told(f"--gin.{override}", functools.partial(gin.parse_config, statement))
-    _check_scopes()
+    _check_scopes(_SCOPES)
     if leave_open:
         for name in _missing():
             gin.parse_config(f"{name} = ''")
     _check_required(gin_file)
-    return _told(gin_file, config_lib.RunConfig)
+    run = _told(gin_file, config_lib.RunConfig)
+    codes = tuple(code.replace("-", "_") for code in run.languages)
+    _check_scopes({"FineWeb2Config": codes})
+    return run
 
 
 def _told(place: str, act: Callable[[], Any]) -> Any:
@@ -129,14 +136,21 @@ def _checked(override: str, gin_file: str) -> str:
     return f"{name} = {value.strip()}"
 
 
-def _check_scopes() -> None:
-    """Gin accepts a misspelt scope in silence; the run would ignore its values."""
+def _check_scopes(scopes: Mapping[str, tuple[str, ...]]) -> None:
+    """Gin accepts a misspelt scope in silence; the run would ignore its values.
+
+    Args:
+      scopes: those of some classes, by the class; of classes that are in neither this
+        nor `_SCOPES` there are none.
+    """
     bound = re.findall(
         r"^(\w+)/(?:xinst_jax\.)?(\w+)\.\w+ =", gin.config_str(), re.MULTILINE
     )
     for scope, name in sorted(set(bound)):
-        known = _SCOPES.get(name, ())
-        if name != "LanguageConfig" and scope not in known:
+        if name in _SCOPED_BY_LANGUAGE and name not in scopes:
+            continue
+        known = {**_SCOPES, **scopes}.get(name, ())
+        if scope not in known:
             raise UserError(
                 f"{scope}/{name} in a gin binding: nothing is built under that scope. "
                 f"Scopes of {name}: {', '.join(known) or 'none'}."

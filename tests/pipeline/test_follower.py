@@ -8,7 +8,7 @@ import pytest
 
 from tests.pipeline.test_text_models import workspace
 from xinst_jax import shards
-from xinst_jax.config import RunConfig, TrainConfig
+from xinst_jax.config import PromptConfig, RunConfig, TrainConfig
 from xinst_jax.data import prompts
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import rate, runner, seed, stages, training, training_rows
@@ -100,10 +100,19 @@ def _learnt(run, name: str, number: int, monkeypatch) -> dict[str, dict]:
 _TAKEN = {1: [], 2: [0, 3, 4], 3: [1, 3, 5]}
 
 
-@pytest.mark.parametrize("number", [1, 2])
+# In words that the tokenizer knows.
+_WORDING = PromptConfig(
+    answer="w7 {instruction} {request} w8",
+    request="w9 {language}",
+    seed_request="w10 {language}",
+)
+
+
+@pytest.mark.parametrize(("number", "wording"), [(1, prompts.PAPER), (2, _WORDING)])
 def test_a_round_learns_the_seed_and_what_the_last_one_kept_and_nothing_held_out(
-    run, number, monkeypatch
+    run, number, wording, monkeypatch
 ):
+    run = dataclasses.replace(run, run=dataclasses.replace(run.run, prompts=wording))
     learnt = _learnt(run, "follower", number, monkeypatch)
     encode, expected = (
         run.vocabulary.encode,
@@ -117,7 +126,7 @@ def test_a_round_learns_the_seed_and_what_the_last_one_kept_and_nothing_held_out
         for split, of_split in zip(expected, rows.values(), strict=True):
             for row, seed_style in of_split:
                 name = run.run.language_table[code].name
-                prompt = prompts.answer(row["instruction"], name, seed_style)
+                prompt = prompts.answer(row["instruction"], name, seed_style, wording)
                 pair = (encode(prompt), encode(row["output"]))
                 expected[split][code, row["id"]] = pair
     assert learnt == expected

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from xinst_jax import manifest, shards
-from xinst_jax.config import RunConfig
+from xinst_jax.config import PromptConfig, RunConfig
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
@@ -150,10 +150,11 @@ def test_each_part_of_the_key_makes_the_candidates_again(tmp_path, corpus_path):
     """Model, sampling, prompt and input; what changes none of them goes on."""
     config = {"model": 1, "generate": {"top_p": 0.9}, "seed": 1}
 
-    def made(kept=None, **changed):
+    def made(kept=None, wording=prompts.PAPER, **changed):
         asked: list[str] = []
         given = config | changed
-        _run(tmp_path / "out", corpus_path, _writer(asked), kept, 2, given)
+        writer = dataclasses.replace(_writer(asked), wording=wording)
+        _run(tmp_path / "out", corpus_path, writer, kept, 2, given)
         return len(asked)
 
     assert made() == 7
@@ -161,9 +162,8 @@ def test_each_part_of_the_key_makes_the_candidates_again(tmp_path, corpus_path):
     for change in ({"model": 2}, {"generate": {"top_p": 0.8}}, {"seed": 2}):
         assert made(**change) == 7
     assert made() == 7
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prompts, "reverse", lambda text: f"Ask for this:\n{text}\n")
-        assert made() == 7
+    assert made(decontamination={"gram_words": 9}) == 7
+    assert made(wording=PromptConfig(reverse="Ask for this:\n{response}\n")) == 7
     first = shards.read_rows(tmp_path / "out" / "fi")[0]
     assert made({"fi": {"d0": first | {"instruction": "Old", "round": 1}}}) == 6
     assert made() == 7

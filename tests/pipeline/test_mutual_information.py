@@ -13,7 +13,7 @@ import transformers
 
 from tests.hf import tiny_llama
 from tests.pipeline.test_text_models import ROWS, workspace
-from xinst_jax.config import RateConfig, TrainConfig
+from xinst_jax.config import PromptConfig, RateConfig, TrainConfig
 from xinst_jax.hf.config import SpecialIds
 from xinst_jax.models import decoder
 from xinst_jax.pipeline import mutual_information, training
@@ -132,3 +132,13 @@ def test_a_rounds_signal_is_that_of_transformers_with_the_exported_model(
     # The last token of each is predicted and not read.
     assert sum(read + 1 for read, _ in counted) == tokens
     assert all(read >= targets >= 1 for read, targets in counted)
+
+
+def test_a_follower_is_asked_with_the_runs_own_prompt(run):
+    prompts = PromptConfig(
+        answer="w7 {instruction} {request} w8", seed_request="In {language}."
+    )
+    own = dataclasses.replace(run, run=dataclasses.replace(run.run, prompts=prompts))
+    count = mutual_information.work(own, "follower/round-2")
+    # 'w7 w5 w9 In Finnish. w8' and 'w7 In Finnish. w8', then three words and the end.
+    assert count(("w5 w9", "w6 w7 w8", "fi")) == [(6 + 3, 4), (4 + 3, 4)]

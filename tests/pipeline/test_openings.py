@@ -103,6 +103,61 @@ def test_a_first_sentence_that_begins_alike_is_a_start(code, text):
     assert openings.goes_on(text, BUILT_IN[code], later=False) == ""
 
 
+@pytest.mark.parametrize("code", list(openings.DEPENDENT))
+def test_words_that_lean_on_another_begin_no_text(code):
+    language = BUILT_IN[code]
+    for word in openings.DEPENDENT[code]:
+        assert openings.goes_on(f"{word} x", language, False)
+        assert openings.goes_on(f"{word} {word} x", language, False) == ""
+        assert openings.goes_on(f"{word}x x", language, False) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "found"),
+    [
+        ("hi", "के किनारे एक पुराना मंदिर है।", "के"),
+        ("hi", "रहा था और बारिश हो रही थी।", "रहा"),
+        ("bn", "থেকে বাড়ি ফিরতে রাত হয়ে গেল।", "থেকে"),
+        ("ta", "என்று பாட்டி சொன்னாள்.", "என்று"),
+        ("ur", "سے گھر لوٹتے ہوئے رات ہو گئی۔", "سے"),
+        ("th", "จึงเลื่อนงานออกไป", "จึง"),
+        ("hi", "ि", "ि"),
+        ("fi", "” Sitten hän lähti.", "”"),
+        ("fi", "”Mutta nyt sataa”, hän sanoi.", "mutta"),
+        ("fi", "Kylän) koulu alkoi kello yhdeksän.", ")"),
+        ("ta", "நீலகிரி] மலையில் மழை பெய்தது.", "]"),
+        ("hi", "घर जाओ,” माँ ने कहा। “अभी!”", "”"),
+        ("tr", "2. Pencereyi açın.\n3. Kapıyı kapatın.", "2."),
+        ("fi", "4. keitä perunat\n5. kuori ne", "4."),
+    ],
+)
+def test_what_leans_on_something_before_it_is_seen(code, text, found):
+    seen = openings.goes_on(text, BUILT_IN[code], later=False)
+    assert unicodedata.normalize("NFC", seen) == unicodedata.normalize("NFC", found)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("bn", "থেকে থেকে মেঘ ডাকছিল।"),
+        ("hi", "सेब लाल हैं।"),
+        ("hi", "मैं घर गया।"),
+        ("ur", "میں گھر گیا۔"),
+        ("ur", "کیا آپ آئیں گے؟"),
+        ("ta", "எனது வீடு சிறியது."),
+        ("th", "แต่ละบ้านมีสวน"),
+        ("th", "ก็อกน้ำในครัวรั่ว"),
+        ("fi", "A) Avaa ikkuna. B) Sulje ovi."),
+        ("fi", "Hyvä päivä :) Tervetuloa."),
+        ("fi", "Helsinki (ruots. Helsingfors) on kaupunki."),
+        ("fi", "”Hyvää yötä”, hän sanoi."),
+        ("tr", "2. Mehmet tahta çıktı.\n1451'de yine padişah oldu."),
+    ],
+)
+def test_what_only_looks_like_leaning_is_a_start(code, text):
+    assert openings.goes_on(text, BUILT_IN[code], later=False) == ""
+
+
 def test_a_document_is_rather_cut_where_the_next_part_starts_afresh():
     fi = BUILT_IN["fi"]
     first = "Lumi satoi koko pitkän yön ja aamun."

@@ -69,10 +69,11 @@ def main() -> None:
     parser.add_argument("--n-grams", type=int, default=1_000_000)
     count = parser.parse_args().n_grams
     words, rng = _words(), random.Random(2)
+    gram_words = decontamination.DEFAULT.gram_words
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "set.jsonl"
         with path.open("w") as file:
-            for _ in range(count // (_ITEM_WORDS - decontamination.WORDS + 1)):
+            for _ in range(count // (_ITEM_WORDS - gram_words + 1)):
                 item = " ".join(rng.choices(words, k=_ITEM_WORDS))
                 file.write(json.dumps({"question": item}) + "\n")
         before, start = _peak(), time.process_time()

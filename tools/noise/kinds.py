@@ -58,9 +58,10 @@ class Source:
     words: Sequence[str]
     rng: np.random.Generator
 
-    def of(self, wordings: Mapping[str, tuple[str, str]]) -> str:
-        """One of the language's two wordings."""
-        return wordings[self.code][int(self.rng.integers(2))]
+    def of(self, wordings: Mapping[str, tuple[str, ...]]) -> str:
+        """One of the language's wordings."""
+        own = wordings[self.code]
+        return own[int(self.rng.integers(len(own)))]
 
     def few_words(self, count: int) -> str:
         """Some words of the language, the first with a large letter."""

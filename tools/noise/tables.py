@@ -1,13 +1,17 @@
 """Counts of what was planted and found, as Markdown, with intervals."""
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import scipy.stats
 
+from tools.noise import phrases
 from tools.noise.judged import Found, pooled
 from tools.noise.kinds import KINDS
 from tools.tuning.paired import table
+from xinst_jax.languages import BUILT_IN
+from xinst_jax.pipeline.clean import clean
+from xinst_jax.pipeline.corpus import page_lines
 
 
 def wilson(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:
@@ -84,6 +88,32 @@ def left_alone(found: Mapping[str, Found]) -> str:
         rows.append([code, texts, f"{dropped:,}", share, interval, reasons or "none"])
     heads = ["left alone", "texts", "dropped", "share", "95%", "dropped as"]
     return table(heads, rows)
+
+
+def known_wordings(codes: Collection[str]) -> str:
+    """A line a set of wordings: in how many languages each is known as what it is."""
+    sets = {
+        "cookie notice": phrases.COOKIE_NOTICES,
+        "caption": phrases.CAPTIONS,
+        "read more": phrases.READ_MORE,
+    }
+    most = max(len(each) for own in sets.values() for each in own.values())
+    rows = []
+    for name, wordings in sets.items():
+        count = len(next(iter(wordings.values())))
+        known = [
+            sum(_is_known(wordings[code][place], code) for code in codes)
+            for place in range(count)
+        ]
+        cells = [f"{each}/{len(codes)}" for each in known]
+        rows.append([name, *cells, *["-"] * (most - count)])
+    heads = ["wordings known", *(f"{place}." for place in range(1, most + 1))]
+    return table(heads, rows)
+
+
+def _is_known(wording: str, code: str) -> bool:
+    line = clean(wording.format(title="Aa bb", name="Aa bb"))
+    return bool(page_lines.without_frame(line, BUILT_IN[code])[1])
 
 
 def _words(name: str) -> str:

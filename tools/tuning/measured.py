@@ -53,11 +53,12 @@ def losses(workspace: Workspace, stage: str) -> dict[str, Any]:
 def _measured(workspace: Workspace, stage: str) -> dict[str, Likelihood]:
     score = text_models.response_scorer(workspace, stage)
     scored: dict[str, list[np.ndarray]] = {}
-    for code, language in workspace.run.language_table.items():
+    run = workspace.run
+    for code, language in run.language_table.items():
         pairs, _ = text_models.held_out_pairs(workspace, code)
         if pairs:
             asked = [
-                prompts.answer(pair["instruction"], language.name, seed_style=True)
+                prompts.answer(pair["instruction"], language.name, True, run.prompts)
                 for pair in pairs
             ]
             sizes_n = np.array([len(pair["output"]) for pair in pairs])

@@ -9,14 +9,20 @@ from xinst_jax.config.benchmark import BenchmarkConfig
 from xinst_jax.config.curation import DecodeConfig, DiversifyConfig, RateConfig
 from xinst_jax.config.judging import EndpointConfig, JudgeConfig
 from xinst_jax.config.model import FAMILIES, MeshConfig, ModelConfig
+from xinst_jax.config.prompts import PromptConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
 from xinst_jax.config.run import RunConfig, as_record, check_lengths, digest
-from xinst_jax.config.text import (
-    CorpusConfig,
-    LanguageConfig,
-    SeedConfig,
-    TokenizerConfig,
-    TranslateConfig,
+from xinst_jax.config.seed import SeedConfig, TranslateConfig
+from xinst_jax.config.text import CorpusConfig, LanguageConfig, TokenizerConfig
+from xinst_jax.config.thresholds import (
+    DecontaminationConfig,
+    DuplicatesConfig,
+    FineWeb2Config,
+    LanguageCheckConfig,
+    PageConfig,
+    RulesConfig,
+    SegmentConfig,
+    TextConfig,
 )
 from xinst_jax.config.training import PROJECTIONS, LoraConfig, TrainConfig
 
@@ -26,18 +32,27 @@ __all__ = [
     "BenchmarkConfig",
     "CorpusConfig",
     "DecodeConfig",
+    "DecontaminationConfig",
     "DiversifyConfig",
+    "DuplicatesConfig",
     "EndpointConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "FineWeb2Config",
     "JudgeConfig",
+    "LanguageCheckConfig",
     "LanguageConfig",
     "LoraConfig",
     "MeshConfig",
     "ModelConfig",
+    "PageConfig",
+    "PromptConfig",
     "RateConfig",
+    "RulesConfig",
     "RunConfig",
     "SeedConfig",
+    "SegmentConfig",
+    "TextConfig",
     "TokenizerConfig",
     "TrainConfig",
     "TranslateConfig",

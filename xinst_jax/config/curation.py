@@ -12,6 +12,7 @@ from xinst_jax.config.fields import (
     registered,
     share,
 )
+from xinst_jax.config.thresholds import RulesConfig
 from xinst_jax.errors import UserError
 
 
@@ -113,8 +114,9 @@ class RateConfig(Typed):
       min_score_of: languages with another `min_score`, in the same way.
       min_instruction_chars: shortest instruction, in characters.
       max_instruction_chars: longest.
-      max_copied_share: share of an instruction's character 8-grams that may stand in
+      max_copied_share: share of an instruction's character n-grams that may stand in
         the response before it counts as a copy of it.
+      rules: thresholds of the other rules.
       examples_per_pair: corrupted examples made from each pair, half of them bad and
         half fair, beside the good one.
       pmi_model: the model by which the score also counts how much the instruction
@@ -131,6 +133,7 @@ class RateConfig(Typed):
     min_instruction_chars: int = 10
     max_instruction_chars: int = 800
     max_copied_share: float = 0.5
+    rules: RulesConfig = dataclasses.field(default_factory=RulesConfig)
     examples_per_pair: int = 2
     pmi_model: str = "follower"
     batch_rows: int = 32

@@ -1,6 +1,7 @@
 """What every configuration is made with: types that are checked, and gin's names."""
 
 import dataclasses
+import math
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from xinst_jax.errors import UserError
 
 _OPERATIONAL = "operational"
 _RECORDED_IF_SET = "recorded_if_set"
+_LEAST, _MOST = "least", "most"
 
 
 def positive(config: Any, *names: str) -> None:
@@ -75,6 +77,11 @@ def recorded_if_set(default: Any) -> Any:
 
 def is_recorded(field: dataclasses.Field, value: Any) -> bool:
     """Whether a stage's record names a field that has this value."""
+    if dataclasses.is_dataclass(value) and all(
+        not is_recorded(part, getattr(value, part.name))
+        for part in dataclasses.fields(value)
+    ):
+        return False
     if field.metadata.get(_RECORDED_IF_SET, False):
         return value != field.default
     return not is_operational(field)
@@ -121,6 +128,58 @@ class Typed:
                     f"{type(self).__name__}.{field.name} = {value!r}; expected a "
                     f"{kind.__name__}."
                 )
+
+
+def threshold(default: Any, least: float = 0, most: float = math.inf) -> Any:
+    """A field of `Thresholds`: a number within bounds, recorded only where it is set.
+
+    Args:
+      default: a whole number where only whole ones make sense; None where what is not
+        set comes from a table, of which the field is an exception.
+      least: smallest number accepted.
+      most: greatest; 1 for a share.
+    """
+    metadata = {_RECORDED_IF_SET: True, _LEAST: least, _MOST: most}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Thresholds:
+    """Numbers that decide what is kept, each declared by `threshold`.
+
+    A stage's record names those that are not the defaults, and no others: what was made
+    before there was such a number stays up to date, and what is made with other ones is
+    made anew.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
+            least, most = field.metadata[_LEAST], field.metadata[_MOST]
+            whole = isinstance(field.default, int)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int if whole else (int, float))
+                or not least <= value <= most
+            ):
+                raise UserError(
+                    f"{type(self).__name__}.{field.name} = {value!r}; expected "
+                    f"{'a whole number' if whole else 'a number'} "
+                    + (
+                        f"of {least:g} or more."
+                        if most == math.inf
+                        else f"between {least:g} and {most:g}."
+                    )
+                )
+
+    def changed(self) -> dict[str, Any]:
+        """The fields that are not the defaults, with their values."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if getattr(self, field.name) != field.default
+        }
 
 
 def registered(cls: type) -> type:

@@ -20,15 +20,14 @@ from xinst_jax.config.fields import (
 )
 from xinst_jax.config.judging import JudgeConfig
 from xinst_jax.config.model import MeshConfig, ModelConfig
+from xinst_jax.config.prompts import PromptConfig
 from xinst_jax.config.release import EvaluateConfig, ExportConfig
-from xinst_jax.config.text import (
-    CorpusConfig,
-    LanguageConfig,
-    SeedConfig,
-    TokenizerConfig,
-)
+from xinst_jax.config.seed import SeedConfig
+from xinst_jax.config.text import CorpusConfig, LanguageConfig, TokenizerConfig
+from xinst_jax.config.thresholds import FineWeb2Config
 from xinst_jax.config.training import TrainConfig
 from xinst_jax.errors import UserError
+from xinst_jax.languages import WORD_LISTS
 
 
 @registered
@@ -69,6 +68,7 @@ class RunConfig(Typed):
       answer: decoding of answers in `evaluate`.
       benchmark: what is measured with lm-evaluation-harness.
       judge: who compares the answers, and how.
+      prompts: what models are trained and asked with.
     """
 
     name: str = gin.REQUIRED
@@ -105,6 +105,7 @@ class RunConfig(Typed):
     )
     benchmark: BenchmarkConfig = dataclasses.field(default_factory=BenchmarkConfig)
     judge: JudgeConfig = dataclasses.field(default_factory=JudgeConfig)
+    prompts: PromptConfig = dataclasses.field(default_factory=PromptConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,6 +114,7 @@ class RunConfig(Typed):
         positive(self, "rounds")
         share(self, "settled_change")
         languages_lib.resolve(self.languages, self.extra_languages)
+        object.__setattr__(self, "corpus", _with_scopes(self.corpus, self.languages))
         if self.base_model and self.tokenizer.path:
             raise UserError(
                 "RunConfig.base_model brings its own tokenizer; leave "
@@ -165,6 +167,24 @@ class RunConfig(Typed):
     def language_table(self) -> dict[str, languages_lib.Language]:
         """The run's languages by code."""
         return languages_lib.resolve(self.languages, self.extra_languages)
+
+    @property
+    def language_records(self) -> list[dict[str, Any]]:
+        """The languages, ready for JSON, without what a corpus alone depends on."""
+        return [
+            {name: value for name, value in record.items() if name not in WORD_LISTS}
+            for record in map(as_record, self.language_table.values())
+        ]
+
+
+def _with_scopes(corpus: CorpusConfig, codes: tuple[str, ...]) -> CorpusConfig:
+    """The corpus with what gin has under the languages' scopes; what it has stays."""
+    known = dict(corpus.fineweb2_of)
+    for code in codes:
+        own = scoped(FineWeb2Config, code.replace("-", "_"))()
+        if code not in known and own != FineWeb2Config():
+            known[code] = own
+    return dataclasses.replace(corpus, fineweb2_of=tuple(known.items()))
 
 
 def check_lengths(run: RunConfig, model: ModelConfig) -> None:

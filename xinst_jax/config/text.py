@@ -1,4 +1,4 @@
-"""Where text and pairs come from, and how they are cut into tokens."""
+"""Where text comes from, what of it is kept, and how it is cut into tokens."""
 
 import dataclasses
 
@@ -9,8 +9,18 @@ from xinst_jax.config.fields import (
     one_of,
     operational,
     positive,
+    recorded_if_set,
     registered,
     share,
+)
+from xinst_jax.config.thresholds import (
+    DecontaminationConfig,
+    DuplicatesConfig,
+    FineWeb2Config,
+    LanguageCheckConfig,
+    PageConfig,
+    SegmentConfig,
+    TextConfig,
 )
 from xinst_jax.errors import UserError
 
@@ -46,14 +56,14 @@ class CorpusConfig(Typed):
       quality_filters: whether FineWeb-2's rules of quality and repetition are asked,
         with the values that it has for the language.
       evaluation_sets: files that a model is to be evaluated on, as `path`: a text with
-        a word 8-gram of one of them (where words are not spaced, 25 characters), or
-        with all of an item of 5 to 7 words (16 to 24 characters), is dropped.
+        an n-gram of one of them, or with all of a shorter item, is dropped; how long
+        these are says `decontamination`.
       screen_words: file of words and phrases, one a line, that no text may hold; a
         language without such a file goes without. Empty for none.
       screen_model: 'MODULE:FUNCTION' that gives the probability that a text, in the
         language of a code, should not be used. Empty for none.
       max_screen_probability: greatest such probability that is accepted.
-      near_duplicate_threshold: Jaccard similarity of character 5-grams from which two
+      near_duplicate_threshold: Jaccard similarity of character n-grams from which two
         texts are one.
       max_document_chars: longest raw document that is looked at, in characters.
       max_documents: most raw documents read per language; 0 reads all.
@@ -65,6 +75,15 @@ class CorpusConfig(Typed):
       beam_options: command-line flags of Beam's pipeline: '--runner=FlinkRunner'.
       beam_scratch: directory, or URL that Beam can read and write (gs://BUCKET/scratch),
         that all of its workers see, for rows on their way. Empty for the workdir's.
+      texts: what is asked of every text.
+      page: what on a page is none of its text.
+      fineweb2: thresholds of FineWeb-2's rules.
+      fineweb2_of: pairs of a language code and the thresholds of that language; made of
+        what a gin file sets under languages' scopes.
+      language_check: which language a text and its paragraphs are in.
+      segments: what a cut costs where a document is cut.
+      duplicates: how near-duplicates are looked for.
+      decontamination: how long what `evaluation_sets` and a text may share is.
     """
 
     path: str = "data/sample/corpus/{lang}.jsonl"
@@ -89,11 +108,24 @@ class CorpusConfig(Typed):
     workers: int = operational(0)
     beam_options: tuple[str, ...] = operational(())
     beam_scratch: str = operational("")
+    texts: TextConfig = dataclasses.field(default_factory=TextConfig)
+    page: PageConfig = dataclasses.field(default_factory=PageConfig)
+    fineweb2: FineWeb2Config = dataclasses.field(default_factory=FineWeb2Config)
+    fineweb2_of: tuple[tuple[str, FineWeb2Config], ...] = recorded_if_set(())
+    language_check: LanguageCheckConfig = dataclasses.field(
+        default_factory=LanguageCheckConfig
+    )
+    segments: SegmentConfig = dataclasses.field(default_factory=SegmentConfig)
+    duplicates: DuplicatesConfig = dataclasses.field(default_factory=DuplicatesConfig)
+    decontamination: DecontaminationConfig = dataclasses.field(
+        default_factory=DecontaminationConfig
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "beam_options", tuple(self.beam_options))
         object.__setattr__(self, "evaluation_sets", tuple(self.evaluation_sets))
+        self._check_fineweb2_of()
         positive(self, "min_chars", "max_chars", "target_chars", "shard_rows")
         positive(self, "max_document_chars")
         share(self, "min_lid_prob", "near_duplicate_threshold", "max_bad_share")
@@ -106,125 +138,25 @@ class CorpusConfig(Typed):
                 f"{self.min_chars}, {self.target_chars}, {self.max_chars}."
             )
 
-
-@registered
-@dataclasses.dataclass(frozen=True)
-class TranslateConfig(Typed):
-    """How English pairs become seed pairs, by a server that translates the responses.
-
-    Attributes:
-      path: files of English pairs, as `CorpusConfig.path`; empty translates nothing.
-      url: base address of a server of OpenAI-compatible chat completions.
-      model: the model's name there.
-      key_variable: environment variable with the server's key; it may be unset.
-      prompt: what is asked; '{language}' stands for the language's English name and
-        '{text}' for the response.
-      temperature: of the sampling; 0 is greedy.
-      max_tokens: most tokens of a translation; a longer one is refused.
-      min_length_ratio: least length of a translation, in characters, by its source's.
-      max_length_ratio: greatest.
-      min_lid_prob: share of it that must be in the language.
-      concurrency: requests under way at once.
-    """
-
-    path: str = ""
-    url: str = ""
-    model: str = ""
-    key_variable: str = "OPENAI_API_KEY"
-    prompt: str = (
-        "Translate the following text into {language}. Keep its meaning, its tone and "
-        "its layout. Give the translation alone.\n\n{text}"
-    )
-    temperature: float = 0.0
-    max_tokens: int = 4096
-    min_length_ratio: float = 0.3
-    max_length_ratio: float = 3.0
-    min_lid_prob: float = 0.8
-    concurrency: int = operational(8)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "max_tokens", "concurrency", "min_length_ratio")
-        not_negative(self, "temperature")
-        share(self, "min_lid_prob")
-        if self.max_length_ratio < self.min_length_ratio:
-            raise UserError(
-                "TranslateConfig.max_length_ratio is below min_length_ratio: "
-                f"{self.max_length_ratio}, {self.min_length_ratio}."
-            )
-        if self.path and not (self.url and self.model):
-            raise UserError(
-                f"TranslateConfig.path = {self.path!r} needs TranslateConfig.url and "
-                ".model: the server that translates."
-            )
-        if "{text}" not in self.prompt or "{language}" not in self.prompt:
-            raise UserError(
-                "TranslateConfig.prompt must hold '{language}' and '{text}', found "
-                f"{self.prompt!r}."
-            )
-
-
-@registered
-@dataclasses.dataclass(frozen=True)
-class SeedConfig(Typed):
-    """Where the seed pairs are: English instructions with responses in the language.
-
-    Attributes:
-      path: files of seed pairs, as `CorpusConfig.path`; several patterns may be given,
-        separated by commas. A language for which no file is found goes without seed
-        pairs, which is reported.
-      instruction_field: field with the English instruction.
-      output_field: field with the response in the language.
-      title_field: for parallel documents, field with the English text whose first line
-        is put into a `title_template` where a row has no `instruction_field`.
-      title_template: instructions made from that first line, which '{title}' stands
-        for; a digest of the line decides which one, the same in every language.
-      parallel_output_field: field with the response in a parallel document.
-      translate: English pairs whose responses are translated, beside those of `path`.
-      evaluation_sets: as in `CorpusConfig`; here both sides of a pair are compared.
-      max_pairs: most pairs used per language (the paper's seed is about 3,000).
-      max_output_chars: longer responses are cut at a sentence end.
-      held_out_share: share of pairs, chosen by a digest of the instruction, that is
-        never trained on.
-      max_bad_share: share of unreadable rows that stops the stage.
-    """
-
-    path: str = "data/sample/seed/{lang}.jsonl"
-    instruction_field: str = "instruction"
-    output_field: str = "output"
-    title_field: str = "en_text"
-    title_template: tuple[str, ...] = (
-        'Write a text with the title "{title}".',
-        'Compose a piece that begins "{title}".',
-        'Give me a text called "{title}".',
-        'Tell me in a few paragraphs about "{title}".',
-        'Draft a text under the heading "{title}".',
-        'Produce a short article: "{title}".',
-        'Share what a general reader should know of "{title}".',
-        'Create a page for readers with the headline "{title}".',
-    )
-    parallel_output_field: str = "text"
-    translate: TranslateConfig = dataclasses.field(default_factory=TranslateConfig)
-    evaluation_sets: tuple[str, ...] = ()
-    max_pairs: int = 3000
-    max_output_chars: int = 2000
-    held_out_share: float = 0.1
-    max_bad_share: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "evaluation_sets", tuple(self.evaluation_sets))
-        object.__setattr__(self, "title_template", tuple(self.title_template))
-        if not self.title_template or not all(
-            isinstance(one, str) and "{title}" in one for one in self.title_template
+    def _check_fineweb2_of(self) -> None:
+        found = self.fineweb2_of
+        if not all(
+            isinstance(one, (tuple, list))
+            and len(one) == 2
+            and isinstance(one[0], str)
+            and isinstance(one[1], FineWeb2Config)
+            for one in found
         ):
             raise UserError(
-                "SeedConfig.title_template = "
-                f"{self.title_template!r}; expected one or more texts with '{{title}}' "
-                "in each."
+                f"CorpusConfig.fineweb2_of = {found!r}; expected pairs of a language "
+                "code and a FineWeb2Config. In a gin file set the fields under the "
+                "language's scope: fi/FineWeb2Config.max_top_2_gram = 0.3."
             )
-        positive(self, "max_pairs", "max_output_chars")
-        share(self, "held_out_share", "max_bad_share")
+        object.__setattr__(self, "fineweb2_of", tuple(map(tuple, found)))
+
+    def fineweb2_of_language(self, code: str) -> FineWeb2Config:
+        """The thresholds of FineWeb-2's rules for one language."""
+        return dict(self.fineweb2_of).get(code, self.fineweb2)
 
 
 @registered

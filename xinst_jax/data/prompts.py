@@ -1,51 +1,41 @@
-"""The prompts, spelled once, exactly as the paper's released code has them.
+"""The prompts with their texts put in: the paper's, unless a run has others."""
 
-Source: ZNLP/X-Instruction, `utils/inference.py` (`PROMPT_DICT`), byte for byte, with
-its space before the blank line and nothing after the last colon: the response's first
-token follows the colon directly. The rating prompt is this project's own; the paper's
-is not public.
-"""
+from xinst_jax.config import PromptConfig
+
+PAPER = PromptConfig()
+"""The paper's prompts, and this project's own for rating."""
 
 LABELS: tuple[str, ...] = ("bad", "fair", "good")
 """What the rater says of a pair, in rising order of quality."""
 
-_REVERSE = (
-    "Below is a text that describes a candidate output. Write an English instruction "
-    "that can take the given text as an appropriate answer.\n\n"
-    "### Text:\n{response}\n\n### English Instruction:"
-)
-_ANSWER = (
-    "Below is an instruction that describes a task. Write a response that "
-    "appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction} {request} \n\n### Response:"
-)
-_RATE = (
-    "Rate how well the response answers the instruction: bad, fair or good.\n\n"
-    "### Response:\n{response}\n\n### Instruction:\n{instruction} {request}"
-    "\n\n### Rating:"
-)
 
-
-def reverse(response: str) -> str:
+def reverse(response: str, wording: PromptConfig = PAPER) -> str:
     """The prompt after which the generator writes the instruction of a response.
 
     >>> reverse("Hei.").splitlines()[-4:]
     ['### Text:', 'Hei.', '', '### English Instruction:']
     """
-    return _REVERSE.format(response=response)
+    return wording.reverse.format(response=response)
 
 
-def answer_request(language_name: str, seed_style: bool) -> str:
+def answer_request(
+    language_name: str, seed_style: bool, wording: PromptConfig = PAPER
+) -> str:
     """The sentence that asks for the language, and in the seed style for an assistant.
 
     >>> answer_request("Finnish", seed_style=True)
     'Answer in Finnish and the style of an AI assistant.'
     """
-    style = " and the style of an AI assistant" if seed_style else ""
-    return f"Answer in {language_name}{style}."
+    template = wording.seed_request if seed_style else wording.request
+    return template.format(language=language_name)
 
 
-def answer(instruction: str, language_name: str, seed_style: bool) -> str:
+def answer(
+    instruction: str,
+    language_name: str,
+    seed_style: bool,
+    wording: PromptConfig = PAPER,
+) -> str:
     """The prompt after which a tuned model answers an English instruction.
 
     Args:
@@ -53,21 +43,22 @@ def answer(instruction: str, language_name: str, seed_style: bool) -> str:
       language_name: the response's language, in English: 'Finnish'.
       seed_style: True for seed pairs and at inference, False for pairs made from web
         text.
+      wording: the templates.
 
     >>> answer("Say hello.", "Finnish", seed_style=False).splitlines()[-3:]
     ['Say hello. Answer in Finnish. ', '', '### Response:']
     """
-    request = answer_request(language_name, seed_style)
-    return _ANSWER.format(instruction=instruction, request=request)
+    request = answer_request(language_name, seed_style, wording)
+    return wording.answer.format(instruction=instruction, request=request)
 
 
-def chat() -> str:
+def chat(wording: PromptConfig = PAPER) -> str:
     """The answer prompt with its slots, for a chat template: instruction, output_lang.
 
     >>> chat().splitlines()[3]
     '{instruction} Answer in {output_lang} and the style of an AI assistant. '
     """
-    return answer("{instruction}", "{output_lang}", seed_style=True)
+    return answer("{instruction}", "{output_lang}", seed_style=True, wording=wording)
 
 
 def pair(instruction: str, response: str) -> str:
@@ -79,22 +70,28 @@ def pair(instruction: str, response: str) -> str:
     return f"{instruction}\n\n{response}"
 
 
-def of_rating(pmi_model: str) -> list[str]:
+def of_rating(pmi_model: str, wording: PromptConfig = PAPER) -> list[str]:
     """The templates and labels that a rating depends on.
 
     Args:
       pmi_model: `RateConfig.pmi_model`.
+      wording: the templates.
     """
     of_pmi = {
-        "follower": [answer("{instruction}", "{language}", seed_style=True)],
+        "follower": [answer("{instruction}", "{language}", True, wording)],
         "base": [pair("{instruction}", "{text}")],
         "none": [],
     }
-    rater = rate("{instruction}", "{text}", "{language}")
+    rater = rate("{instruction}", "{text}", "{language}", wording)
     return [rater, *LABELS, *of_pmi[pmi_model]]
 
 
-def rate(instruction: str, response: str, language_name: str) -> str:
+def rate(
+    instruction: str,
+    response: str,
+    language_name: str,
+    wording: PromptConfig = PAPER,
+) -> str:
     """The prompt after which the rater writes one of `LABELS`.
 
     The instruction is rated as the model will be asked it, with the language that the
@@ -105,5 +102,7 @@ def rate(instruction: str, response: str, language_name: str) -> str:
     ['### Response:', 'Hei.', '', '### Instruction:', 'Say hello. Answer in Finnish.', \
 '', '### Rating:']
     """
-    request = answer_request(language_name, seed_style=False)
-    return _RATE.format(instruction=instruction, request=request, response=response)
+    request = answer_request(language_name, seed_style=False, wording=wording)
+    return wording.rate.format(
+        instruction=instruction, request=request, response=response
+    )

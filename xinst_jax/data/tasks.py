@@ -17,6 +17,7 @@ import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
+from xinst_jax.config import PromptConfig
 from xinst_jax.data import preprocessors, prompts
 from xinst_jax.data.exchanges import Exchange
 from xinst_jax.data.preprocessors import Preprocessor
@@ -78,6 +79,7 @@ def register_reverse(
     *,
     length: int,
     temperature: float,
+    wording: PromptConfig = prompts.PAPER,
 ) -> None:
     """Registers `xinst_reverse`: from a response to its instruction.
 
@@ -88,13 +90,16 @@ def register_reverse(
       length: tokens of a packed row; a response too long for its prompt to fit is cut
         at its end.
       temperature: as for `register_lm`.
+      wording: the prompts.
 
     Raises:
       UserError: no language has a row to train on.
     """
 
+    frame = functools.partial(prompts.reverse, wording=wording)
+
     def exchange(instruction: str, output: str) -> Exchange:
-        return Exchange(output, prompts.reverse, instruction)
+        return Exchange(output, frame, instruction)
 
     sources = {
         code: RowSource(code, [Part(pairs)], ["instruction", "output"])
@@ -110,6 +115,7 @@ def register_rate(
     *,
     length: int,
     temperature: float,
+    wording: PromptConfig = prompts.PAPER,
 ) -> None:
     """Registers `xinst_rate`: from a pair to its level.
 
@@ -120,6 +126,7 @@ def register_rate(
       length: tokens of a packed row; a response too long for its prompt to fit is cut
         at its end.
       temperature: as for `register_lm`.
+      wording: the prompts.
 
     Raises:
       UserError: no language has a row to train on.
@@ -127,7 +134,10 @@ def register_rate(
 
     def exchange(instruction: str, output: str, lang: str, label: str) -> Exchange:
         frame = functools.partial(
-            prompts.rate, instruction, language_name=languages[lang].name
+            prompts.rate,
+            instruction,
+            language_name=languages[lang].name,
+            wording=wording,
         )
         return Exchange(output, frame, label)
 
@@ -149,6 +159,7 @@ def register_sft(
     length: int,
     temperature: float,
     min_score: float | None = None,
+    wording: PromptConfig = prompts.PAPER,
 ) -> None:
     """Registers `xinst_sft`: from an instruction to its response.
 
@@ -166,6 +177,7 @@ def register_sft(
         leaves, and more than half, is cut at its end.
       temperature: as for `register_lm`.
       min_score: lowest score of a pair made from web text; None takes all.
+      wording: the prompts.
 
     Raises:
       UserError: no language has a row to train on.
@@ -176,6 +188,7 @@ def register_sft(
             prompts.answer,
             language_name=languages[lang].name,
             seed_style=style == _SEED_STYLE,
+            wording=wording,
         )
         return Exchange(instruction, frame, output)
 

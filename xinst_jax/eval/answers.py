@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from xinst_jax import distributed, shards
+from xinst_jax.config import PromptConfig
 from xinst_jax.data import prompts
 from xinst_jax.eval import fidelity
 from xinst_jax.eval.endpoint import Endpoint, Request
@@ -121,9 +122,10 @@ def write(
         write_once(directory / code, answered, answerer.remote)
 
 
-def prompt(question: Question) -> str:
-    """What a local model is asked: the paper's prompt at inference."""
-    return prompts.answer(question.instruction, question.language.name, seed_style=True)
+def prompt(question: Question, wording: PromptConfig = prompts.PAPER) -> str:
+    """What a local model is asked: the prompt at inference."""
+    name = question.language.name
+    return prompts.answer(question.instruction, name, seed_style=True, wording=wording)
 
 
 def endpoint_request(question: Question) -> Request:

@@ -18,6 +18,7 @@ import jinja2.parser
 import jinja2.sandbox
 import tokenizers
 
+from xinst_jax.config import PromptConfig
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.hf import special_tokens
@@ -93,17 +94,20 @@ class ChatFormat:
         return self.tokenizer.encode(text, add_special_tokens=begin).ids
 
 
-def of_answers(folder: pathlib.Path, max_length: int) -> ChatFormat:
-    """The paper's answer prompt as a chat template, as an exported model has it.
+def of_answers(
+    folder: pathlib.Path, max_length: int, wording: PromptConfig = prompts.PAPER
+) -> ChatFormat:
+    """The answer prompt as a chat template, as an exported model has it.
 
     Args:
       folder: the tokenizer's.
       max_length: longest sequence, in tokens.
+      wording: the prompts.
 
     Raises:
       UserError: no chat template can be made for the tokenizer.
     """
-    files = hf_tokenizer.from_folder(folder, prompts.chat(), max_length)
+    files = hf_tokenizer.from_folder(folder, prompts.chat(wording), max_length)
     return _format(
         "The answer prompt's chat template",
         folder,

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from xinst_jax import distributed, shards
+from xinst_jax.config import PromptConfig
 from xinst_jax.data import prompts
 from xinst_jax.eval import answers as answers_lib
 from xinst_jax.eval import likelihood, summaries
@@ -48,6 +49,7 @@ def run(
     *,
     samples: int,
     resamples: int,
+    wording: PromptConfig = prompts.PAPER,
 ) -> dict[str, Counts]:
     """Writes `answers/`, `opponents/{name}/`, `held_out/` and `evaluation.json`.
 
@@ -65,6 +67,7 @@ def run(
         probability after the answer prompt.
       samples: answers to each question.
       resamples: of the bootstrap behind the intervals.
+      wording: the prompts that held-out responses are scored after.
 
     Returns:
       Counts by language; of several processes only process 0 counts, and writes.
@@ -75,7 +78,8 @@ def run(
         directory = stage.path / OPPONENTS / name
         answers_lib.write(directory, name, opponent, sets, languages, samples)
     for code, language in languages.items():
-        _held_out(losses / code, held_out.get(code, ()), language, logprobs)
+        pairs = held_out.get(code, ())
+        _held_out(losses / code, pairs, language, logprobs, wording)
     if not distributed.is_primary():
         return {}
     rows = read_answers(stage.path, languages)
@@ -119,12 +123,13 @@ def _held_out(
     pairs: Sequence[Mapping[str, Any]],
     language: Language,
     logprobs: Mapping[str, likelihood.ResponseLogprobs],
+    wording: PromptConfig,
 ) -> None:
     """Writes every model's losses on a language's held-out pairs, unless there."""
 
     def scored() -> pa.Table:
         asked = [
-            prompts.answer(pair["instruction"], language.name, seed_style=True)
+            prompts.answer(pair["instruction"], language.name, True, wording)
             for pair in pairs
         ]
         responses = [pair["output"] for pair in pairs]

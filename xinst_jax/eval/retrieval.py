@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import rich.table
 
+from xinst_jax.config import PromptConfig
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.eval.likelihood import ResponseLogprobs
@@ -94,6 +95,7 @@ def run(
     most: int,
     seed: int,
     models: Callable[[], Models],
+    wording: PromptConfig = prompts.PAPER,
 ) -> None:
     """Ranks the instructions for a language's held-out responses, a row a score.
 
@@ -106,6 +108,7 @@ def run(
       most: most pairs whose instruction is looked for; the candidates are of all.
       seed: from which the pairs and the candidates are drawn.
       models: gives the models; not called where nothing is missing.
+      wording: the prompts.
     """
     usable = distinct(pairs)
     asked = sorted(usable, key=lambda pair: _draw(seed, pair["id"]))[:most]
@@ -116,7 +119,7 @@ def run(
 
     def shard(index: int) -> pa.Table:
         drawn = [candidates(pair, usable, seed) for pair in parts[index]]
-        rows = _rows(parts[index], drawn, language, models) if drawn else []
+        rows = _rows(parts[index], drawn, language, models, wording) if drawn else []
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
     jobs.run_shards(directory, len(parts), shard, label=f"retrieval {language.code}")
@@ -255,6 +258,7 @@ def _rows(
     drawn: Sequence[Sequence[str]],
     language: Language,
     models: Callable[[], Models],
+    wording: PromptConfig,
 ) -> list[dict[str, Any]]:
     """How each pair's instruction ranks among those drawn for it, by each score."""
     reversals: list[tuple[str, str]] = []
@@ -262,13 +266,13 @@ def _rows(
     for pair, instructions in zip(pairs, drawn, strict=True):
         response = pair["output"]
         for text in (response, ""):
-            reversals += [(prompts.reverse(text), one) for one in instructions]
+            asked = prompts.reverse(text, wording)
+            reversals += [(asked, one) for one in instructions]
         # The last one asks for nothing but the language.
-        asked = [
-            prompts.answer(one, language.name, seed_style=True)
+        answers += [
+            (prompts.answer(one, language.name, True, wording), response)
             for one in (*instructions, "")
         ]
-        answers += [(prompt, response) for prompt in asked]
     as_float = functools.partial(np.asarray, dtype=np.float64)
     both = models()
     written, written_tokens = both.generator(*map(list, zip(*reversals, strict=True)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from xinst_jax import distributed, run_file, shards
 from xinst_jax.config.judging import ENDPOINT
+from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.eval import answers as answers_lib
 from xinst_jax.eval import judge as judge_lib
@@ -160,7 +161,8 @@ def _remote(workspace: Workspace) -> Answerer:
 
 
 def _local(workspace: Workspace, name: str, seed: int) -> Answerer:
-    decode = workspace.run.answer
+    decode, wording = workspace.run.answer, workspace.run.prompts
+    asked = "the paper's, in the style of an AI assistant"
     settings = {
         "source": "this run" if name in STAGES else name,
         "model": folder_name(name),
@@ -168,7 +170,7 @@ def _local(workspace: Workspace, name: str, seed: int) -> Answerer:
         "top_p": decode.top_p,
         "max_tokens": decode.max_new_tokens,
         "seed": seed,
-        "prompt": "the paper's, in the style of an AI assistant",
+        "prompt": asked if wording == prompts.PAPER else prompts.chat(wording),
     }
     return Answerer(settings, functools.partial(_generating, workspace, name, seed))
 
@@ -191,7 +193,8 @@ def _generating(workspace: Workspace, name: str, seed: int) -> AnswerAll:
     )
 
     def generated(questions: Sequence[Question]) -> list[Answer]:
-        tokens = [vocabulary.encode_prompt(answers_lib.prompt(q)) for q in questions]
+        asked = [answers_lib.prompt(one, workspace.run.prompts) for one in questions]
+        tokens = list(map(vocabulary.encode_prompt, asked))
         ids = [question.row_id for question in questions]
         return [
             Answer(

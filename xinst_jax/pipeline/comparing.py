@@ -80,7 +80,7 @@ def run(
         {
             "xinst_jax": __version__,
             "judge": config_lib.as_record(config),
-            "languages": config_lib.as_record(list(languages.values())),
+            "languages": workspace.run.language_records,
             "names": list(rows),
         },
         inputs,

@@ -5,15 +5,39 @@ from typing import Any
 
 from xinst_jax import __version__
 from xinst_jax import config as config_lib
+from xinst_jax.languages import WORD_LISTS
 
 
 def depends(run: config_lib.RunConfig, **parts: Any) -> Mapping[str, Any]:
     """What a stage's content depends on beside its inputs, ready for JSON."""
     return {
         "xinst_jax": __version__,
-        "languages": config_lib.as_record(list(run.language_table.values())),
+        "languages": run.language_records,
         **{name: config_lib.as_record(part) for name, part in parts.items()},
     }
+
+
+def wording(run: config_lib.RunConfig, *names: str) -> Mapping[str, Any]:
+    """Of the prompts of these names those that are not the defaults."""
+    changed = config_lib.as_record(run.prompts)
+    found = {name: changed[name] for name in names if name in changed}
+    return {"prompts": found} if found else {}
+
+
+def lengths(run: config_lib.RunConfig) -> Mapping[str, Any]:
+    """What an evaluation set and a text may share, where that is not the default."""
+    found = config_lib.as_record(run.corpus.decontamination)
+    return {"decontamination": found} if found else {}
+
+
+def words(run: config_lib.RunConfig) -> Mapping[str, Any]:
+    """The words that the run's languages bring, where any does."""
+    given = {
+        code: {name: list(getattr(language, name)) for name in WORD_LISTS}
+        for code, language in run.language_table.items()
+    }
+    found = {code: lists for code, lists in given.items() if any(lists.values())}
+    return {"words": found} if found else {}
 
 
 def under(config: config_lib.TrainConfig) -> tuple[str, ...]:

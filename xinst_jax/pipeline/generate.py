@@ -13,6 +13,7 @@ import pyarrow as pa
 import regex
 
 from xinst_jax import config, distributed, shards
+from xinst_jax.config import PromptConfig
 from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
@@ -56,6 +57,7 @@ class Writer:
       encode: a prompt's token ids, begin token included.
       decode: the text of token ids.
       longest_prompt: tokens of the longest prompt.
+      wording: the prompts.
       usage: says in a line what generating took so far.
       share: the shards that this process makes, where each has a whole model; None
         where all processes make each shard together.
@@ -65,6 +67,7 @@ class Writer:
     encode: Callable[[str], list[int]]
     decode: Callable[[Sequence[int]], str]
     longest_prompt: int
+    wording: PromptConfig = prompts.PAPER
     usage: Callable[[], str] | None = None
     share: jobs.Share | None = None
 
@@ -119,7 +122,7 @@ def run(
             len(parts),
             functools.partial(_shard, parts, standing, number, writer, evaluated),
             label=f"generate {language}",
-            key=_key(stage, documents, standing, shard_rows),
+            key=_key(stage, documents, standing, shard_rows, writer.wording),
             rejected=stage.path / REJECTED_DIRECTORY / language,
             share=writer.share,
         )
@@ -137,7 +140,8 @@ def corpus_rows(
 
 def fitted(writer: Writer, text: str) -> fitting.FittedPrompt | None:
     """The prompt of a document, cut at the document's end; None if it cannot fit."""
-    return fitting.fit(text, prompts.reverse, writer.encode, writer.longest_prompt)
+    frame = functools.partial(prompts.reverse, wording=writer.wording)
+    return fitting.fit(text, frame, writer.encode, writer.longest_prompt)
 
 
 def why_rejected(instruction: str) -> str | None:
@@ -156,6 +160,7 @@ def _key(
     documents: Iterable[Mapping[str, Any]],
     standing: Mapping[str, Mapping[str, Any]],
     shard_rows: int,
+    wording: PromptConfig,
 ) -> dict[str, str]:
     """Digests of what a language's candidates are made from."""
     model = {
@@ -169,11 +174,13 @@ def _key(
         for name, digest in stage.inputs.items()
         if name.split("/")[0] == "beside"
     }
+    if lengths := stage.config.get("decontamination"):
+        evaluated["lengths"] = config.digest(lengths)
     rows = hashlib.sha256(str(shard_rows).encode())
     for row in (*documents, *standing.values()):
         rows.update(json.dumps(row, sort_keys=True).encode())
     return {
-        "template": config.digest(prompts.reverse("{text}")),
+        "template": config.digest(prompts.reverse("{text}", wording)),
         "model": config.digest({"inputs": model, "config": named["model"]}),
         "sampling": config.digest({name: named[name] for name in ("generate", "seed")}),
         "input": rows.hexdigest(),

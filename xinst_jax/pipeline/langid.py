@@ -7,13 +7,12 @@ import pathlib
 import pycld2
 import regex
 
+from xinst_jax.config import LanguageCheckConfig
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import fasttext_model
 
 ENGLISH = Language("en", "English")
-_MIN_SCRIPT_SHARE = 0.5
-_PURE_SHARE = 0.97
-_MIN_LETTERS = 40
+DEFAULT = LanguageCheckConfig()
 _BLANK_LINES = regex.compile(r"\n{3,}")
 _LETTERS = regex.compile(r"[\p{L}\p{M}]+")
 # pycld2 raises on these.
@@ -37,25 +36,31 @@ class Verdict:
 
 
 def identify(
-    text: str, language: Language, min_share: float, model: str = ""
+    text: str,
+    language: Language,
+    min_share: float,
+    model: str = "",
+    min_script_share: float = DEFAULT.min_script_share,
 ) -> Verdict:
     """Whether a text is in a language.
 
-    Half its letters must be of the language's scripts. Then CLD2 decides, if it gives
-    the language `min_share` of the text, or if it gives it a smaller part and too much
-    to another: a mixed text. Where it takes the whole text for another language (as
-    Indonesian for Malay), or has no name for the rest, py3langid decides. A language
-    that neither knows is judged by its script alone. With a model that alone decides,
-    once the script is right: it must give the language a probability of `min_share`.
+    `min_script_share` of its letters must be of the language's scripts. Then CLD2
+    decides, if it gives the language `min_share` of the text, or if it gives it a
+    smaller part and too much to another: a mixed text. Where it takes the whole text
+    for another language (as Indonesian for Malay), or has no name for the rest,
+    py3langid decides. A language that neither knows is judged by its script alone. With
+    a model that alone decides, once the script is right: it must give the language a
+    probability of `min_share`.
 
     Args:
       text: cleaned; control characters are passed over.
       language: the language it should be in.
       min_share: share, 0 to 1, that the language must have.
       model: file of a fastText model that is asked instead; empty for none.
+      min_script_share: share of its letters, 0 to 1.
     """
     script_share = _script_share(text, language)
-    if script_share < _MIN_SCRIPT_SHARE:
+    if script_share < min_script_share:
         found = f"{script_share:.2f} of letters {'/'.join(language.scripts)}"
         return Verdict("wrong_script", script_share, found)
     if model:
@@ -89,10 +94,15 @@ def _by_model(text: str, language: Language, least: float, model: str) -> Verdic
     return Verdict(reason, share, f"{code} {probability:.2f} ({name})")
 
 
-def right_paragraphs(text: str, language: Language, min_share: float) -> str:
+def right_paragraphs(
+    text: str,
+    language: Language,
+    min_share: float,
+    check: LanguageCheckConfig = DEFAULT,
+) -> str:
     """A text without the paragraphs that are clearly in another language.
 
-    A paragraph goes if half its letters are of other scripts, or if CLD2 gives
+    A paragraph goes if its letters are of other scripts, or if CLD2 gives
     `min_share` of it to another language and none to its own. What is too short to
     tell stays; so does the whole text where nothing would be left.
 
@@ -100,28 +110,31 @@ def right_paragraphs(text: str, language: Language, min_share: float) -> str:
       text: cleaned; paragraphs are parted by line breaks.
       language: the language it should be in.
       min_share: share, 0 to 1, by which a paragraph is another language's.
+      check: the other thresholds.
     """
     paragraphs = text.split("\n")
-    if len(paragraphs) < 2 or _is_pure(text, language):
+    if len(paragraphs) < 2 or _is_pure(text, language, check.pure_share):
         return text
     kept = [
         paragraph
         for paragraph in paragraphs
-        if not _is_foreign(paragraph, language, min_share)
+        if not _is_foreign(paragraph, language, min_share, check)
     ]
     left = _BLANK_LINES.sub("\n\n", "\n".join(kept)).strip()
     return left or text
 
 
-def _is_pure(text: str, language: Language) -> bool:
+def _is_pure(text: str, language: Language, least: float) -> bool:
     shares = _cld2_shares(text)
-    return set(shares) == {language.code} and shares[language.code] >= _PURE_SHARE
+    return set(shares) == {language.code} and shares[language.code] >= least
 
 
-def _is_foreign(paragraph: str, language: Language, min_share: float) -> bool:
-    if sum(map(len, _LETTERS.findall(paragraph))) < _MIN_LETTERS:
+def _is_foreign(
+    paragraph: str, language: Language, min_share: float, check: LanguageCheckConfig
+) -> bool:
+    if sum(map(len, _LETTERS.findall(paragraph))) < check.paragraph_letters:
         return False
-    if _script_share(paragraph, language) < _MIN_SCRIPT_SHARE:
+    if _script_share(paragraph, language) < check.min_script_share:
         return True
     shares = _cld2_shares(paragraph)
     own = shares.pop(language.code, 0.0)

@@ -120,15 +120,15 @@ def _of_answers(workspace: Workspace, length: int) -> Callable[[Pair], Readings]
     that takes more than the response leaves, and more than half, at its end, and then
     the response.
     """
-    vocabulary, table = workspace.vocabulary, workspace.run.language_table
+    run, vocabulary = workspace.run, workspace.vocabulary
     begin = vocabulary.encode_prompt("")
 
     def readings(pair: Pair) -> Readings:
         instruction, response, code = pair
-        name = table[code].name
+        name = run.language_table[code].name
 
         def frame(text: str) -> str:
-            return prompts.answer(text, name, seed_style=True)
+            return prompts.answer(text, name, True, run.prompts)
 
         exchange = Exchange(instruction, frame, response)
         prompt, ids = exchanges.encode(exchange, vocabulary, length)

@@ -23,7 +23,7 @@ import scipy.special
 
 from xinst_jax import config as config_lib
 from xinst_jax import distributed, shards
-from xinst_jax.config import RateConfig
+from xinst_jax.config import PromptConfig, RateConfig
 from xinst_jax.data import prompts
 from xinst_jax.data.prompts import LABELS
 from xinst_jax.infer import jobs
@@ -74,6 +74,7 @@ def run(
     candidates: pathlib.Path,
     signals: Signals,
     held_out: Sequence[Mapping[str, str]] | None = None,
+    wording: PromptConfig = prompts.PAPER,
 ) -> dict[str, Counts]:
     """Writes ratings of every candidate, and how good the rater is; resumes by shards.
 
@@ -90,6 +91,7 @@ def run(
       held_out: pairs of known level, as `levels.make_levels` gives them, that the rater
         never saw, to measure and calibrate it by; None or empty where there are none,
         and the rater's probabilities then count as they are.
+      wording: the prompts that the rater is asked with.
 
     Returns:
       Counts by language: rows out are those kept, the others count under their first
@@ -105,7 +107,7 @@ def run(
     for language in languages:
         if language not in finished:
             scored = stage.path / _SCORES / language
-            _score(stage, config, candidates, language, signals)
+            _score(stage, config, candidates, language, signals, wording)
             if distributed.is_primary():
                 calibrated = _calibration(stage.path / CALIBRATION)
                 directory = stage.path / language
@@ -232,6 +234,7 @@ def _score(
     candidates: pathlib.Path,
     language: str,
     signals: Signals,
+    wording: PromptConfig = prompts.PAPER,
 ) -> None:
     """Writes each candidate's signals and broken rules, shard by shard."""
     directory = candidates / language
@@ -256,11 +259,13 @@ def _score(
         max(1, -(-table.num_rows // config.shard_rows)),
         compute,
         label=f"rate {language}",
-        key=_key(stage, config, table),
+        key=_key(stage, config, table, wording),
     )
 
 
-def _key(stage: StageDirectory, config: RateConfig, table: pa.Table) -> dict[str, str]:
+def _key(
+    stage: StageDirectory, config: RateConfig, table: pa.Table, wording: PromptConfig
+) -> dict[str, str]:
     """Digests of what a language's signals and broken rules are made from.
 
     What only says which of the scored are kept is no part of it.
@@ -280,7 +285,7 @@ def _key(stage: StageDirectory, config: RateConfig, table: pa.Table) -> dict[str
     for column in table.columns:
         rows.update(json.dumps(column.to_pylist()).encode())
     return {
-        "template": config_lib.digest(prompts.of_rating(config.pmi_model)),
+        "template": config_lib.digest(prompts.of_rating(config.pmi_model, wording)),
         "model": config_lib.digest({"inputs": models, "config": named["model"]}),
         "scoring": config_lib.digest({"rate": settings} | named),
         "input": rows.hexdigest(),

@@ -7,7 +7,13 @@ from typing import Any
 from xinst_jax import config as config_lib
 from xinst_jax.data import prompts
 from xinst_jax.pipeline import raw_files
-from xinst_jax.pipeline.dependencies import depends, pmi_stage, under
+from xinst_jax.pipeline.dependencies import (
+    depends,
+    lengths,
+    pmi_stage,
+    under,
+    wording,
+)
 from xinst_jax.pipeline.make import answers, models
 from xinst_jax.pipeline.runner import Stage
 
@@ -23,13 +29,18 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
     this, before = f"round-{number}", f"round-{number - 1}"
     kept = (f"candidates/{before}", f"ratings/{before}") if number > 1 else ()
     model = depends(run, seed=run.seed, model=run.model, round=number)
+    asked = prompts.of_rating(run.rate.pmi_model, run.prompts)
     if number > 2:
         model = {**model, "settled_change": run.settled_change}
     return [
         Stage(
             name=f"generator/{this}",
             verb="train --task reverse",
-            config={**model, "train": config_lib.as_record(run.generator)},
+            config={
+                **model,
+                "train": config_lib.as_record(run.generator),
+                **wording(run, "reverse"),
+            },
             inputs=("seed", "tokenizer", "base", *kept),
             make=functools.partial(models.generator, number=number),
             devices=True,
@@ -40,8 +51,9 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             config={
                 **model,
                 "generate": config_lib.as_record(run.generate),
-                "template": config_lib.digest(prompts.reverse("{text}")),
+                "template": config_lib.digest(prompts.reverse("{text}", run.prompts)),
                 "evaluation_sets": list(raw_files.evaluation_sets(run)),
+                **lengths(run),
             },
             inputs=(
                 *("corpus", "tokenizer", f"generator/{this}"),
@@ -60,6 +72,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "examples_per_pair": run.rate.examples_per_pair,
                 "encoder": run.diversify.encoder,
                 "batch_rows": run.diversify.batch_rows,
+                **wording(run, "rate", "request"),
             },
             inputs=("corpus", "seed", "tokenizer", "base", *kept),
             make=functools.partial(models.rater, number=number),
@@ -73,7 +86,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             config={
                 **model,
                 "rate": config_lib.as_record(run.rate),
-                "template": config_lib.digest(prompts.of_rating(run.rate.pmi_model)),
+                "template": config_lib.digest(asked),
                 "prompt_buckets": list(run.generate.prompt_buckets),
             },
             inputs=(
@@ -99,7 +112,11 @@ def _followers(
         Stage(
             name=f"follower/round-{number}",
             verb="train --task follow",
-            config={**model, "train": config_lib.as_record(run.follower)},
+            config={
+                **model,
+                "train": config_lib.as_record(run.follower),
+                **wording(run, "answer", "request", "seed_request"),
+            },
             inputs=("seed", "tokenizer", "base", *kept),
             make=functools.partial(models.follower, number=number),
             devices=True,

@@ -77,7 +77,9 @@ def run(
         sources.preflight(config.translate.path, ENGLISH.code, [pair])
         folder = translations or stage.path
         endpoint = translate.Endpoint(config.translate, folder / "answers.jsonl")
-    index = decontamination.read(config.evaluation_sets, tuple(languages))
+    index = decontamination.read(
+        config.evaluation_sets, tuple(languages), config.decontamination
+    )
     decontamination.write_coverage(stage.path, index)
     return {
         code: _language(stage.path, config, language, code in given, index, endpoint)
@@ -162,7 +164,7 @@ def _translated(
             yield Dropped(pair.id, *reason, clean(answer.text))
             continue
         text = clean(answer.text)
-        cut = segment.shorten(text, language, config.max_output_chars)
+        cut = segment.shorten(text, language, config.max_output_chars, config.texts)
         if cut is None:
             most = f"<= {config.max_output_chars}"
             yield Dropped(pair.id, "too_long", f"{len(text)} chars", most, text)

@@ -18,9 +18,7 @@ from xinst_jax.pipeline.rejects import Dropped, of_bad_row
 
 # Marks of direction alone, such as U+202E, are no text.
 _VISIBLE = regex.compile(r"[\p{L}\p{N}\p{P}\p{S}]")
-_TITLE_CHARS = 200
-# Of either side as it was found; what is longer is not even cleaned.
-_MAX_RAW_CHARS = 1_000_000
+_SHOWN_CHARS = 200
 # The field in which Alpaca, Dolly and their kin keep a text that the instruction is
 # about; the prompts have no place for one, so such a pair cannot be learnt from.
 _INPUT_FIELD = "input"
@@ -99,12 +97,14 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
     digest = hashlib.sha256(raw.encode("utf-8", "replace")).hexdigest()[:16]
     id = clean(raw_rows.label(fields.row, "id")) or digest
     longest = max(len(fields.instruction), len(fields.output))
-    if longest > _MAX_RAW_CHARS:
-        found, start = f"{longest} chars", clean(fields.output[:_TITLE_CHARS])
-        return Dropped(id, "too_long", found, f"<= {_MAX_RAW_CHARS}", start)
+    if longest > config.max_raw_chars:
+        found, start = f"{longest} chars", clean(fields.output[:_SHOWN_CHARS])
+        return Dropped(id, "too_long", found, f"<= {config.max_raw_chars}", start)
     output = clean(fields.output)
     if fields.is_title:
-        instruction = _titled(fields.instruction, config.title_template)
+        instruction = _titled(
+            fields.instruction, config.title_template, config.max_title_chars
+        )
     else:
         instruction = one_line(fields.instruction)
     if clean(raw_rows.label(fields.row, _INPUT_FIELD)):
@@ -113,10 +113,11 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
     if not _VISIBLE.search(instruction) or not _VISIBLE.search(output):
         empty = "output" if _VISIBLE.search(instruction) else "instruction"
         return Dropped(id, "empty", empty, "text in both", instruction or output)
-    flaw = boilerplate.damaged(instruction) or boilerplate.damaged(output)
+    flaw = boilerplate.damaged(instruction, config.texts)
+    flaw = flaw or boilerplate.damaged(output, config.texts)
     if flaw is not None:
         return Dropped(id, flaw.reason, flaw.value, flaw.threshold, output)
-    cut = segment.shorten(output, language, config.max_output_chars)
+    cut = segment.shorten(output, language, config.max_output_chars, config.texts)
     if cut is None:
         found, expected = f"{len(output)} chars", f"<= {config.max_output_chars}"
         return Dropped(id, "too_long", found, expected, output)
@@ -130,7 +131,7 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
     )
 
 
-def _titled(text: str, templates: Sequence[str]) -> str:
+def _titled(text: str, templates: Sequence[str], max_chars: int = 200) -> str:
     """The instruction to write a text, by its first line, or that line's start.
 
     The line decides which template, not the row: a document asks for the same in every
@@ -140,9 +141,9 @@ def _titled(text: str, templates: Sequence[str]) -> str:
     'Write the text "Goat and Cow".'
     """
     first = clean(text).split("\n")[0]
-    if len(first) > _TITLE_CHARS:
-        sentence = segment.shorten(first, ENGLISH, _TITLE_CHARS)
-        words = first[:_TITLE_CHARS].rsplit(" ", 1)[0]
+    if len(first) > max_chars:
+        sentence = segment.shorten(first, ENGLISH, max_chars)
+        words = first[:max_chars].rsplit(" ", 1)[0]
         first = sentence if sentence is not None else f"{words} ..."
     if not first:
         return ""

@@ -7,6 +7,7 @@ import math
 
 import regex
 
+from xinst_jax.config import SegmentConfig, TextConfig
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import endings, openings
 
@@ -15,18 +16,7 @@ _LETTER = regex.compile(r"\p{L}")
 _WORD_BEFORE = regex.compile(r"[\p{L}\p{M}\p{N}.]+$")
 _ROMAN = regex.compile(r"[IVXLC]+")
 _LINE_BREAK = regex.compile(r"\n+")
-_HEADING_CHARS = 80
-_ABBREVIATION_LETTERS = 4
-
-# What a cut costs beside the distance of a segment's length from the target: least at
-# the end of a paragraph, more where what follows it could not be read by itself, most
-# where the segment before it would not end a sentence.
-_PARAGRAPH_COST = 0.0
-_LINE_COST = 0.05
-_SENTENCE_COST = 0.3
-_GOES_ON_COST = 1.0
-_UNFINISHED_COST = 3.0
-_SHORT_COST = 5.0
+DEFAULT, DEFAULT_TEXT = SegmentConfig(), TextConfig()
 _MAX_TRIES = 2_000_000
 _UNITS_A_SEGMENT = 32
 
@@ -47,7 +37,13 @@ class _Unit:
 
 
 def cut(
-    text: str, language: Language, min_chars: int, max_chars: int, target_chars: int
+    text: str,
+    language: Language,
+    min_chars: int,
+    max_chars: int,
+    target_chars: int,
+    costs: SegmentConfig = DEFAULT,
+    texts: TextConfig = DEFAULT_TEXT,
 ) -> list[str]:
     """A cleaned document as texts of at most `max_chars`, as near the target as may be.
 
@@ -65,10 +61,11 @@ def cut(
     gives 'Lumi satoi. Tuuli kävi.' and 'Aurinko laski jo aikaisin. Sitten tuli yö.'
     """
     if len(text) <= max_chars:
-        return [_without_trailing_headings(text, language)]
-    units = _bounded(_units(text, language), len(text), max_chars)
-    spans = _best_spans(units, min_chars, max_chars, target_chars)
-    return [_without_trailing_headings(text[slice(*span)], language) for span in spans]
+        return [_without_trailing_headings(text, language, texts)]
+    units = _bounded(_units(text, language, costs, texts), len(text), max_chars)
+    spans = _best_spans(units, min_chars, max_chars, target_chars, costs.short_cost)
+    parts = (text[slice(*span)] for span in spans)
+    return [_without_trailing_headings(part, language, texts) for part in parts]
 
 
 def _bounded(units: list[_Unit], length: int, max_chars: int) -> list[_Unit]:
@@ -89,7 +86,11 @@ def _bounded(units: list[_Unit], length: int, max_chars: int) -> list[_Unit]:
 
 
 def _best_spans(
-    units: list[_Unit], min_chars: int, max_chars: int, target_chars: int
+    units: list[_Unit],
+    min_chars: int,
+    max_chars: int,
+    target_chars: int,
+    short_cost: float,
 ) -> list[tuple[int, int]]:
     """Start and end of the segments whose cost is least, by dynamic programming."""
     starts = [unit.start for unit in units]
@@ -104,7 +105,7 @@ def _best_spans(
             distance = length / target_chars - 1
             cost = costs[start] + distance * distance
             if length < min_chars:
-                cost += _SHORT_COST
+                cost += short_cost
             if cost <= least:
                 least, at = cost, start
         costs.append(least + (unit.cost if stop < len(units) else 0.0))
@@ -117,7 +118,12 @@ def _best_spans(
     return spans[::-1]
 
 
-def shorten(text: str, language: Language, max_chars: int) -> str | None:
+def shorten(
+    text: str,
+    language: Language,
+    max_chars: int,
+    texts: TextConfig = DEFAULT_TEXT,
+) -> str | None:
     """The longest start of a text within `max_chars` that ends a sentence, if any.
 
     >>> from xinst_jax.languages import BUILT_IN
@@ -126,7 +132,7 @@ def shorten(text: str, language: Language, max_chars: int) -> str | None:
     """
     if len(text) <= max_chars:
         return text
-    units = _units(text[: max_chars + 1], language)
+    units = _units(text[: max_chars + 1], language, DEFAULT, texts)
     last = units[-1].end if units else 0
     if last > max_chars or not text[last].isspace():
         # It goes on behind the cut.
@@ -134,53 +140,63 @@ def shorten(text: str, language: Language, max_chars: int) -> str | None:
     for unit in reversed(units):
         part = text[: unit.end]
         if endings.is_finished(part, language):
-            return _without_trailing_headings(part, language)
+            return _without_trailing_headings(part, language, texts)
     return None
 
 
-def is_heading(line: str, language: Language) -> bool:
+def is_heading(line: str, language: Language, texts: TextConfig = DEFAULT_TEXT) -> bool:
     """Whether a line is short and without the end of a sentence in it."""
-    return len(line) <= _HEADING_CHARS and set(line).isdisjoint(language.sentence_ends)
+    short = len(line) <= texts.heading_chars
+    return short and set(line).isdisjoint(language.sentence_ends)
 
 
-def _units(text: str, language: Language) -> list[_Unit]:
+def _units(
+    text: str,
+    language: Language,
+    costs: SegmentConfig = DEFAULT,
+    texts: TextConfig = DEFAULT_TEXT,
+) -> list[_Unit]:
     units = []
     start = 0
     for line_break in [*_LINE_BREAK.finditer(text), None]:
         end = line_break.start() if line_break else len(text)
-        stops = _sentence_stops(text[start:end], language)
+        stops = _sentence_stops(text[start:end], language, texts)
         inner = [(start + stop, start + after) for stop, after in stops]
         behind = line_break.end() if line_break else end
-        base = _PARAGRAPH_COST if behind - end > 1 else _LINE_COST
+        base = costs.paragraph_cost if behind - end > 1 else costs.line_cost
         first = start
         for stop, after in inner:
-            units.append(_Unit(first, stop, _SENTENCE_COST))
+            units.append(_Unit(first, stop, costs.sentence_cost))
             first = after
         if first < end:
             finished = endings.is_finished(text[first:end], language)
-            open_end = not finished or is_heading(text[first:end], language)
-            units.append(_Unit(first, end, base + _UNFINISHED_COST * open_end))
+            open_end = not finished or is_heading(text[first:end], language, texts)
+            units.append(_Unit(first, end, base + costs.unfinished_cost * open_end))
         elif units:
             units[-1] = dataclasses.replace(units[-1], cost=base)
         start = behind
-    return [_priced(text, language, *pair) for pair in itertools.pairwise(units)] + (
-        units[-1:]
-    )
+    more = costs.goes_on_cost
+    pairs = itertools.pairwise(units)
+    return [_priced(text, language, more, *pair) for pair in pairs] + units[-1:]
 
 
-def _priced(text: str, language: Language, unit: _Unit, following: _Unit) -> _Unit:
+def _priced(
+    text: str, language: Language, more: float, unit: _Unit, following: _Unit
+) -> _Unit:
     """A unit whose cut costs more if what follows cannot be read by itself."""
     if not openings.goes_on(text[following.start : following.end], language, True):
         return unit
-    return dataclasses.replace(unit, cost=unit.cost + _GOES_ON_COST)
+    return dataclasses.replace(unit, cost=unit.cost + more)
 
 
-def _sentence_stops(line: str, language: Language) -> list[tuple[int, int]]:
+def _sentence_stops(
+    line: str, language: Language, texts: TextConfig
+) -> list[tuple[int, int]]:
     """Where sentences end in a line, and where the next ones start."""
     return [
         (match.end("sentence"), match.end())
         for match in _stop_pattern(language).finditer(line)
-        if _ends_sentence(line, match)
+        if _ends_sentence(line, match, texts)
     ]
 
 
@@ -204,7 +220,7 @@ def _stop_pattern(language: Language) -> regex.Pattern:
     return regex.compile("|".join(ways), regex.V1)
 
 
-def _ends_sentence(line: str, match: regex.Match) -> bool:
+def _ends_sentence(line: str, match: regex.Match, texts: TextConfig) -> bool:
     """Whether a mark ends a sentence rather than an abbreviation or an ordinal."""
     following = line[match.end() : match.end() + 1]
     if match.groupdict().get("mark") is None:
@@ -217,18 +233,19 @@ def _ends_sentence(line: str, match: regex.Match) -> bool:
     if word is None:
         return True
     letters = _LETTER.findall(word[0])
-    short = len(letters) <= (_ABBREVIATION_LETTERS if word[0][0].isupper() else 1)
+    most = texts.abbreviation_letters if word[0][0].isupper() else 1
+    short = len(letters) <= most
     return not (
         short or "." in word[0] or _ROMAN.fullmatch(word[0]) or word[0].isdigit()
     )
 
 
-def _without_trailing_headings(text: str, language: Language) -> str:
+def _without_trailing_headings(text: str, language: Language, texts: TextConfig) -> str:
     """The text without the headings at its end, where a finished text is left."""
     if not endings.marks_sentences(language):
         return text
     lines = text.split("\n")
-    while lines and is_heading(lines[-1], language):
+    while lines and is_heading(lines[-1], language, texts):
         lines.pop()
     shorter = "\n".join(lines).rstrip()
     return shorter if endings.is_finished(shorter, language) else text

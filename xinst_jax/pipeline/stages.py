@@ -20,7 +20,7 @@ from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.eval import benchmarks as benchmark_sets
 from xinst_jax.pipeline import answering, question_files, raw_files, round_stages
-from xinst_jax.pipeline.dependencies import depends, under
+from xinst_jax.pipeline.dependencies import depends, under, wording, words
 from xinst_jax.pipeline.make import benchmarks, evaluation, models, texts
 from xinst_jax.pipeline.runner import Stage
 
@@ -36,7 +36,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="corpus",
             verb="prepare",
-            config=depends(run, corpus=run.corpus),
+            config={**depends(run, corpus=run.corpus), **words(run)},
             inputs=(),
             make=texts.corpus,
             files=functools.partial(raw_files.corpus_digests, run),
@@ -94,6 +94,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 model=run.model,
                 train=run.sft,
                 min_score=run.rate.lowest_min_score,
+                **wording(run, "answer", "request", "seed_request"),
             ),
             inputs=("seed", "tokenizer", "base", "dataset"),
             make=models.model,
@@ -102,7 +103,12 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
         Stage(
             name="hf_model",
             verb="export-hf",
-            config=depends(run, export=run.export, name=run.name),
+            config=depends(
+                run,
+                export=run.export,
+                name=run.name,
+                **wording(run, "answer", "seed_request"),
+            ),
             inputs=("tokenizer", "dataset", "model", *under(run.sft)),
             make=models.hf_model,
             devices=True,
@@ -117,6 +123,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
                 answer=run.answer,
                 bootstrap=run.judge.bootstrap,
                 model=run.model,
+                **wording(run, "reverse", "answer", "seed_request"),
             ),
             inputs=("seed", "tokenizer", "base", f"generator/{last}", "model"),
             make=evaluation.evaluation,
@@ -192,7 +199,7 @@ def _benchmarks(run: config_lib.RunConfig) -> list[Stage]:
         "limit": config.limit,
     }
     if config.chat_template:
-        settings["template"] = config_lib.digest(prompts.chat())
+        settings["template"] = config_lib.digest(prompts.chat(run.prompts))
     return [
         Stage(
             name=benchmarks.directory_name(model, task),

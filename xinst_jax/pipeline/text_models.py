@@ -1,5 +1,6 @@
 """Trained models as functions on text: tokens go in and out here and nowhere else."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -91,7 +92,7 @@ def rating_prompt(
         name = run.language_table[code].name
 
         def frame(text: str) -> str:
-            return prompts.rate(instruction, text, name)
+            return prompts.rate(instruction, text, name, run.prompts)
 
         fitted = fitting.fit(response, frame, encode, longest)
         if fitted is not None:
@@ -140,7 +141,7 @@ def retrieval_pairs(
     pairs, left_out = held_out_pairs(workspace, language)
     asked, written = [], []
     for pair in pairs:
-        prompt = prompts.answer(pair["instruction"], name, seed_style=True)
+        prompt = prompts.answer(pair["instruction"], name, True, run.prompts)
         asked.append(len(vocabulary.encode_prompt(prompt)))
         written.append(len(vocabulary.encode(pair["instruction"])) + 1)
     usable = [
@@ -153,10 +154,11 @@ def retrieval_pairs(
     limit = run.generator.length - max(
         (written[number] for number in usable), default=0
     )
+    frame = functools.partial(prompts.reverse, wording=run.prompts)
     found = []
     for number in usable:
         encode, text = vocabulary.encode_prompt, pairs[number]["output"]
-        fitted = fitting.fit(text, prompts.reverse, encode, limit)
+        fitted = fitting.fit(text, frame, encode, limit)
         if fitted:
             fitted = fitting.fit(fitted.text, str, vocabulary.encode, room)
         if fitted and fitted.text:
@@ -167,10 +169,10 @@ def retrieval_pairs(
 def _fitting_response(
     workspace: Workspace, language: str, row: Mapping[str, str]
 ) -> str:
-    name = workspace.run.language_table[language].name
-    prompt = prompts.answer(row["instruction"], name, seed_style=True)
-    vocabulary = workspace.vocabulary
-    room = workspace.run.sft.length - len(vocabulary.encode_prompt(prompt)) - 1
+    run, vocabulary = workspace.run, workspace.vocabulary
+    name = run.language_table[language].name
+    prompt = prompts.answer(row["instruction"], name, True, run.prompts)
+    room = run.sft.length - len(vocabulary.encode_prompt(prompt)) - 1
     fitted = fitting.fit(row["output"], str, vocabulary.encode, max(room, 0))
     return fitted.text if fitted else ""
 

@@ -200,7 +200,12 @@ def flaw(
     if not low <= ratio <= high:
         found = f"{ratio:.2f} times the source"
         return Flaw("translation_length", found, f"{low} to {high}")
-    verdict = langid.identify(text, language, config.min_lid_prob)
+    verdict = langid.identify(
+        text,
+        language,
+        config.min_lid_prob,
+        min_script_share=config.min_script_share,
+    )
     if verdict.reason:
         expected = f"{language.code} >= {config.min_lid_prob}"
         return Flaw("translation_language", verdict.found, expected)

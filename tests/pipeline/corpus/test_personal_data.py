@@ -23,6 +23,12 @@ from xinst_jax.pipeline.corpus.personal_data import mask
         ("Kortti 4111 1111 1111 1111 kävi.", "Kortti <CARD> kävi."),
         ("कार्ड ४१११ ११११ ११११ ११११ था।", "कार्ड <CARD> था।"),
         ("Tili FI21 1234 5600 0007 85 on.", "Tili <IBAN> on."),
+        # Right behind another number.
+        ("Vuonna 2019 0912 345 6789.", "Vuonna 2019 <PHONE>."),
+        ("Klo 12.5. 0400 123456 auki.", "Klo 12.5. <PHONE> auki."),
+        ("ปี ๒๕๖๒ ๐๙๑๒ ๓๔๕ ๖๗๘๙", "ปี ๒๕๖๒ <PHONE>"),
+        ("Vuonna 2019 4111 1111 1111 1111.", "Vuonna 2019 <CARD>."),
+        ("वर्ष २०१९ ४१११ ११११ ११११ ११११।", "वर्ष २०१९ <CARD>।"),
         ("Tili DE89370400440532013000 on.", "Tili <IBAN> on."),
     ],
 )
@@ -42,6 +48,8 @@ def test_it_is_masked(text, masked):
         "Päivä 01.02.2024 ja 2024-02-01, kello 12:30:45.",
         "Vuosina 1939–1945 ja 1941-1944.",
         "Hinta oli 1 234 567,50 euroa, väkiluku 5 500 000.",
+        "Euroja 5 012 345 678 ja 12 045 678 901.",
+        "Luvut 1900 4111 1111 1111 1111 1112.",
         "ISBN 0-306-40615-2 ja ISBN 978-0-306-40615-7.",
         "Pii on 3.14159265358979.",
         "ปี ๒๕๖๗ และ ๐๑/๐๒/๒๕๖๗",

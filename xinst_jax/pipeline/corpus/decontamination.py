@@ -11,17 +11,14 @@ from typing import Any, NamedTuple
 import regex
 
 from xinst_jax import shards
+from xinst_jax.config import DecontaminationConfig
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
 from xinst_jax.pipeline.corpus import phrases
 from xinst_jax.pipeline.corpus.boilerplate import Flaw
 from xinst_jax.pipeline.corpus.phrases import Phrases, Units
 
-WORDS, CHARS = 8, 25
-"""Length of an n-gram: in words, and in characters where words are not spaced."""
-
-LEAST_WORDS, LEAST_CHARS = 5, 16
-"""Length from which an item that is shorter than an n-gram is looked for in texts."""
+DEFAULT = DecontaminationConfig()
 
 COVERAGE = "evaluation_sets.json"
 """What a stage looked for, in its directory: `Coverage` of each set."""
@@ -87,11 +84,13 @@ class Index:
         short to have one as a whole, to be found where a text is nothing else.
       inside: by their length, items too short for an n-gram that are found as a whole
         inside texts too, each with its set's number.
+      lengths: of an n-gram and of such items.
     """
 
     coverage: tuple[Coverage, ...]
     grams: Phrases
     inside: Mapping[int, Phrases]
+    lengths: DecontaminationConfig = DEFAULT
 
     def find(self, text: str) -> Flaw | None:
         """The first n-gram of a text that a set has, with the set's name: 'set: gram'.
@@ -99,7 +98,7 @@ class Index:
         Or the first short item that it has as a whole, between bounds of words; of a
         text that is too short for either, the text itself.
         """
-        cut = _cut(text)
+        cut = _cut(text, self.lengths)
         if not cut.units:
             return None
         units = Units(cut.units, cut.joint)
@@ -119,8 +118,8 @@ class Index:
         return Flaw(CONTAMINATED, found, "no n-gram of an evaluation set")
 
 
-def n_grams(text: str) -> Iterator[str]:
-    """A text's word 8-grams, or its character 25-grams where words are not spaced.
+def n_grams(text: str, lengths: DecontaminationConfig = DEFAULT) -> Iterator[str]:
+    """A text's word n-grams, or its character n-grams where words are not spaced.
 
     Case, punctuation and spacing do not count; marks do. What most letters belong to
     decides how a text is cut. A text that is too short for one is one as a whole.
@@ -130,25 +129,30 @@ def n_grams(text: str) -> Iterator[str]:
     >>> list(n_grams("Who wrote it?"))
     ['who wrote it']
     """
-    cut = _cut(text)
+    cut = _cut(text, lengths)
     for i in range(max(1, len(cut.units) - cut.n + 1) if cut.units else 0):
         yield cut.joint.join(cut.units[i : i + cut.n])
 
 
-def _cut(text: str) -> _Cut:
+def _cut(text: str, lengths: DecontaminationConfig) -> _Cut:
     normal = unicodedata.normalize("NFC", text).casefold()
     words = _WORD.findall(normal)
     if 2 * len(_UNSPACED.findall(normal)) > len(_LETTER.findall(normal)):
-        return _Cut("".join(words), "", CHARS, LEAST_CHARS)
-    return _Cut(words, " ", WORDS, LEAST_WORDS)
+        return _Cut("".join(words), "", lengths.gram_chars, lengths.item_chars)
+    return _Cut(words, " ", lengths.gram_words, lengths.item_words)
 
 
-def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
+def read(
+    paths: Sequence[str],
+    codes: Iterable[str],
+    lengths: DecontaminationConfig = DEFAULT,
+) -> Index:
     """The index of evaluation sets: of every text of every row, whatever its field.
 
     Args:
       paths: files, as `CorpusConfig.path`; '{lang}' stands for each of the codes.
       codes: languages of the run.
+      lengths: of an n-gram, and of shorter items that are looked for as a whole.
 
     Raises:
       UserError: a path matches nothing, or a row cannot be read.
@@ -168,7 +172,7 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
             number = len(coverage)
             kinds: dict[str, str] = {}
             for text in _items(path, code):
-                cut = _cut(text)
+                cut = _cut(text, lengths)
                 if not cut.units:
                     continue
                 units, kind = Units(cut.units, cut.joint), _kind(cut)
@@ -181,7 +185,7 @@ def read(paths: Sequence[str], codes: Iterable[str]) -> Index:
             counts = collections.Counter(kinds.values())
             coverage.append(Coverage(_name(path, code), **counts))
     by_length = {length: items.build() for length, items in inside.items()}
-    return Index(tuple(coverage), grams.build(), by_length)
+    return Index(tuple(coverage), grams.build(), by_length, lengths)
 
 
 def _items(path: str, code: str) -> Iterator[str]:

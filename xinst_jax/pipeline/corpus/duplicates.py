@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from xinst_jax.config import DuplicatesConfig
 from xinst_jax.pipeline.corpus import clusters, near_duplicates
 from xinst_jax.pipeline.corpus.clusters import Light, Repeat, Size
 from xinst_jax.pipeline.corpus.documents import Row, Text
@@ -16,7 +17,12 @@ DUPLICATE = "duplicate"
 _ONCE, _LINKS = "once", "links"
 
 
-def unique(executor: Executor, names: Sequence[str], threshold: float) -> Any:
+def unique(
+    executor: Executor,
+    names: Sequence[str],
+    threshold: float,
+    config: DuplicatesConfig = near_duplicates.DEFAULT,
+) -> Any:
     """Rows whose texts are each there once, under ids that no two of a language share.
 
     Equal texts are those that differ in case and spacing alone; nearly equal those that
@@ -27,18 +33,20 @@ def unique(executor: Executor, names: Sequence[str], threshold: float) -> Any:
     Args:
       executor: carries out the work.
       names: what the executor keeps `Row`s under.
-      threshold: Jaccard similarity of character 5-grams from which two texts are one.
+      threshold: Jaccard similarity of character n-grams from which two texts are one.
+      config: what the similarity is estimated by.
 
     Returns:
       (order, `Row`) pairs in the executor's own form.
     """
-    light = executor.map("signing", _light, executor.read(*names))
+    signing = functools.partial(_light, config)
+    light = executor.map("signing", signing, executor.read(*names))
     by_id = Keyed(light, by_row(_by_id))
     named = executor.group("giving ids", _numbered, by_id, by=_order)
     by_digest = Keyed(named, by_row(_by_digest))
     once = executor.group("equal texts", _best_of_equal, by_digest, by=clusters.rank)
     executor.save(once, _ONCE)
-    by_band = Keyed(executor.read(_ONCE), _by_band)
+    by_band = Keyed(executor.read(_ONCE), functools.partial(_by_band, config))
     pairs = executor.group("bands", _pairs_of_band, by_band, by=_itself)
     pairs = executor.group("pairs", _once, Keyed(pairs, by_row(_by_pair)))
     signed = executor.group(
@@ -65,9 +73,10 @@ def unique(executor: Executor, names: Sequence[str], threshold: float) -> Any:
     )
 
 
-def _light(rows: list[Row]) -> Iterator[Light]:
+def _light(config: DuplicatesConfig, rows: list[Row]) -> Iterator[Light]:
     texts = [(row, row.found) for row in rows if isinstance(row.found, Text)]
-    signatures_nk = near_duplicates.signatures([text.text for _, text in texts])
+    found = [text.text for _, text in texts]
+    signatures_nk = near_duplicates.signatures(found, config)
     for (row, text), signature_k in zip(texts, signatures_nk, strict=True):
         spelled = " ".join(text.text.casefold().split())
         yield Light(
@@ -109,11 +118,14 @@ def _best_of_equal(key: bytes, values: Iterator[Light]) -> Iterator[Light | Repe
     yield best._replace(cluster=count)
 
 
-def _by_band(rows: list[Light | Repeat]) -> Iterator[tuple[bytes, Any]]:
+def _by_band(
+    config: DuplicatesConfig, rows: list[Light | Repeat]
+) -> Iterator[tuple[bytes, Any]]:
     lights = [row for row in rows if isinstance(row, Light)]
     if not lights:
         return
-    keys_nb = near_duplicates.band_keys([light.signature for light in lights])
+    signatures = [light.signature for light in lights]
+    keys_nb = near_duplicates.band_keys(signatures, config)
     for light, keys_b in zip(lights, keys_nb, strict=True):
         rank = clusters.rank(light)
         for key in keys_b:

@@ -2,21 +2,22 @@
 
 Source: huggingface/fineweb-2 at revision d0defb2 (October 2025; earlier ones have other
 values), `configs/{language}_{script}.yml`, and what `fineweb-2-pipeline.py` sets for
-all languages (Penedo et al., FineWeb2, 2025). Its `language_score` is a threshold of
-another identifier, GlotLID, and is not used here.
+all languages (Penedo et al., FineWeb2, 2025), which stands in `FineWeb2Config`, or at
+datatrove's defaults (which are Gopher's: Rae et al. 2021, table A1 and section A.1.1).
+Its `language_score` is a threshold of another identifier, GlotLID, and not used here.
 """
 
 import dataclasses
+import functools
+import math
 import unicodedata
 from collections.abc import Mapping
+from typing import TypeVar
 
-# What the pipeline sets for every language, and what it leaves at datatrove's defaults
-# (which are Gopher's: Rae et al. 2021, table A1 and section A.1.1).
-MAX_REPEATED_LINE_CHARS = 0.1
-MIN_STOP_WORDS = 2
-MAX_SYMBOLS_PER_WORD = 0.1
-MAX_BULLET_LINES = 0.9
-MAX_ELLIPSIS_LINES = 0.3
+from xinst_jax.config import FineWeb2Config
+from xinst_jax.languages import Language
+
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Values:
         (`top_n_grams`).
       repeated: greatest share of characters in repeated word n-grams, by n
         (`dup_n_grams`).
-      stop_words: words of which a text holds at least two (`stopwords`).
+      stop_words: words of which a text holds some (`stopwords`).
     """
 
     word_chars: tuple[float, float]
@@ -174,3 +175,61 @@ VALUES: dict[str, Values] = {
     ),
 }
 """By language code. A language that is not here is judged by none of them."""
+
+_NOTHING_ASKED = Values(
+    word_chars=(0, math.inf),
+    alphabetic=0,
+    line_ends=-1,
+    line_breaks=math.inf,
+    repeated_lines=1,
+    top={},
+    repeated={},
+    stop_words=frozenset(),
+)
+
+
+@functools.lru_cache
+def of(language: Language, config: FineWeb2Config) -> Values | None:
+    """What is accepted in a language: as published, but for what is configured.
+
+    Args:
+      language: its own stop words are added to those published.
+      config: of the language; what is None stays as published, and where nothing is
+        published is not asked.
+
+    Returns:
+      None where nothing is published and nothing configured.
+    """
+    published = VALUES.get(language.code)
+    if published is None:
+        if not config.changed() and not language.stop_words:
+            return None
+        published = _NOTHING_ASKED
+    low, high = published.word_chars
+    own = {name: _own(config, f"max_top_{name}_gram") for name in (2, 3, 4)}
+    grams = {n: _own(config, f"max_repeated_{n}_grams") for n in range(5, 11)}
+    return Values(
+        word_chars=(_or(config.min_word_chars, low), _or(config.max_word_chars, high)),
+        alphabetic=_or(config.min_alphabetic, published.alphabetic),
+        line_ends=_or(config.min_line_ends, published.line_ends),
+        line_breaks=_or(config.max_line_breaks, published.line_breaks),
+        repeated_lines=_or(config.max_repeated_lines, published.repeated_lines),
+        top=_with(published.top, own),
+        repeated=_with(published.repeated, grams),
+        stop_words=published.stop_words | _words(" ".join(language.stop_words)),
+    )
+
+
+def _own(config: FineWeb2Config, name: str) -> float | None:
+    return getattr(config, name)
+
+
+def _or(own: _T | None, published: _T) -> _T:
+    return published if own is None else own
+
+
+def _with(
+    published: Mapping[int, float], own: Mapping[int, float | None]
+) -> dict[int, float]:
+    given = {n: share for n, share in own.items() if share is not None}
+    return dict(sorted({**published, **given}.items()))

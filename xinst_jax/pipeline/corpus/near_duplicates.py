@@ -1,6 +1,6 @@
 """Texts that are nearly one: MinHash signatures and locality-sensitive hashing.
 
-A signature is cut into 14 bands of 8 values, as FineWeb-2's is; of the texts that agree
+A signature is cut into bands of values, 14 of 8 as FineWeb-2's; of the texts that agree
 in a band, pairs are compared by their whole signatures, and what is linked by such
 pairs, however indirectly, is one cluster.
 """
@@ -12,28 +12,36 @@ import numpy as np
 import regex
 import rensa
 
-BANDS, BAND_ROWS = 14, 8
+from xinst_jax.config import DuplicatesConfig
 
-_SHINGLE_CHARS = 5
+DEFAULT = DuplicatesConfig()
+
 _HASH_SEED = 1
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 
 
-def signatures(texts: list[str]) -> np.ndarray:
-    """The MinHash signatures, (texts, 112) uint32, of texts' character 5-grams.
+def signatures(texts: list[str], config: DuplicatesConfig = DEFAULT) -> np.ndarray:
+    """The MinHash signatures, (texts, values) uint32, of texts' character n-grams.
 
     The share of places in which two signatures agree estimates the Jaccard similarity
-    of the two sets of 5-grams, with a standard deviation of at most 0.047 (A. Broder,
-    On the resemblance and containment of documents, 1997). Case, punctuation and
-    spacing do not count; marks do. Which texts come together makes no difference.
+    of the two sets of n-grams, with a standard deviation of at most 0.047 for 14 x 8
+    values (A. Broder, On the resemblance and containment of documents, 1997). Case,
+    punctuation and spacing do not count; marks do. Which texts come together makes no
+    difference.
+
+    Args:
+      texts: cleaned.
+      config: characters of an n-gram, and bands and values of a band.
     """
+    values = config.bands * config.band_rows
     if not texts:
-        return np.zeros((0, BANDS * BAND_ROWS), np.uint32)
-    hashes, offsets = _shingle_hashes(*_words([text.casefold() for text in texts]))
+        return np.zeros((0, values), np.uint32)
+    codes, lengths_n = _words([text.casefold() for text in texts])
+    hashes, offsets = _shingle_hashes(codes, lengths_n, config.shingle_chars)
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(
-        hashes, offsets, BANDS * BAND_ROWS, _HASH_SEED
+        hashes, offsets, values, _HASH_SEED
     )
     return np.array(matrix.to_rows(), np.uint32)
 
@@ -72,26 +80,27 @@ def _in_words() -> np.ndarray:
 
 
 def _shingle_hashes(
-    codes: np.ndarray, lengths_n: np.ndarray
+    codes: np.ndarray, lengths_n: np.ndarray, chars: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A 64-bit hash of every 5 characters in a row of each text; of all, if fewer.
+    """A 64-bit hash of every n-gram of each text; of all of it, if it is shorter.
 
     Args:
       codes: code points of all the texts, uint64, one behind the other.
       lengths_n: how many of them each text has.
+      chars: characters of an n-gram.
 
     Returns:
       The hashes, and where each text's begin and end among them.
     """
     starts_n = np.concatenate([[0], np.cumsum(lengths_n)])
     # A text that is too short has one shingle, its zeros standing for no character.
-    short_n = lengths_n < _SHINGLE_CHARS
-    counts_n = np.where(short_n, 1, lengths_n - _SHINGLE_CHARS + 1)
+    short_n = lengths_n < chars
+    counts_n = np.where(short_n, 1, lengths_n - chars + 1)
     offsets = np.concatenate([[0], np.cumsum(counts_n)])
     hashes = np.empty(offsets[-1], np.uint64)
-    padded = np.concatenate([codes, np.zeros(_SHINGLE_CHARS, np.uint64)])
+    padded = np.concatenate([codes, np.zeros(chars, np.uint64)])
     rolled = np.zeros(len(codes) + 1, np.uint64)
-    for place in range(_SHINGLE_CHARS):
+    for place in range(chars):
         rolled = rolled * _MULTIPLIER + padded[place : place + len(rolled)]
         rolled ^= rolled >> _SHIFT
     inside = np.repeat(starts_n[:-1] - offsets[:-1], counts_n) + np.arange(offsets[-1])
@@ -99,31 +108,34 @@ def _shingle_hashes(
     for number in np.flatnonzero(short_n):
         own = codes[starts_n[number] : starts_n[number + 1]]
         value = np.zeros(1, np.uint64)
-        for place in range(_SHINGLE_CHARS):
+        for place in range(chars):
             value = value * _MULTIPLIER + (own[place] if place < len(own) else 0)
             value ^= value >> _SHIFT
         hashes[offsets[number]] = value[0]
     return hashes, offsets
 
 
-def band_keys(signatures: list[bytes]) -> list[list[bytes]]:
+def band_keys(
+    signatures: list[bytes], config: DuplicatesConfig = DEFAULT
+) -> list[list[bytes]]:
     """A key a band for each signature, given as its bytes.
 
-    Texts that agree in all 8 values of a band have its key in common. Keys are 64-bit
+    Texts that agree in all values of a band have its key in common. Keys are 64-bit
     digests behind the band's number: two bands that share one cost a comparison.
     """
+    bands, rows = config.bands, config.band_rows
     values = np.frombuffer(b"".join(signatures), np.uint32)
-    bands_nbr = values.reshape(len(signatures), BANDS, BAND_ROWS)
+    bands_nbr = values.reshape(len(signatures), bands, rows)
     digests_nb = np.zeros(bands_nbr.shape[:2], np.uint64)
-    for row in range(BAND_ROWS):
+    for row in range(rows):
         digests_nb = (digests_nb ^ bands_nbr[:, :, row]) * _MULTIPLIER
         digests_nb ^= digests_nb >> _SHIFT
-    numbers = [bytes([number]) for number in range(BANDS)]
+    numbers = [bytes([number]) for number in range(bands)]
     width = digests_nb.itemsize
     return [
         [
             number + row[at : at + width]
-            for number, at in zip(numbers, range(0, BANDS * width, width), strict=True)
+            for number, at in zip(numbers, range(0, bands * width, width), strict=True)
         ]
         for row in map(np.ndarray.tobytes, digests_nb)
     ]

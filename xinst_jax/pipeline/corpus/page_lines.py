@@ -2,13 +2,15 @@
 
 import collections
 import functools
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 
 import regex
 
+from xinst_jax.config import PageConfig
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import endings
-from xinst_jax.pipeline.corpus import boilerplate
+from xinst_jax.pipeline.corpus import boilerplate, frame_words
 
 READ_MORE: dict[str, tuple[str, ...]] = {
     "en": ("read more", "continue reading", "see also", "click here", "share this"),
@@ -43,32 +45,41 @@ CAPTION: dict[str, tuple[str, ...]] = {
 NOTICE_LINE, READ_MORE_LINE = "notice_line", "read_more_line"
 CAPTION_LINE, MENU_LINE = "caption_line", "menu_line"
 
-_NOTICE_CHARS = 300
-_LINK_CHARS = 120
-_CAPTION_CHARS = 150
-_MIN_ITEMS = 4
 _SEPARATOR = regex.compile(r"\s*[|•·»›]\s*")
+_JOINT = r"(?:\s*[/,&+]\s*|[\s-]+)"
+_ADDRESS = regex.compile(r"(?:https?://|www\.)\S+")
+_MARKS = regex.compile(r"\p{M}+")
 _LIST_ITEM = regex.compile(r"(?:[-–*•·‣▪●◦]|\p{N}{1,3}[.)])\s*\S")
 
 
-def without_frame(text: str, language: Language) -> tuple[str, Mapping[str, int]]:
+def without_frame(
+    text: str, language: Language, page: PageConfig = boilerplate.DEFAULT
+) -> tuple[str, Mapping[str, int]]:
     """A cleaned document without the lines that a page's frame is made of.
 
-    Dropped are short lines that ask for consent to cookies, that begin with what links
-    say ('Read more: ...'), that are captions ('Photo: ...'), and menus: lines of four
-    items or more between bars or dots, and four or more lines in a row at the start or
-    the end of the page that are short, no sentences and no list.
+    Dropped are short lines that ask for consent to cookies or tell that the site uses
+    them, that begin with what links say ('Read more: ...', 'Related articles: ...'),
+    that are captions ('Photo: ...'), and menus: lines of four items or more between
+    bars or dots; at the start or the end of the page lines of three, addresses, and
+    four items or more in a row, in lines or between bars, that are short, no sentences
+    and no list.
 
     >>> from xinst_jax.languages import BUILT_IN
     >>> without_frame("Lumi satoi. Tuuli kävi.\\nLue lisää »", BUILT_IN["fi"])
     ('Lumi satoi. Tuuli kävi.', {'read_more_line': 1})
 
+    Args:
+      text: cleaned.
+      language: the language it should be in.
+      page: how long such lines are, and how many items make a menu.
+
     Returns:
       The text that is left, and how many lines were dropped, by kind.
     """
     lines = text.split("\n")
-    kinds = [_kind(line, language) for line in lines]
-    for number in (*_head(lines, kinds, language), *_tail(lines, kinds, language)):
+    kinds = [_kind(line, language, page) for line in lines]
+    head = _head(lines, kinds, language, page)
+    for number in (*head, *_tail(lines, kinds, language, page)):
         kinds[number] = MENU_LINE
     dropped = collections.Counter(kind for kind in kinds if kind)
     if not dropped:
@@ -78,34 +89,68 @@ def without_frame(text: str, language: Language) -> tuple[str, Mapping[str, int]
     return left, dict(sorted(dropped.items()))
 
 
-def _kind(line: str, language: Language) -> str:
+def _kind(line: str, language: Language, page: PageConfig) -> str:
     """What a line is if it is no text; '' for one that may be."""
-    lower = line.lower()
-    if not lower or len(lower) > _NOTICE_CHARS:
+    # Turkish 'İ' would become two characters.
+    lower = line.replace("İ", "i").lower()
+    if not lower or len(lower) > page.notice_chars:
         return ""
-    if _has(lower, boilerplate.COOKIE_WORDS, language) and _has(
-        lower, boilerplate.CONSENT_WORDS, language
+    if boilerplate.names_cookies(lower, language) and (
+        boilerplate.asks_consent(lower, language)
+        or _tells_of_use(lower, language, page.cookie_gap_chars)
     ):
         return NOTICE_LINE
-    if len(lower) <= _LINK_CHARS and _is_link(lower, language):
+    if len(lower) <= page.link_chars and _is_link(lower, language):
         return READ_MORE_LINE
-    if len(lower) <= _CAPTION_CHARS and _is_caption(lower, language):
+    if len(lower) <= page.caption_chars and _is_caption(lower, language):
         return CAPTION_LINE
+    return MENU_LINE if _items(line, language, page) >= page.line_items else ""
+
+
+def _items(line: str, language: Language, page: PageConfig) -> int:
+    """How many short items a line is, between bars or dots; 0 if it is anything else.
+
+    An address is as much as a line of items.
+    """
+    if _ADDRESS.fullmatch(line):
+        return page.end_line_items
     items = [item for item in _SEPARATOR.split(line) if item]
-    if len(items) >= _MIN_ITEMS and all(
-        boilerplate.is_short(item) and not _ends_sentence(item, language)
+    short = all(
+        boilerplate.is_short(item, page) and not _ends_sentence(item, language)
         for item in items
-    ):
-        return MENU_LINE
-    return ""
+    )
+    return len(items) if short else 0
 
 
-def _has(lower: str, words: Mapping[str, tuple[str, ...]], language: Language) -> bool:
-    return any(word in lower for word in _of(words, language))
+def _tells_of_use(lower: str, language: Language, gap: int) -> bool:
+    """Whether a site says of itself that it uses cookies."""
+    return any(
+        own.search(lower) and use.search(lower)
+        for own, use in _statements(language, gap)
+    )
 
 
-def _of(words: Mapping[str, tuple[str, ...]], language: Language) -> tuple[str, ...]:
-    return (*words["en"], *words.get(language.code, ()))
+@functools.lru_cache
+def _statements(
+    language: Language, gap: int
+) -> tuple[tuple[regex.Pattern, regex.Pattern], ...]:
+    """In English and in the language: 'this site', and 'uses cookies'."""
+    found = []
+    for code in dict.fromkeys(("en", language.code)):
+        own, use = frame_words.OWN.get(code), frame_words.USE.get(code)
+        if own and use:
+            cookie = boilerplate.cookie_words(language)
+            parts = [_any(use), _any(map(regex.escape, cookie))]
+            if code in frame_words.VERB_LAST:
+                parts.reverse()
+            between = f".{{0,{gap}}}"
+            found.append((regex.compile(_any(own)), regex.compile(between.join(parts))))
+    return tuple(found)
+
+
+def _any(patterns: Iterable[str]) -> str:
+    joined = "|".join(patterns)
+    return unicodedata.normalize("NFC", f"(?:{joined})")
 
 
 def _is_link(lower: str, language: Language) -> bool:
@@ -115,7 +160,8 @@ def _is_link(lower: str, language: Language) -> bool:
 
 @functools.lru_cache
 def _links(language: Language) -> regex.Pattern:
-    phrases = "|".join(map(regex.escape, _of(READ_MORE, language)))
+    words = boilerplate.words_of(READ_MORE, language, language.link_words)
+    phrases = _any((*map(regex.escape, words), _related(language)))
     around = r"[\s\[(…«»›→>.]*"
     return regex.compile(rf"{around}(?:{phrases})(?:{around}|\s*[:：>»›→].*)")
 
@@ -123,18 +169,59 @@ def _links(language: Language) -> regex.Pattern:
 def _is_caption(lower: str, language: Language) -> bool:
     head, colon, rest = lower.replace("：", ":").partition(":")
     if colon and rest.strip():
-        return head.strip("([ ") in _of(CAPTION, language)
+        head = head.strip("([ ")
+        words = boilerplate.words_of(CAPTION, language, language.caption_words)
+        return head in words or bool(_credits(language).fullmatch(head))
     return False
 
 
-def _head(lines: list[str], kinds: list[str], language: Language) -> list[int]:
+@functools.lru_cache
+def _credits(language: Language) -> regex.Pattern:
+    """Words of a credit, one of which is for a picture."""
+    ways = []
+    for picture, credit, joint in _words_of(
+        language, frame_words.PICTURE, frame_words.CREDIT
+    ):
+        both = _any((picture, credit))
+        ways.append(f"(?:{credit}{joint})*{picture}(?:{joint}{both})*")
+    return regex.compile(_any(ways))
+
+
+def _related(language: Language) -> str:
+    """'Related articles': words of both kinds, in either order."""
+    ways = []
+    for which, piece, joint in _words_of(
+        language, frame_words.RELATED, frame_words.PIECE
+    ):
+        both = _any((which, piece))
+        for one, other in ((which, piece), (piece, which)):
+            ways.append(f"{one}(?:{joint}{one})*{joint}{other}(?:{joint}{both})*")
+    return _any(ways)
+
+
+def _words_of(
+    language: Language, *kinds: Mapping[str, tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Patterns of the words of each kind, and of what joins two; English, then own."""
+    found = [(*(_any(kind["en"]) for kind in kinds), _JOINT)]
+    if language.code != "en" and language.code in kinds[0]:
+        joint = _JOINT if language.spaced else r"\s*/?\s*"
+        found.append((*(_any(kind[language.code]) for kind in kinds), joint))
+    return found
+
+
+def _head(
+    lines: list[str], kinds: list[str], language: Language, page: PageConfig
+) -> list[int]:
     """Numbers of the lines of a menu that opens the page."""
-    return _run(range(len(lines)), lines, kinds, language)
+    return _run(range(len(lines)), lines, kinds, language, page)
 
 
-def _tail(lines: list[str], kinds: list[str], language: Language) -> list[int]:
+def _tail(
+    lines: list[str], kinds: list[str], language: Language, page: PageConfig
+) -> list[int]:
     """Numbers of the lines of a menu that closes it; what a colon announces is none."""
-    found = _run(range(len(lines) - 1, -1, -1), lines, kinds, language)
+    found = _run(range(len(lines) - 1, -1, -1), lines, kinds, language, page)
     before = next(
         (lines[n] for n in range(min(found, default=0) - 1, -1, -1) if lines[n]), ""
     )
@@ -142,22 +229,48 @@ def _tail(lines: list[str], kinds: list[str], language: Language) -> list[int]:
 
 
 def _run(
-    numbers: range, lines: list[str], kinds: list[str], language: Language
+    numbers: range,
+    lines: list[str],
+    kinds: list[str],
+    language: Language,
+    page: PageConfig,
 ) -> list[int]:
+    """Numbers of the first lines, in this order, that make a menu.
+
+    They have four items or more, and most of them are short; without so many, those
+    between bars and the addresses before any other line.
+    """
     found: list[int] = []
+    sure = items = short = 0
     for number in numbers:
         line = lines[number]
         if not line or kinds[number]:
             continue
-        if (
-            not boilerplate.is_short(line)
+        several = _items(line, language, page)
+        if several < page.end_line_items and (
+            not _may_be_item(line, page)
             or _LIST_ITEM.match(line)
             or line.endswith((":", "："))
             or _ends_sentence(line, language)
         ):
             break
         found.append(number)
-    return found if len(found) >= _MIN_ITEMS else []
+        if several >= page.end_line_items and sure == len(found) - 1:
+            sure = len(found)
+        if several or boilerplate.is_short(line, page):
+            short += 1
+            items += several or 1
+    if items >= page.line_items and short >= page.min_short_share * len(found):
+        return found
+    return found[:sure]
+
+
+def _may_be_item(line: str, page: PageConfig) -> bool:
+    """Whether a line is short, or among short ones may be taken for one."""
+    most = page.long_item_chars
+    return boilerplate.is_short(line, page) or (
+        len(line) <= 4 * most and len(_MARKS.sub("", line)) <= most
+    )
 
 
 def _ends_sentence(line: str, language: Language) -> bool:

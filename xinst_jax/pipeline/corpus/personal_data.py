@@ -48,6 +48,15 @@ _PHONE_WORD = regex.compile(
 )
 _BOOK_NUMBER = regex.compile(r"IS[BS]N[\s:-]*(?:1[03])?[\s:-]*$", regex.IGNORECASE)
 _BEFORE = 24
+# Thousands: groups of three behind the first.
+_ONE_NUMBER = regex.compile(r"\d{1,3}(?:[ .\u00a0]\d{3})+")
+_GROUP = regex.compile(r"(?<=\s)[+＋]?\(?\p{Nd}{2,}")
+_MORE_DIGITS = regex.compile(r"\s?\p{Nd}")
+_FIRST_GROUPS = {
+    CARD: regex.compile(r"[2-6]\d{3}"),
+    PHONE: regex.compile(r"0[1-9]"),
+}
+"""What a number begins with that may stand behind another."""
 
 
 def mask(text: str) -> tuple[str, Mapping[str, int]]:
@@ -57,7 +66,7 @@ def mask(text: str) -> tuple[str, Mapping[str, int]]:
     check digits are right (Luhn; ISO 7064 MOD 97-10), addresses of a network where they
     are valid and public. A number is a phone's if it has 8 to 15 digits (ITU-T E.164)
     and begins with '+' or a 0 that is no date's, or if it has 7 or more and follows a
-    word for a phone.
+    word for a phone. Cards' and phones' numbers may stand right behind another number.
 
     >>> mask("Kirjoita: aino@esimerkki.fi tai soita +358 40 123 4567.")
     ('Kirjoita: <EMAIL> tai soita <PHONE>.', {'email': 1, 'phone': 1})
@@ -81,16 +90,52 @@ def mask(text: str) -> tuple[str, Mapping[str, int]]:
 
         return pattern.sub(masked, text)
 
+    def put_behind_numbers(
+        text: str,
+        kind: str,
+        pattern: regex.Pattern,
+        real: Callable[[regex.Match], bool],
+    ) -> str:
+        parts, done, start, behind = [], 0, 0, False
+        while match := pattern.search(text, start):
+            start, restarted = match.end(), behind
+            behind = False
+            if real(match) and not (restarted and _goes_on(match, kind)):
+                counts[kind] += 1
+                parts += [text[done : match.start()], MASKS[kind]]
+                done = match.end()
+            elif not restarted and not _ONE_NUMBER.fullmatch(
+                _ascii(match[0], " .\u00a0")
+            ):
+                first = _behind_number(match, kind)
+                start, behind = first or start, bool(first)
+        return "".join([*parts, text[done:]])
+
     if "@" in text:
         text = put(text, EMAIL, _EMAIL, lambda match: True)
     if ":" in text:
         text = put(text, IP, _IPV6, lambda match: _is_public(match[0]))
     if _DIGITS.search(text):
         text = put(text, IBAN, _IBAN, lambda match: _is_iban(match[0]))
-        text = put(text, CARD, _CARD, lambda match: _is_card(_ascii(match[0])))
+        text = put_behind_numbers(
+            text, CARD, _CARD, lambda match: _is_card(_ascii(match[0]))
+        )
         text = put(text, IP, _IPV4, lambda match: _is_public(_ascii(match[0], ".")))
-        text = put(text, PHONE, _PHONE, _is_phone)
+        text = put_behind_numbers(text, PHONE, _PHONE, _is_phone)
     return text, dict(sorted(counts.items()))
+
+
+def _behind_number(match: regex.Match, kind: str) -> int:
+    """Where in digits that are no number of the kind one may begin; 0 for nowhere."""
+    groups = _GROUP.finditer(match.string, match.start() + 1, match.end())
+    begins = _FIRST_GROUPS[kind]
+    return next((g.start() for g in groups if begins.match(_ascii(g[0]))), 0)
+
+
+def _goes_on(match: regex.Match, kind: str) -> bool:
+    """Whether a card's number is followed by digits: of years in a row one in ten has
+    the right check digit."""
+    return kind == CARD and bool(_MORE_DIGITS.match(match.string, match.end()))
 
 
 def _ascii(text: str, keep: str = "") -> str:

@@ -62,22 +62,29 @@ def prepare(
     notes: collections.Counter[str] = collections.Counter()
     whole, masked = personal_data.mask(clean(document.text))
     notes.update({f"masked_{kind}": count for kind, count in masked.items()})
-    text, lines = page_lines.without_frame(whole, language)
+    text, lines = page_lines.without_frame(whole, language, config.page)
     notes.update(lines)
-    inner = langid.right_paragraphs(text, language, config.min_lid_prob)
+    inner = langid.right_paragraphs(
+        text, language, config.min_lid_prob, config.language_check
+    )
     cut_out = _paragraphs(text) - _paragraphs(inner)
     notes.update({PARAGRAPHS: cut_out} if cut_out else {})
     flaw = None
     if len(inner) < config.min_chars and lines:
         # Nearly all of it was the page's frame.
-        flaw = boilerplate.find(whole, language)
+        flaw = boilerplate.find(whole, language, config.page, config.texts)
     elif len(inner) >= config.min_chars and config.quality_filters:
-        flaw = boilerplate.find(inner, language)
-        flaw = flaw or quality_filters.find(inner, language)
+        flaw = boilerplate.find(inner, language, config.page, config.texts)
+        own = config.fineweb2_of_language(language.code)
+        flaw = flaw or quality_filters.find(inner, language, own)
     if flaw is not None:
         return _refused(document, flaw, whole)
     parts = segment.cut(
-        inner, language, config.min_chars, config.max_chars, config.target_chars
+        inner,
+        language,
+        *(config.min_chars, config.max_chars, config.target_chars),
+        costs=config.segments,
+        texts=config.texts,
     )
     ids = [document.id]
     if len(parts) > 1:
@@ -110,7 +117,7 @@ def _checked(
     checks: Sequence[Check],
 ) -> Text | Dropped:
     """A text, or the first reason to drop it; the cheap and telling reasons first."""
-    flaw = boilerplate.find(text, language)
+    flaw = boilerplate.find(text, language, config.page, config.texts)
     if flaw is not None:
         return Dropped(id, flaw.reason, flaw.value, flaw.threshold, text)
     length, found = len(text), f"{len(text)} chars"
@@ -121,7 +128,11 @@ def _checked(
     if not endings.is_finished(text, language):
         return Dropped(id, "unfinished", f"...{text[-20:]}", "ends a sentence", text)
     verdict = langid.identify(
-        text, language, config.min_lid_prob, config.language_model
+        text,
+        language,
+        config.min_lid_prob,
+        config.language_model,
+        config.language_check.min_script_share,
     )
     if verdict.reason:
         expected = f"{language.code} >= {config.min_lid_prob}"
@@ -133,7 +144,8 @@ def _checked(
         flaw = check(text)
         if flaw is not None:
             return Dropped(id, flaw.reason, flaw.value, flaw.threshold, text)
-    once = 1 - quality_filters.repeated_share(text, language)
+    gram_words = config.duplicates.score_gram_words
+    once = 1 - quality_filters.repeated_share(text, language, gram_words)
     return Text(
         id=id,
         text=text,

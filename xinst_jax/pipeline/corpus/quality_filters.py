@@ -10,6 +10,7 @@ import itertools
 
 import regex
 
+from xinst_jax.config import FineWeb2Config
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import endings
 from xinst_jax.pipeline.corpus import fineweb2
@@ -20,35 +21,40 @@ _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d]+")
 _LETTER = regex.compile(r"\p{L}")
 _BULLETS = ("•", "‣", "▪", "●", "◦", "*", "-")
 _ELLIPSES = ("...", "…")
-_REPEATED_WORDS = 5
-# Of clean texts of response length, one in ten has fewer than two of the stop words of
-# Tamil or Bengali, which were counted in whole pages.
-_STOP_WORDS_FROM_CHARS = 2000
+DEFAULT = FineWeb2Config()
 
 
-def find(text: str, language: Language) -> Flaw | None:
+def find(
+    text: str, language: Language, config: FineWeb2Config = DEFAULT
+) -> Flaw | None:
     """The first of FineWeb-2's rules that a cleaned document breaks, if any.
 
     What is counted in words is not asked of a language without spaces between them:
     for Thai only lines and stop words are looked at. Lengths of texts are no rule
     here; the share of the commonest n-gram counts only where it comes twice, and stop
-    words are looked for in documents of 2,000 characters or more.
+    words are looked for in long documents alone: of clean texts of response length, one
+    in ten has fewer than two of those of Tamil or Bengali, which were counted in whole
+    pages.
 
     Args:
       text: a whole document, cleaned, as FineWeb-2's values are for.
-      language: one of the ten; of others nothing is known, and nothing is asked.
+      language: one of the ten; of others nothing is known, and only what is configured
+        is asked.
+      config: the language's own thresholds.
     """
-    values = fineweb2.VALUES.get(language.code)
+    values = fineweb2.of(language, config)
     if values is None:
         return None
     lines = [line for line in text.split("\n") if line]
-    flaw = _lines(lines, language, values)
+    flaw = _lines(lines, language, values, config)
     if flaw is not None or not lines:
         return flaw
     if not language.spaced:
-        return _stop_words(text, sum(map(text.count, values.stop_words)))
+        found = sum(map(text.count, values.stop_words))
+        return _stop_words(text, found, values, config)
     words = words_of(text)
-    return _words(text, words, values) or _repetition(text, words, values)
+    flaw = _words(text, words, values, config)
+    return flaw or _repetition(text, words, values)
 
 
 def words_of(text: str) -> list[str]:
@@ -60,31 +66,33 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def repeated_share(text: str, language: Language) -> float:
-    """Share of a text's characters in word 5-grams that came before, 0 to 1.
+def repeated_share(text: str, language: Language, gram_words: int = 5) -> float:
+    """Share of a text's characters in word n-grams that came before, 0 to 1.
 
     Where words are not spaced, of its lines that came before.
     """
     if language.spaced:
-        return _repeated_chars(words_of(text), _REPEATED_WORDS) / max(1, len(text))
+        return _repeated_chars(words_of(text), gram_words) / max(1, len(text))
     return _repeated_line_chars([line for line in text.split("\n") if line])
 
 
-def _lines(lines: list[str], language: Language, values: Values) -> Flaw | None:
+def _lines(
+    lines: list[str], language: Language, values: Values, config: FineWeb2Config
+) -> Flaw | None:
     count = max(1, len(lines))
     repeated = 1 - len(set(lines)) / count
     if repeated > values.repeated_lines:
         return _too_many("repeated_lines", repeated, values.repeated_lines)
     repeated = _repeated_line_chars(lines)
-    if repeated >= fineweb2.MAX_REPEATED_LINE_CHARS:
-        most = fineweb2.MAX_REPEATED_LINE_CHARS
+    if repeated >= config.max_repeated_line_chars:
+        most = config.max_repeated_line_chars
         return _too_many("repeated_line_chars", repeated, most)
     bullets = sum(line.startswith(_BULLETS) for line in lines) / count
-    if bullets > fineweb2.MAX_BULLET_LINES:
-        return _too_many("bullet_lines", bullets, fineweb2.MAX_BULLET_LINES)
+    if bullets > config.max_bullet_lines:
+        return _too_many("bullet_lines", bullets, config.max_bullet_lines)
     cut = sum(line.endswith(_ELLIPSES) for line in lines) / count
-    if cut > fineweb2.MAX_ELLIPSIS_LINES:
-        return _too_many("ellipsis_lines", cut, fineweb2.MAX_ELLIPSIS_LINES)
+    if cut > config.max_ellipsis_lines:
+        return _too_many("ellipsis_lines", cut, config.max_ellipsis_lines)
     # Of a single line `endings` asks more than this rule does.
     if endings.marks_sentences(language) and len(lines) > 1:
         ended = sum(endings.is_finished(line, language) for line in lines) / count
@@ -93,7 +101,9 @@ def _lines(lines: list[str], language: Language, values: Values) -> Flaw | None:
     return None
 
 
-def _words(text: str, words: list[str], values: Values) -> Flaw | None:
+def _words(
+    text: str, words: list[str], values: Values, config: FineWeb2Config
+) -> Flaw | None:
     count = max(1, len(words))
     mean = sum(map(len, words)) / count
     low, high = values.word_chars
@@ -106,15 +116,20 @@ def _words(text: str, words: list[str], values: Values) -> Flaw | None:
     if breaks > values.line_breaks:
         return _too_many("line_breaks", breaks, values.line_breaks)
     symbols = max(text.count("#"), sum(map(text.count, _ELLIPSES))) / count
-    if symbols > fineweb2.MAX_SYMBOLS_PER_WORD:
-        return _too_many("symbols", symbols, fineweb2.MAX_SYMBOLS_PER_WORD)
-    return _stop_words(text, sum(word in values.stop_words for word in words))
+    if symbols > config.max_symbols_per_word:
+        return _too_many("symbols", symbols, config.max_symbols_per_word)
+    found = sum(word in values.stop_words for word in words)
+    return _stop_words(text, found, values, config)
 
 
-def _stop_words(text: str, found: int) -> Flaw | None:
-    if found >= fineweb2.MIN_STOP_WORDS or len(text) < _STOP_WORDS_FROM_CHARS:
+def _stop_words(
+    text: str, found: int, values: Values, config: FineWeb2Config
+) -> Flaw | None:
+    if found >= config.min_stop_words or len(text) < config.stop_words_from_chars:
         return None
-    return Flaw("stop_words", str(found), f">= {fineweb2.MIN_STOP_WORDS}")
+    if not values.stop_words:
+        return None
+    return Flaw("stop_words", str(found), f">= {config.min_stop_words}")
 
 
 def _repetition(text: str, words: list[str], values: Values) -> Flaw | None:

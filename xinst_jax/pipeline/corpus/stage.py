@@ -79,7 +79,7 @@ def run(
         for code, language in languages.items()
     }
     if config.evaluation_sets:
-        index = _index(config.evaluation_sets, tuple(languages))
+        index = _index(config, tuple(languages))
         decontamination.write_coverage(stage.path, index)
     done = {code: _counts_path(stage.path, code) for code in languages}
     if not all(path.exists() for path in done.values()):
@@ -100,7 +100,7 @@ def _checks(
     """What the configuration adds to the checks of a language's texts."""
     checks: list[Check] = []
     if config.evaluation_sets:
-        checks.append(_index(config.evaluation_sets, codes).find)
+        checks.append(_index(config, codes).find)
     if config.screen_words:
         words = screens.words(config.screen_words, language)
         checks += [words.find] if words else []
@@ -112,8 +112,8 @@ def _checks(
 
 
 @functools.lru_cache(1)
-def _index(paths: tuple[str, ...], codes: tuple[str, ...]) -> decontamination.Index:
-    return decontamination.read(paths, codes)
+def _index(config: CorpusConfig, codes: tuple[str, ...]) -> decontamination.Index:
+    return decontamination.read(config.evaluation_sets, codes, config.decontamination)
 
 
 def _counts_path(directory: pathlib.Path, code: str) -> pathlib.Path:
@@ -157,7 +157,9 @@ def _make(
             executor.save(rows, name)
             executor.remove(raw)
         prepared.append(name)
-    unique = duplicates.unique(executor, prepared, config.near_duplicate_threshold)
+    unique = duplicates.unique(
+        executor, prepared, config.near_duplicate_threshold, config.duplicates
+    )
     in_order = (row for _, row in executor.ordered(unique, documents.shard))
     for code, found in itertools.groupby(in_order, lambda row: row.code):
         if not _counts_path(directory, code).exists():

@@ -35,6 +35,7 @@ def writer(workspace: Workspace, number: int) -> "generate.Writer":
         vocabulary.encode_prompt,
         vocabulary.decode,
         engine.longest_prompt,
+        run.prompts,
         lambda: f"{engine.usage}{of_replicas}",
         share,
     )
@@ -55,6 +56,7 @@ def candidates(
         return rounds.carried(workspace, stage, "candidates", number)
     run, generator = workspace.run, writer(workspace, number)
     sets = tuple(map(raw_files.located, raw_files.evaluation_sets(run)))
+    lengths = run.corpus.decontamination
     counts = generate.run(
         stage,
         run.languages,
@@ -64,7 +66,7 @@ def candidates(
         generator,
         run.generate.shard_rows,
         limit=limit,
-        evaluated=decontamination.read(sets, run.languages),
+        evaluated=decontamination.read(sets, run.languages, lengths),
     )
     if distributed.is_primary() and generator.usage is not None:
         print(f"generate: {generator.usage()}", flush=True)
@@ -111,6 +113,7 @@ def ratings(
         rated,
         signals(workspace, number),
         [row for row in levels if row["split"] == "held_out"],
+        run.prompts,
     )
     if distributed.is_primary():
         shutil.rmtree(first, ignore_errors=True)

@@ -94,5 +94,7 @@ def _chat_format(workspace: Workspace, model: str) -> "ChatFormat":
 
     folder = workspace.path("tokenizer")
     if model == "tuned":
-        return chat_format.of_answers(folder, workspace.model.max_length)
+        return chat_format.of_answers(
+            folder, workspace.model.max_length, workspace.run.prompts
+        )
     return chat_format.of_folder(folder)

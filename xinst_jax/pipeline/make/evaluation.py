@@ -42,6 +42,7 @@ def evaluation(workspace: Workspace, stage: StageDirectory) -> Made:
         },
         samples=run.evaluate.samples,
         resamples=run.judge.bootstrap,
+        wording=run.prompts,
     )
     ranked = _retrieval(workspace, stage)
     if not distributed.is_primary():
@@ -83,7 +84,7 @@ def _retrieval(workspace: Workspace, stage: StageDirectory) -> dict[str, Any]:
         directory = stage.path / "retrieval" / code
         pairs, _ = text_models.retrieval_pairs(workspace, code)
         most = run.evaluate.retrieval_pairs
-        retrieval.run(directory, pairs, language, most, seed, models)
+        retrieval.run(directory, pairs, language, most, seed, models, run.prompts)
         if distributed.is_primary():
             found[code] = retrieval.figures(shards.read_rows(directory), seed)
     return found

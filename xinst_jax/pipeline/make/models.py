@@ -92,6 +92,7 @@ def generator(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
             workspace.vocabulary,
             length=config.length,
             temperature=config.temperature,
+            wording=workspace.run.prompts,
         )
 
     return _tuned(workspace, stage, tasks.REVERSE, "generator", register)
@@ -115,6 +116,7 @@ def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
             workspace.vocabulary,
             length=config.length,
             temperature=config.temperature,
+            wording=workspace.run.prompts,
         )
 
     made = _tuned(workspace, stage, tasks.RATE, "rater", register)
@@ -144,6 +146,7 @@ def follower(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
             workspace.vocabulary,
             length=config.length,
             temperature=config.temperature,
+            wording=workspace.run.prompts,
         )
 
     return _tuned(workspace, stage, tasks.SFT, "follower", register)
@@ -164,6 +167,7 @@ def model(workspace: Workspace, stage: StageDirectory) -> Made:
             length=config.length,
             temperature=config.temperature,
             min_score=workspace.run.rate.lowest_min_score,
+            wording=workspace.run.prompts,
         )
 
     return _tuned(workspace, stage, tasks.SFT, "sft", register)
@@ -181,7 +185,7 @@ def hf_model(workspace: Workspace, stage: StageDirectory) -> Made:
     lora = training.adapters_of(run, "model")
     alone = lora is not None and run.export.weights == "adapter"
     read = training.trained_adapters if alone else training.trained_params
-    params, prompt = read(workspace, "model"), prompts.chat()
+    params, prompt = read(workspace, "model"), prompts.chat(workspace.run.prompts)
     base = run_file.project_path(run.base_model) if run.base_model else None
     card = publish.model_card(workspace, prompt, adapter=alone)
     tokenizer = hf_tokenizer.from_folder(

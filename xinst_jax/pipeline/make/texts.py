@@ -57,7 +57,8 @@ def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
         file = stage.path / hf_tokenizer.SENTENCEPIECE
         train_tokenizer.train_sentencepiece(texts, file, run.tokenizer)
     # What export-hf could not write is found now, not after all the training.
-    hf_tokenizer.from_folder(stage.path, prompts.chat(), model_shape(run).max_length)
+    asked = prompts.chat(run.prompts)
+    hf_tokenizer.from_folder(stage.path, asked, model_shape(run).max_length)
     pieces = vocab.load_vocabulary(stage.path).vocab_size
     return Made({"all": Counts(rows_in=len(texts), rows_out=pieces)})
 

@@ -29,7 +29,8 @@ class Rule:
     Attributes:
       name: the reason that is recorded and counted.
       breaks: whether a pair breaks it.
-      what: what a pair does that breaks it; fields of RateConfig stand in braces.
+      what: what a pair does that breaks it; fields of RateConfig stand in braces, and
+        in brackets those of its `rules`.
     """
 
     name: str
@@ -58,40 +59,51 @@ RULES = (
     ),
     Rule(
         "not_english",
-        lambda p: not english.is_english(p.instruction),
+        lambda p: not english.is_english(p.instruction, p.config.rules),
         "has an instruction that is not English",
     ),
     Rule(
         "repetition",
-        lambda p: loops.repeats(p.instruction),
+        lambda p: loops.repeats(p.instruction, p.config.rules),
         "has an instruction that says the same again and again",
     ),
     Rule(
         "copies_response",
         lambda p: (
-            loops.copied_share(p.instruction, p.response) > p.config.max_copied_share
+            loops.copied_share(
+                p.instruction, p.response, p.config.rules.copy_gram_chars
+            )
+            > p.config.max_copied_share
         ),
         "has more than {max_copied_share:.0%} of the instruction's "
-        "8-grams of characters in the response",
+        "{rules[copy_gram_chars]}-grams of characters in the response",
     ),
     Rule(
         "quotes_response",
-        lambda p: loops.quotes_response(p.instruction, p.response),
-        "has 60 characters in a row of the response in its instruction",
+        lambda p: loops.quotes_response(
+            p.instruction, p.response, p.config.rules.quote_chars
+        ),
+        "has {rules[quote_chars]} characters in a row of the response in its "
+        "instruction",
     ),
     Rule(
         "refers_to_missing_text",
-        lambda p: references.missing_reference(p.instruction) is not None,
+        lambda p: (
+            references.missing_reference(p.instruction, p.config.rules) is not None
+        ),
         "speaks of a text, picture, table or link that it does not give",
     ),
     Rule(
         "response_unfinished",
-        lambda p: responses.is_unfinished(p.response),
+        lambda p: responses.is_unfinished(p.response, p.config.rules),
         "has a response that breaks off",
     ),
     Rule(
         "answer_type_mismatch",
-        lambda p: responses.missing_answer_type(p.instruction, p.response) is not None,
+        lambda p: (
+            responses.missing_answer_type(p.instruction, p.response, p.config.rules)
+            is not None
+        ),
         "asks for a list, a table, code or a number of things, and "
         "gets nothing that might be it",
     ),
@@ -112,8 +124,8 @@ def check(instruction: str, output: str, config: RateConfig) -> tuple[str, ...]:
     Args:
       instruction: as the generator wrote it.
       output: the response, in its language.
-      config: shortest and longest instruction, in characters, and the share of it that
-        may be copied from the response.
+      config: shortest and longest instruction, in characters, the share of it that may
+        be copied from the response, and the thresholds of the other rules.
     """
     text = unicodedata.normalize("NFC", instruction).strip()
     if not text:

@@ -3,6 +3,8 @@
 import pycld2
 import regex
 
+from xinst_jax.config import RulesConfig
+
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 _LETTER = regex.compile(r"\p{L}")
 _LATIN = regex.compile(r"\p{Latin}")
@@ -25,28 +27,26 @@ ENGLISH_WORDS = _words("""
 """Words that mark a short text as English and are no common words of the ten languages:
 so without *a*, *an*, *he*, *in*, *me*, *on*, *to*."""
 
-_SURE_SHARE = 0.25
-_WEAK_SHARE = 0.1
+DEFAULT = RulesConfig()
 
 
-def is_english(text: str) -> bool:
+def is_english(text: str, config: RulesConfig = DEFAULT) -> bool:
     """Whether a text of a few words or more is English.
 
     Language identification does not know what to say of three words with a name among
-    them, so a text in Latin script is taken for English when a quarter of its words
-    are common English ones, when pycld2 says so, or when pycld2 does not know, or
-    names a language on the strength of names ("classify these cities: Košice, ..."),
-    and a tenth of them are.
+    them, and names a language on the strength of names ("classify these cities: Košice,
+    ..."). So a text in Latin script is English when some of its words (by default a
+    tenth) are common English ones, or when pycld2 says so.
 
         is_english("What is HiFi?")             # True
         is_english("Mikä on paras tapa?")       # False
     """
     letters = len(_LETTER.findall(text))
-    if not letters or 2 * len(_LATIN.findall(text)) < letters:
+    if not letters or len(_LATIN.findall(text)) < config.min_latin_share * letters:
         return False
     words = [word.casefold() for word in _WORD.findall(text)]
     share = sum(word in ENGLISH_WORDS for word in words) / len(words)
-    if share >= _SURE_SHARE:
+    if share >= config.min_english_share:
         return True
     _, _, details = pycld2.detect(_CONTROL.sub(" ", text))
-    return details[0][1] == "en" or share >= _WEAK_SHARE
+    return details[0][1] == "en"

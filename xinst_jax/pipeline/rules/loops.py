@@ -1,6 +1,12 @@
 """Instructions that echo the prompt, loop, or copy the response."""
 
+import functools
+
 import regex
+
+from xinst_jax.config import RulesConfig
+
+DEFAULT = RulesConfig()
 
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 
@@ -16,64 +22,64 @@ def echoes_prompt(text: str) -> bool:
     return _PROMPT_MARKS.search(text) is not None
 
 
-_WORD_RUN = 4
-_GRAM = 4
-_GRAM_TIMES = 3
-_GRAM_SHARE = 0.25
-_CHARACTER_RUN = regex.compile(r"([^\s.\-_=*])\1{9,}")
-
-
-def repeats(text: str) -> bool:
+def repeats(text: str, config: RulesConfig = DEFAULT) -> bool:
     """Whether a text loops, as small models' do.
 
-    That is one word four times in a row, the same four words in a row three times in
-    all where that makes a quarter of the text, or a character ten times in a row.
+    That is, by default, one word four times in a row, the same four words in a row
+    three times in all where that makes a quarter of the text, or a character ten times
+    in a row.
 
         repeats("Write about the the the the sea.")   # True
     """
-    if _CHARACTER_RUN.search(text):
+    if _character_run(config.character_run).search(text):
         return True
     words = [word.casefold() for word in _WORD.findall(text)]
-    runs = zip(*(words[shift:] for shift in range(_WORD_RUN)), strict=False)
+    runs = zip(*(words[shift:] for shift in range(config.word_run)), strict=False)
     if any(len(set(run)) == 1 for run in runs):
         return True
     seen: dict[tuple[str, ...], int] = {}
-    for gram in zip(*(words[shift:] for shift in range(_GRAM)), strict=False):
+    size = config.gram_words
+    for gram in zip(*(words[shift:] for shift in range(size)), strict=False):
         seen[gram] = seen.get(gram, 0) + 1
     most = max(seen.values(), default=0)
-    return most >= _GRAM_TIMES and most * _GRAM >= _GRAM_SHARE * len(words)
+    enough = config.gram_share * len(words)
+    return most >= config.gram_times and most * size >= enough
 
 
-_COPY_GRAM = 8
+@functools.cache
+def _character_run(times: int) -> regex.Pattern:
+    return regex.compile(rf"([^\s.\-_=*])\1{{{times - 1},}}")
 
 
-def copied_share(instruction: str, output: str) -> float:
-    """The share of an instruction's character 8-grams that stand in the response.
+def copied_share(
+    instruction: str, output: str, gram_chars: int = DEFAULT.copy_gram_chars
+) -> float:
+    """The share of an instruction's character n-grams that stand in the response.
 
-    Case and runs of spaces do not count. A text shorter than eight characters is one
-    gram.
+    Case and runs of spaces do not count. A text shorter than an n-gram is one.
 
         copied_share("Chai ni kinywaji", "CHAI  ni kinywaji cha moto.")   # 1.0
     """
     text = " ".join(instruction.casefold().split())
     response = " ".join(output.casefold().split())
-    last = max(1, len(text) - _COPY_GRAM + 1)
-    grams = {text[start : start + _COPY_GRAM] for start in range(last)}
+    last = max(1, len(text) - gram_chars + 1)
+    grams = {text[start : start + gram_chars] for start in range(last)}
     return sum(gram in response for gram in grams) / len(grams)
 
 
-_QUOTE_CHARS = 60
 _READ_CHARS = 4000
 """Of a longer instruction no more is compared; it is too long anyway."""
 
 
-def quotes_response(instruction: str, output: str) -> bool:
-    """Whether 60 characters in a row of an instruction stand in the response.
+def quotes_response(
+    instruction: str, output: str, chars: int = DEFAULT.quote_chars
+) -> bool:
+    """Whether `chars` characters in a row of an instruction stand in the response.
 
     However long the instruction is, that gives part of the answer away. Case and runs
     of spaces do not count.
     """
     text = " ".join(instruction[:_READ_CHARS].casefold().split())
     response = " ".join(output.casefold().split())
-    starts = range(len(text) - _QUOTE_CHARS + 1)
-    return any(text[start : start + _QUOTE_CHARS] in response for start in starts)
+    starts = range(len(text) - chars + 1)
+    return any(text[start : start + chars] in response for start in starts)

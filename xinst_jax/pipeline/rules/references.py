@@ -4,6 +4,12 @@ import dataclasses
 
 import regex
 
+from xinst_jax.config import RulesConfig
+
+DEFAULT = RulesConfig()
+_LONG, _SHORT, _PIECES = "given_source_chars", "given_work_chars", "given_piece_chars"
+_NEVER = ""
+
 _SOURCE = (
     r"(?:texts?|passages?|articles?|paragraphs?|documents?|excerpts?|extracts?|"
     r"transcripts?|snippets?|abstracts?|news(?: article| report| story| item)?|"
@@ -59,16 +65,16 @@ class Reference:
     Attributes:
       name: what it is called in tests and documentation.
       pattern: what it looks like; matched without regard to case.
-      given_chars: characters of `_GIVEN` that must follow for the thing to count as
-        given; 0 if words cannot give it.
+      given_chars: field of `RulesConfig` that says how many characters of `_GIVEN` must
+        follow for the thing to count as given; empty if words cannot give it.
     """
 
     name: str
     pattern: regex.Pattern
-    given_chars: int
+    given_chars: str
 
 
-def _reference(name: str, given_chars: int, *patterns: str) -> Reference:
+def _reference(name: str, given_chars: str, *patterns: str) -> Reference:
     pattern = "|".join(rf"\b{pattern}" for pattern in patterns)
     return Reference(name, regex.compile(pattern, regex.IGNORECASE), given_chars)
 
@@ -76,53 +82,55 @@ def _reference(name: str, given_chars: int, *patterns: str) -> Reference:
 REFERENCES = (
     _reference(
         "the following source",
-        60,
+        _LONG,
         rf"{_POINTER} {_ADJECTIVES}{_SOURCE}\b",
         rf"(?:given|below) {_SOURCE}\b",
     ),
-    _reference("the following medium", 0, rf"{_POINTER} {_ADJECTIVES}{_MEDIUM}\b"),
+    _reference("the following medium", _NEVER, rf"{_POINTER} {_ADJECTIVES}{_MEDIUM}\b"),
     _reference(
         "the following",
-        2,
+        _PIECES,
         rf"(?:the|these) following\b(?! (?:\p{{L}}+ )?{_TIMES}\b)",
         r"(?:the|these) given\b(?! (?:names?|time)\b)",
     ),
-    _reference("this source", 60, rf"(?:this|these) (?:reference )?{_SOURCE}\b"),
+    _reference("this source", _LONG, rf"(?:this|these) (?:reference )?{_SOURCE}\b"),
     _reference(
         "this piece",
-        2,
+        _PIECES,
         r"(?:this|these) (?:sentences?|statements?|conversation|dialogue|quote)\b",
     ),
-    _reference("this medium", 0, r"(?:this|these) (?:image|picture|photo|video)s?\b"),
+    _reference(
+        "this medium", _NEVER, r"(?:this|these) (?:image|picture|photo|video)s?\b"
+    ),
     _reference(
         "above or below",
-        20,
+        _SHORT,
         rf"{_ANY} (?:given |provided |shown |mentioned )?(?:above|below)\b"
         rf"(?=\s*(?:[.,:;?!)]|$)| (?:and|to|in|into|for|with|by|is|are|as|an?)\b)",
     ),
     _reference(
         "the above",
-        20,
+        _SHORT,
         rf"(?<!\b(?:all|none|any) of )(?:the|from|of) above(?:-mentioned)?"
         rf"(?: {_ADJECTIVES}{_ANY}\b|[.?,:]|$)",
         r"(?:mentioned|described|listed|shown|given|discussed) above\b",
     ),
     _reference(
         "given to you",
-        20,
+        _SHORT,
         rf"{_ANY} (?:that (?:is|was|are|has been) )?(?:provided|attached|supplied)"
         rf"(?: to you)?\b(?! by\b)",
     ),
     _reference(
         "given a source",
-        60,
+        _LONG,
         rf"(?:given|using|from) (?:a|an|the|this|some) {_ADJECTIVES}"
         rf"(?:texts?|passages?|paragraphs?|excerpt|extract|context|article)\b"
         rf"(?! (?:field|editor|file|message|box|style))",
     ),
     _reference(
         "according to the source",
-        60,
+        _LONG,
         rf"(?:according to|based on|as per|in accordance with|mentioned in|"
         rf"described in|stated in|discussed in|with reference to|refer(?:ring)? to) "
         rf"(?:the|this|that|these|a) {_ADJECTIVES}"
@@ -130,7 +138,7 @@ REFERENCES = (
     ),
     _reference(
         "in the source",
-        60,
+        _LONG,
         rf"(?:in|of) (?:the|this) (?:texts?|passage|paragraph|article|excerpt|"
         rf"transcript|image|photo|photograph)\b{_UNNAMED}"
         rf"(?! (?:on|field|editor|file|box)\b)",
@@ -139,41 +147,41 @@ REFERENCES = (
     ),
     _reference(
         "in the sentence",
-        2,
+        _PIECES,
         r"(?:in|if|whether|from) the (?:sentence|statement|claim|conversation|dialogue|"
         rf"list|code)\b{_UNNAMED}",
     ),
     _reference(
         "edit the source",
-        60,
+        _LONG,
         rf"{_EDIT} {_THE} {_ADJECTIVES}(?:{_SOURCE}|{_MEDIUM})\b"
         rf"(?! (?:of|by|titled|called|entitled|named)\b)",
     ),
     _reference(
-        "edit the work", 20, rf"{_EDIT} {_THE} {_ADJECTIVES}{_WORK}\b{_UNNAMED}"
+        "edit the work", _SHORT, rf"{_EDIT} {_THE} {_ADJECTIVES}{_WORK}\b{_UNNAMED}"
     ),
     _reference(
         "edit the piece",
-        2,
+        _PIECES,
         rf"{_EDIT} {_THE} {_ADJECTIVES}(?:sentences?|statements?|words?|phrases?|code|"
         rf"data|list|information|facts)\b(?! (?:of|for|between|about)\b)"
         rf"(?! (?!into\b|to\b|in\b|from\b)\p{{L}}+ (?:into|to|in)\b)",
     ),
     _reference(
         "part of the source",
-        60,
+        _LONG,
         rf"{_PART} (?:of|for|from) (?:the|this|that) {_ADJECTIVES}"
         rf"(?:{_SOURCE}|{_WORK})\b{_UNNAMED}",
     ),
     _reference(
         "translate it",
-        2,
+        _PIECES,
         r"translate (?:it|this|that|these|them)"
         r"(?=\s*(?:[.,:;!?]|$)| (?:in|to|into|from)\b)",
     ),
     _reference(
         "a link",
-        0,
+        _NEVER,
         r"(?:find|provide|give|share|send|post|include|show|insert|attach)(?: me| us)? "
         r"(?:a|an|the|some|any) (?:web |direct |youtube |download )?"
         r"(?:links?|urls?|screenshots?)\b",
@@ -182,7 +190,7 @@ REFERENCES = (
     ),
     _reference(
         "see attached",
-        0,
+        _NEVER,
         r"(?:see|in) (?:the )?(?:attached|enclosed)\b",
         r"click (?:on )?(?:the|this) ",
     ),
@@ -198,7 +206,7 @@ _GIVEN = regex.compile(
 or is a list of three after a full stop."""
 
 
-def missing_reference(text: str) -> str | None:
+def missing_reference(text: str, config: RulesConfig = DEFAULT) -> str | None:
     """The name of the first `REFERENCES` entry whose thing is not in the text, or None.
 
     missing_reference("Summarize the following article.")
@@ -206,8 +214,9 @@ def missing_reference(text: str) -> str | None:
     missing_reference("Describe the following tradition: Diwali")    # None
     """
     for reference in REFERENCES:
+        chars = getattr(config, reference.given_chars) if reference.given_chars else 0
         for match in reference.pattern.finditer(text):
-            if not _is_given(text, match, reference.given_chars):
+            if not _is_given(text, match, chars):
                 return reference.name
     return None
 

@@ -1,15 +1,16 @@
 """Responses that break off, or are not of the type that the instruction asks for."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import regex
 
+from xinst_jax.config import RulesConfig
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.pipeline import endings
 
-_LAST_ITEM_CHARS = 60
-_TAIL_CHARS = 60
+DEFAULT = RulesConfig()
 _TERMINAL = regex.compile(r"\p{Sentence_Terminal}")
 _THAI = regex.compile(r"\p{Thai}")
 _LETTER = regex.compile(r"\p{L}")
@@ -22,12 +23,9 @@ _MARKER = r"(?:[\p{Nd}]{1,3}[.):]|[\p{L}][.)]|[•‣◦▪●○*·–—-])"
 _ITEM = regex.compile(rf"^\s*{_MARKER}\s+\S", regex.MULTILINE)
 _INLINE_ITEM = regex.compile(r"(?:^|\s)(?:[\p{Nd}]{1,2}[.)]|[•‣◦▪●])\s*\S")
 _SEPARATOR = regex.compile(r"[,،、;؛]")
-_ENUMERATION = regex.compile(
-    r"(?:[^,،、;؛\p{Sentence_Terminal}\n]{1,40}[,،、;؛]\s*){2,}\S"
-)
 
 
-def is_unfinished(output: str) -> bool:
+def is_unfinished(output: str, config: RulesConfig = DEFAULT) -> bool:
     """Whether a response breaks off, in whichever language it is.
 
     It ends in a comma, an opening bracket or an elision; or in the middle of a
@@ -43,12 +41,12 @@ def is_unfinished(output: str) -> bool:
     body = _CLOSERS.sub("", text)
     if not body or _OPEN_END.search(body):
         return True
-    tail = body[-_TAIL_CHARS:]
+    tail = body[-config.tail_chars :]
     if 2 * len(_THAI.findall(tail)) > len(_LETTER.findall(tail)):
         return not endings.is_finished(text, BUILT_IN["th"])
     lines = text.splitlines()
     last = lines[-1].strip()
-    if len(lines) > 1 and (len(last) <= _LAST_ITEM_CHARS or _ITEM.match(last)):
+    if len(lines) > 1 and (len(last) <= config.last_item_chars or _ITEM.match(last)):
         return False
     return bool(_WORD_END.search(body) and _TERMINAL.search(body))
 
@@ -60,42 +58,53 @@ class AnswerType:
     Attributes:
       name: what it is called in tests and documentation.
       asked: what an instruction that asks for it looks like.
-      given: whether a response is of the kind, given what `asked` matched.
+      given: whether a response is of the kind, given what `asked` matched and how many
+        things make one.
     """
 
     name: str
     asked: regex.Pattern
-    given: Callable[[str, regex.Match], bool]
+    given: Callable[[str, regex.Match, RulesConfig], bool]
 
 
 def _lines(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.strip()]
 
 
-def _has_items(output: str, asked: regex.Match) -> bool:
+def _has_items(output: str, asked: regex.Match, config: RulesConfig) -> bool:
     del asked
-    return len(_ITEM.findall(output)) > 1 or len(_INLINE_ITEM.findall(output)) > 1
+    items = max(len(_ITEM.findall(output)), len(_INLINE_ITEM.findall(output)))
+    return items >= config.list_items
 
 
-def _has_list(output: str, asked: regex.Match) -> bool:
+def _has_list(output: str, asked: regex.Match, config: RulesConfig) -> bool:
     """Items, three lines, three short things in a row, or, in Thai, spaces."""
+    things, chars = config.list_things, config.list_thing_chars
     return (
-        _has_items(output, asked)
-        or len(_lines(output)) > 2
-        or bool(_ENUMERATION.search(output))
-        or (bool(_THAI.search(output)) and len(output.split()) > 2)
+        _has_items(output, asked, config)
+        or len(_lines(output)) >= things
+        or bool(_enumeration(things, chars).search(output))
+        or (bool(_THAI.search(output)) and len(output.split()) >= things)
     )
 
 
-def _has_table(output: str, asked: regex.Match) -> bool:
+@functools.cache
+def _enumeration(things: int, chars: int) -> regex.Pattern:
+    """So many things in a row, of so many characters each, with commas between."""
+    thing = rf"[^,،、;؛\p{{Sentence_Terminal}}\n]{{1,{chars}}}"
+    return regex.compile(rf"(?:{thing}[,،、;؛]\s*){{{things - 1},}}\S")
+
+
+def _has_table(output: str, asked: regex.Match, config: RulesConfig) -> bool:
     del asked
     lines = _lines(output)
     columns = [line for line in lines if regex.search(r"\S\s*[|\t:]\s*\S", line)]
-    return len(columns) > 1 or len(lines) > 2
+    enough = len(columns) >= config.table_lines
+    return enough or len(lines) >= config.list_things
 
 
-def _has_code(output: str, asked: regex.Match) -> bool:
-    del asked
+def _has_code(output: str, asked: regex.Match, config: RulesConfig) -> bool:
+    del asked, config
     return bool(regex.search(r"[{}<>=]|\w\(|```|\bSELECT\b", output))
 
 
@@ -119,8 +128,8 @@ _NUMBERS = {
 }
 
 
-def _has_number(output: str, asked: regex.Match) -> bool:
-    """As many lines, items, parts between commas or sentences; two may be joined."""
+def _has_number(output: str, asked: regex.Match, config: RulesConfig) -> bool:
+    """As many lines, items, parts between commas or sentences; some may be joined."""
     word = asked["number"].casefold()
     wanted = _NUMBERS[word] if word in _NUMBERS else int(word)
     found = max(
@@ -130,11 +139,11 @@ def _has_number(output: str, asked: regex.Match) -> bool:
         len(_TERMINAL.findall(output)),
         len(output.split()) if _THAI.search(output) else 0,
     )
-    return found + 1 >= wanted
+    return found + config.joined_things >= wanted
 
 
 def _type(
-    name: str, given: Callable[[str, regex.Match], bool], asked: str
+    name: str, given: Callable[[str, regex.Match, RulesConfig], bool], asked: str
 ) -> AnswerType:
     return AnswerType(name, regex.compile(asked, regex.IGNORECASE), given)
 
@@ -183,7 +192,9 @@ ANSWER_TYPES = (
 """Every kind of answer that is looked for, in this order."""
 
 
-def missing_answer_type(instruction: str, output: str) -> str | None:
+def missing_answer_type(
+    instruction: str, output: str, config: RulesConfig = DEFAULT
+) -> str | None:
     """The name of the first kind that is asked for and not given, or None.
 
     It is lenient: what might be a list counts as one.
@@ -193,6 +204,6 @@ def missing_answer_type(instruction: str, output: str) -> str | None:
     """
     for kind in ANSWER_TYPES:
         asked = kind.asked.search(instruction)
-        if asked and not kind.given(output, asked):
+        if asked and not kind.given(output, asked, config):
             return kind.name
     return None
