@@ -32,18 +32,17 @@ def _seed_rows(code: str) -> list[dict[str, str]]:
 
 
 def _candidates(code: str) -> list[dict[str, str]]:
-    """Six texts: the third a held-out pair's response, the fifth a training one's."""
+    """Six texts, the fifth the response of a seed pair that is trained on."""
     rows = [
         {"id": f"doc-{n}", "lang": code, "instruction": f"w{n + 40}"}
         | {"output": f"w{n + 50} w1"}
         for n in range(6)
     ]
-    rows[2]["output"] = _seed_rows(code)[3]["output"]
     rows[4]["output"] = _seed_rows(code)[0]["output"]
     return rows
 
 
-_KEPT = [True, False, True, True, True, False]
+_KEPT = [True, False, False, True, True, False]
 
 
 @pytest.fixture
@@ -96,8 +95,8 @@ def _learnt(run, name: str, number: int, monkeypatch) -> dict[str, dict]:
     return taken
 
 
-# By round, those that the one before kept, without the third.
-_TAKEN = {1: [], 2: [0, 3, 4], 3: [1, 3, 5]}
+# By round, those that the one before kept.
+_TAKEN = {1: [], 2: [0, 3, 4], 3: [1, 2, 5]}
 
 
 # In words that the tokenizer knows.

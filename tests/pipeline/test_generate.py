@@ -13,6 +13,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
 from xinst_jax.pipeline import generate, text_models
+from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.corpus import stage as corpus
 from xinst_jax.pipeline.make import answers
 from xinst_jax.pipeline.workspace import Workspace
@@ -52,11 +53,9 @@ def corpus_path(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "corpus"
 
 
-def _run(path, corpus_path, writer, kept=None, number=1, config=None, limit=None):
+def _run(path, corpus_path, writer, kept=None, number=1, config=None, **of):
     stage = manifest.StageDirectory(path, "candidates", config or {}, {})
-    return generate.run(
-        stage, ["fi"], corpus_path, kept or {}, number, writer, 3, limit=limit
-    )
+    return generate.run(stage, ["fi"], corpus_path, kept or {}, number, writer, 3, **of)
 
 
 def test_every_document_gets_its_instruction_in_order(tmp_path, corpus_path):
@@ -114,6 +113,24 @@ def test_a_frame_that_does_not_fit_drops_the_row_and_counts_it(tmp_path, corpus_
     counts = _run(tmp_path / "out", corpus_path, _writer([], _FRAME - 1))
     assert counts["fi"].dropped == {"prompt_too_long": 7}
     assert shards.read_rows(tmp_path / "out" / "fi") == []
+
+
+def test_documents_with_a_piece_of_a_held_out_response_get_no_candidate(
+    tmp_path, corpus_path
+):
+    # Eight words of d2 between others, in other letters and signs; of d4 only two.
+    responses = [
+        "Ensin teksti 2, TEKSTI 2! Teksti 2 teksti 2 lopuksi.",
+        "Teksti 4 ja sitten teksti 4",
+    ]
+    held_out = decontamination.index([("seed", responses)])
+    asked: list[str] = []
+    counts = _run(tmp_path / "out", corpus_path, _writer(asked), held_out=held_out)
+    assert asked == ["d0", "d1", "d3", "d4", "d5", "d6"]
+    assert counts["fi"].dropped == {"held_out": 1}
+    (rejected,) = shards.read_rows(tmp_path / "out" / "rejected" / "fi")
+    assert (rejected["id"], rejected["reason"]) == ("d2", "held_out")
+    assert rejected["value"] == "seed: teksti 2 teksti 2 teksti 2 teksti 2"
 
 
 @pytest.mark.parametrize(

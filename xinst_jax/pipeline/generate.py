@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
 PROMPT_TOO_LONG = "prompt_too_long"
 NO_OUTPUT = "no_output"
 INVALID_TEXT = "invalid_text"
+HELD_OUT = "held_out"
 
 # What the decoder puts for bytes that are no UTF-8, and characters that no text has:
 # controls but for tabs and line breaks, halves of surrogate pairs, noncharacters.
@@ -83,13 +84,15 @@ def run(
     *,
     limit: int | None = None,
     evaluated: decontamination.Index | None = None,
+    held_out: decontamination.Index | None = None,
 ) -> dict[str, Counts]:
     """Writes `candidates/round-k/{lang}`; shards that are there already are kept.
 
     A document that gets no candidate is in `rejected/{lang}`, with the reason: its
     prompt's frame does not fit (`prompt_too_long`), nothing but space was written
     (`no_output`), what was written is no text (`invalid_text`), or it has a piece of an
-    evaluation set (`contaminated`, with the set and the n-gram).
+    evaluation set (`contaminated`, with the set and the n-gram). A document that has a
+    piece of a held-out response gets none either (`held_out`, with the n-gram).
 
     Args:
       stage: the directory to write.
@@ -103,6 +106,7 @@ def run(
       limit: documents of each language, the first ones; None takes all.
       evaluated: evaluation sets of which no instruction may have a piece, as no
         document has.
+      held_out: responses of the pairs that the run measures its models by.
 
     Returns:
       Counts by language; of several processes only process 0 counts.
@@ -120,7 +124,9 @@ def run(
         jobs.run_shards(
             stage.path / language,
             len(parts),
-            functools.partial(_shard, parts, standing, number, writer, evaluated),
+            functools.partial(
+                _shard, parts, standing, number, writer, evaluated, held_out
+            ),
             label=f"generate {language}",
             key=_key(stage, documents, standing, shard_rows, writer.wording),
             rejected=stage.path / REJECTED_DIRECTORY / language,
@@ -194,12 +200,13 @@ def _shard(
     number: int,
     writer: Writer,
     evaluated: decontamination.Index | None,
+    held_out: decontamination.Index | None,
     index: int,
 ) -> jobs.Part:
     """The candidates of one part of the documents, in the documents' order."""
     rows = {row["id"]: row for row in standing.values()}
     new = [document for document in parts[index] if document["id"] not in rows]
-    written, dropped = _written(new, number, writer, evaluated)
+    written, dropped = _written(new, number, writer, evaluated, held_out)
     rows |= {row["id"]: row for row in written}
     found = [rows[one["id"]] for one in parts[index] if one["id"] in rows]
     return jobs.Part(
@@ -214,12 +221,18 @@ def _written(
     number: int,
     writer: Writer,
     evaluated: decontamination.Index | None,
+    held_out: decontamination.Index | None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """A new candidate for each document that one can be written for; the others."""
     asked: list[tuple[Mapping[str, Any], fitting.FittedPrompt]] = []
     written: list[dict[str, Any]] = []
     dropped: list[dict[str, str]] = []
     for document in documents:
+        known = held_out.find(document["text"]) if held_out else None
+        if known is not None:
+            none = "no n-gram of a held-out response"
+            dropped.append(_drop(document, HELD_OUT, known.value, none))
+            continue
         prompt = fitted(writer, document["text"])
         if prompt is None:
             limit = f"{writer.longest_prompt} tokens"
@@ -276,7 +289,7 @@ def _counts(
     rejected = shards.read_table(directory / REJECTED_DIRECTORY / language, ["reason"])
     reasons = collections.Counter(rejected["reason"].to_pylist())
     for reason in (
-        *(PROMPT_TOO_LONG, NO_OUTPUT, INVALID_TEXT),
+        *(HELD_OUT, PROMPT_TOO_LONG, NO_OUTPUT, INVALID_TEXT),
         decontamination.CONTAMINATED,
     ):
         if reasons[reason]:

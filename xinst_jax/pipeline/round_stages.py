@@ -56,7 +56,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 **lengths(run),
             },
             inputs=(
-                *("corpus", "tokenizer", f"generator/{this}"),
+                *("corpus", "seed", "tokenizer", f"generator/{this}"),
                 *(*under(run.generator), *kept),
             ),
             make=functools.partial(answers.candidates, number=number),

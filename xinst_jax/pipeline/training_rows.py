@@ -101,22 +101,25 @@ def write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> 
 
 
 def kept_to_learn(workspace: Workspace, number: int) -> dict[str, list[dict[str, Any]]]:
-    """By language, the pairs kept before a round that its models may be trained on.
+    """By language, the pairs kept before a round, which its models are trained on.
 
-    A pair with the response of a held-out seed pair is left out: what a round is
+    No document with a piece of a held-out response has a candidate, so what a round is
     measured and calibrated by, none of its models has read.
     """
     standing = kept_by(workspace, number - 1)
-    found = {}
-    for code in workspace.run.languages:
-        seed = shards.read_rows(workspace.path("seed") / code, ["output", "split"])
-        held_out = {row["output"] for row in seed if row["split"] == "held_out"}
-        found[code] = [
-            row
-            for row in standing.get(code, {}).values()
-            if row["output"] not in held_out
-        ]
-    return found
+    return {
+        code: list(standing.get(code, {}).values()) for code in workspace.run.languages
+    }
+
+
+def held_out_responses(workspace: Workspace) -> list[str]:
+    """The responses of the seed pairs that no model is trained on."""
+    return [
+        row["output"]
+        for code in workspace.run.languages
+        for row in shards.read_rows(workspace.path("seed") / code, ["output", "split"])
+        if row["split"] == "held_out"
+    ]
 
 
 def kept_by(

@@ -157,9 +157,7 @@ def read(
     Raises:
       UserError: a path matches nothing, or a row cannot be read.
     """
-    coverage: list[Coverage] = []
-    grams = phrases.Builder()
-    inside: dict[int, phrases.Builder] = {}
+    sets: list[tuple[str, Iterable[str]]] = []
     for path in paths:
         given = tuple(codes) if "{lang}" in path else ("",)
         found = [code for code in given if sources.exists(path, code)]
@@ -168,22 +166,37 @@ def read(
                 f"No evaluation set: nothing matches {path!r} of evaluation_sets. Give "
                 "a file that exists, or leave it out."
             )
-        for code in found:
-            number = len(coverage)
-            kinds: dict[str, str] = {}
-            for text in _items(path, code):
-                cut = _cut(text, lengths)
-                if not cut.units:
-                    continue
-                units, kind = Units(cut.units, cut.joint), _kind(cut)
-                kinds[units.text] = kind
-                grams.add(units, cut.n, number)
-                if kind == "inside":
-                    length = len(cut.units)
-                    same_length = inside.setdefault(length, phrases.Builder())
-                    same_length.add(units, length, number)
-            counts = collections.Counter(kinds.values())
-            coverage.append(Coverage(_name(path, code), **counts))
+        sets += [(_name(path, code), _items(path, code)) for code in found]
+    return index(sets, lengths)
+
+
+def index(
+    sets: Iterable[tuple[str, Iterable[str]]], lengths: DecontaminationConfig = DEFAULT
+) -> Index:
+    """The index of sets of texts.
+
+    Args:
+      sets: names, and the texts of each.
+      lengths: of an n-gram, and of shorter items that are looked for as a whole.
+    """
+    coverage: list[Coverage] = []
+    grams = phrases.Builder()
+    inside: dict[int, phrases.Builder] = {}
+    for number, (name, texts) in enumerate(sets):
+        kinds: dict[str, str] = {}
+        for text in texts:
+            cut = _cut(text, lengths)
+            if not cut.units:
+                continue
+            units, kind = Units(cut.units, cut.joint), _kind(cut)
+            kinds[units.text] = kind
+            grams.add(units, cut.n, number)
+            if kind == "inside":
+                length = len(cut.units)
+                same_length = inside.setdefault(length, phrases.Builder())
+                same_length.add(units, length, number)
+        counts = collections.Counter(kinds.values())
+        coverage.append(Coverage(name, **counts))
     by_length = {length: items.build() for length, items in inside.items()}
     return Index(tuple(coverage), grams.build(), by_length, lengths)
 

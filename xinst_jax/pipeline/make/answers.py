@@ -67,6 +67,9 @@ def candidates(
         run.generate.shard_rows,
         limit=limit,
         evaluated=decontamination.read(sets, run.languages, lengths),
+        held_out=decontamination.index(
+            [("seed", training_rows.held_out_responses(workspace))], lengths
+        ),
     )
     if distributed.is_primary() and generator.usage is not None:
         print(f"generate: {generator.usage()}", flush=True)
