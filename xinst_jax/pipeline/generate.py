@@ -178,7 +178,7 @@ def _key(
     evaluated = {
         name: digest
         for name, digest in stage.inputs.items()
-        if name.split("/")[0] == "beside"
+        if name.split("/")[0] in ("beside", "seed")
     }
     if lengths := stage.config.get("decontamination"):
         evaluated["lengths"] = config.digest(lengths)
