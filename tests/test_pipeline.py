@@ -145,6 +145,7 @@ def test_a_kill_in_each_third_of_the_way_leaves_the_same_bytes(
     # Compiling again is not what is claimed, and takes most of the time; the slow test
     # below does without.
     shutil.copytree(reference / ".programs", tmp_path / "run-1" / ".programs")
+    shutil.copy(reference / "run.json", tmp_path / "run-1")
     thirds = range(1, _STAGES, _STAGES // 3)
     delays = [moments.uniform(0.0, seconds / 12) for _ in thirds]
     _check_kills(reference, tmp_path, list(zip(thirds, delays, strict=True)))

@@ -14,7 +14,7 @@ from xinst_jax import manifest, shards
 from xinst_jax.config import DecodeConfig, RunConfig
 from xinst_jax.models import flops
 from xinst_jax.models.presets import tiny
-from xinst_jax.pipeline import dry_run, runner, stages, trial
+from xinst_jax.pipeline import dry_run, runner, seed, stages, trial
 from xinst_jax.pipeline.corpus import stage as corpus
 from xinst_jax.pipeline.make import answers
 from xinst_jax.pipeline.workspace import Workspace
@@ -29,13 +29,14 @@ RUN = RunConfig(
 
 @pytest.fixture
 def workspace(tmp_path: pathlib.Path, monkeypatch) -> Workspace:
-    """A run with seven documents, and a generator that is plain to predict."""
+    """A run with seven documents and no pair, and a generator plain to predict."""
     workspace = Workspace(RUN, tmp_path / "run")
     rows = [
         {"id": f"d{i}", "lang": "fi", "text": f"Teksti {i}. " * (3 + 3 * (i > 4))}
         for i in range(7)
     ]
     shards.write_shards(workspace.path("corpus") / "fi", rows, corpus.SCHEMA, 100)
+    shards.write_shards(workspace.path("seed") / "fi", [], seed.SCHEMA, 100)
     writer = _writer([], _FRAME + 40)
     monkeypatch.setattr(answers, "writer", lambda workspace, number: writer)
     return workspace
