@@ -74,8 +74,14 @@ class Study:
 
     def read_stages(self) -> tuple[str, ...]:
         """The stages of the run that are read."""
-        rounds = (f"candidates/{self.last}", f"ratings/{self.last}")
-        return ("corpus", "seed", "tokenizer", BASE, *rounds)
+        # Every round's generators and scores are told of in the rows of a dataset.
+        rounds = [
+            f"{part}/round-{number}"
+            for number in range(1, self.run.rounds + 1)
+            for part in ("generator", "ratings")
+        ]
+        candidates = f"candidates/{self.last}"
+        return ("corpus", "seed", "tokenizer", BASE, *rounds, candidates)
 
     def check(self, console: rich.console.Console) -> None:
         """Says how the run's stages differ from what would be made today.
