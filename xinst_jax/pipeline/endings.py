@@ -21,12 +21,9 @@ _COMMON_MARKS = frozenset(".!?…")
 # sign stand inside a syllable; some conjunctions and prepositions need a complement.
 _THAI_OPEN_SYLLABLE = regex.compile(r"[เแโใไัื][่-๋]?$")
 _THAI_NEEDS_MORE = (
-    "และ",
-    "หรือ",
     "ซึ่ง",
     "โดย",
     "เพื่อ",
-    "เพราะ",
     "เนื่องจาก",
     "ระหว่าง",
     "สำหรับ",
@@ -42,7 +39,6 @@ _THAI_NEEDS_MORE = (
     "เข้าสู่",
     "คือ",
     "แด่",
-    "ถ้า",
     "แต่",
     "ทั้ง",
     "เมื่อ",
@@ -51,10 +47,14 @@ _THAI_NEEDS_MORE = (
     "จึง",
     "ก็",
 )
-# 'Necessary', 'more', 'owner', 'things', 'inside' and 'or not' end in some that do too.
+# 'Necessary', 'more', 'owner', 'things', 'inside' and 'or not' end in some that do too;
+# so do 'ash', a boat, and what sounds well; and 'really', 'is it not', 'already', 'is it
+# so' ask by 'or'.
 _THAI_NEEDS_MORE_ALONE = regex.compile(
     r"(?:(?<!จำ)เป็น|(?<!ก)ว่า|(?<!เจ้า|สิ่ง|ข้าว)ของ|(?<!ภาย|ข้าง|ด้าน)ใน|(?<!กำ)กับ"
-    r"|(?<!หรือ|ใช่)ไม่|(?<!ตัว|เพศ)ผู้|(?<!สัจ)จะ)$"
+    r"|(?<!หรือ|ใช่)ไม่|(?<!ตัว|เพศ)ผู้|(?<!สัจ)จะ"
+    r"|(?<!กอ)และ|(?<!เ)ถ้า|(?<!เสียง|เพลง|พูด|ฟัง)เพราะ"
+    r"|(?<!จริง|ใช่|แล้ว|เช่นนั้น|อย่างนั้น|เชียว|น้อย)หรือ)$"
 )
 _THAI_PHRASE_END = regex.compile(r"(?<![\p{Thai}.])[\p{Thai}--[\p{Nd}ฯๆ฿]]+$", regex.V1)
 

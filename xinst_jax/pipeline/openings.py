@@ -110,8 +110,29 @@ _AFRESH: dict[str, dict[str, str]] = {
     "vi": {"thứ hai,": r"\s+ngày", "thứ ba,": r"\s+ngày"},
     "hi": {"या": r"\s+तो(?![\p{L}\p{M}])"},
     "ur": {"یا": r"\s+تو(?![\p{L}\p{M}])"},
-    # 'Each', 'in former times'; 'potato', 'cassava'; 'tap', 'copy'.
-    "th": {"แต่": "ละ|เดิม|ก่อน", "มัน": "ฝรั่ง|สำปะหลัง|เทศ", "ก็": "[อบต]"},
+    # Thai words that begin with one: 'compose' and 'appoint' ('budget' and 'work' do not
+    # begin another), 'each', 'in former times'; 'completed', 'it depends on'; 'nibble';
+    # 'tap', 'copy', 'gossip'; 'just as with'; 'in total'; mountains and horns; names and
+    # terms in 'ther-'; 'potato' and its kin, 'brain', 'Mandalay'.
+    "th": {
+        "แต่": (
+            "ง(?:[กคจฉชตถทธนปผฝพฟภยรลศษสหเแโใไ]|งาน|บ้าน|บท(?![ะ-ฺ็-๎])|ดนตรี|องค์|วรรณ"
+            r"|(?!\p{Thai}))|ละ|เดิม|ก่อน|แรก|ปางก่อน|ไหนแต่ไร"
+        ),
+        "แล้ว": "เสร็จ|แต่",
+        "และ": "เล็ม|เลียม",
+        "ก็": "อก(?!หัก)|อป|อบปี้|อซซิป",
+        "เช่น": "เดียวกับ",
+        "รวมทั้ง": "หมด|สิ้น",
+        "เขา": (
+            "ใหญ่|ค้อ|ย้อย|หลัก(?!ฐาน)|หลวง|เขียว|วัง|วงกต|สก(?![ัป])|สามยอด|สูงชัน|หินปูน"
+            "|ชะ|ดิน|พระวิหาร|พระสุเมรุ|คิชฌกูฏ|กวาง|ควาย|วัว|สัตว์"
+        ),
+        "เธอ": "ร์",
+        "มัน": (
+            "ฝรั่ง|สำปะหลัง|เทศ|แกว|เสา|มือเสือ|ขี้หนู|ม่วง|หวาน|บด|ทอด|หมู|สมอง|ส์|ดาเลย์"
+        ),
+    },
 }
 """What, behind one of these words, makes it one that a text can start with."""
 
@@ -134,7 +155,8 @@ REFERENCES: dict[str, tuple[str, ...]] = {
 # large letter behind it: in Turkish names have ordinals too ('2. Dünya Savaşı').
 _DOTTED_ORDINALS = {"fi": True, "tr": False}
 
-_OPENING = regex.compile(r"""[\s"'\p{Ps}\p{Pi}*#_>–—-]*""")
+_BULLETS = "•‣◦⁃▪▫●○■□◆◇►▸▶➢➤✓✔·∙・※"
+_OPENING = regex.compile(rf"""[\s"'\p{{Ps}}\p{{Pi}}*#_>–—{_BULLETS}-]*""")
 # Finnish opens a quotation by the mark that closes it.
 _OPENING_AS_CLOSING = regex.compile(r"\p{Pf}[\p{L}\p{N}]")
 _LIST_ITEM = regex.compile(r"(\p{Nd}{1,2})([.)।۔])\s+(?=(\p{Lu})?)")
