@@ -227,6 +227,8 @@ class RulesConfig(Thresholds):
       min_latin_share: share of an instruction's letters that must be Latin.
       min_english_share: share of its words that, common English ones, make it English
         whatever CLD2 says.
+      prompt_words: first words of a line of a prompt that are a mark of it anywhere in
+        an instruction; a line of fewer words is one where a line begins with it.
       word_run: times in a row that one word makes a loop.
       gram_words: length of the word n-grams that are counted.
       gram_times: times that one of them makes a loop, if it makes `gram_share` of all.
@@ -251,6 +253,7 @@ class RulesConfig(Thresholds):
 
     min_latin_share: float = threshold(0.5, most=1)
     min_english_share: float = threshold(0.1, most=1)
+    prompt_words: int = threshold(6, least=2)
     word_run: int = threshold(4, least=2)
     gram_words: int = threshold(4, least=1)
     gram_times: int = threshold(3, least=2)

@@ -48,8 +48,7 @@ _THAI_NEEDS_MORE = (
     "ก็",
 )
 # 'Necessary', 'more', 'owner', 'things', 'inside' and 'or not' end in some that do too;
-# so do 'ash', a boat, and what sounds well; and 'really', 'is it not', 'already', 'is it
-# so' ask by 'or'.
+# so do 'ash', a boat and what sounds well; 'or' asks behind 'true', 'yes', 'already'.
 _THAI_NEEDS_MORE_ALONE = regex.compile(
     r"(?:(?<!จำ)เป็น|(?<!ก)ว่า|(?<!เจ้า|สิ่ง|ข้าว)ของ|(?<!ภาย|ข้าง|ด้าน)ใน|(?<!กำ)กับ"
     r"|(?<!หรือ|ใช่)ไม่|(?<!ตัว|เพศ)ผู้|(?<!สัจ)จะ"

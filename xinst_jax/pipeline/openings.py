@@ -110,10 +110,9 @@ _AFRESH: dict[str, dict[str, str]] = {
     "vi": {"thứ hai,": r"\s+ngày", "thứ ba,": r"\s+ngày"},
     "hi": {"या": r"\s+तो(?![\p{L}\p{M}])"},
     "ur": {"یا": r"\s+تو(?![\p{L}\p{M}])"},
-    # Thai words that begin with one: 'compose' and 'appoint' ('budget' and 'work' do not
-    # begin another), 'each', 'in former times'; 'completed', 'it depends on'; 'nibble';
-    # 'tap', 'copy', 'gossip'; 'just as with'; 'in total'; mountains and horns; names and
-    # terms in 'ther-'; 'potato' and its kin, 'brain', 'Mandalay'.
+    # Words that begin with one: 'appoint', 'marry' (but not 'budget', 'work'), 'each';
+    # 'completed', 'it depends on'; 'nibble'; 'tap', 'copy', 'gossip'; 'just as with';
+    # 'in total'; mountains, horns; 'thermo-'; 'potato', 'yam', 'brain'.
     "th": {
         "แต่": (
             "ง(?:[กคจฉชตถทธนปผฝพฟภยรลศษสหเแโใไ]|งาน|บ้าน|บท(?![ะ-ฺ็-๎])|ดนตรี|องค์|วรรณ"
@@ -129,9 +128,7 @@ _AFRESH: dict[str, dict[str, str]] = {
             "|ชะ|ดิน|พระวิหาร|พระสุเมรุ|คิชฌกูฏ|กวาง|ควาย|วัว|สัตว์"
         ),
         "เธอ": "ร์",
-        "มัน": (
-            "ฝรั่ง|สำปะหลัง|เทศ|แกว|เสา|มือเสือ|ขี้หนู|ม่วง|หวาน|บด|ทอด|หมู|สมอง|ส์|ดาเลย์"
-        ),
+        "มัน": ("ฝรั่ง|สำปะหลัง|เทศ|แกว|เสา|มือเสือ|ขี้หนู|ม่วง|หวาน|บด|ทอด|หมู|สมอง|ส์|ดาเลย์"),
     },
 }
 """What, behind one of these words, makes it one that a text can start with."""

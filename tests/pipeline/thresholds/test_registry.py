@@ -26,7 +26,6 @@ NO_DECISION = {
     "_HASH_SEED": "of the MinHash permutations",
     "_MULTIPLIER": "of the hashes of phrases",
     "_MAX_TRIES": "when a document has too many places to try every cut",
-    "_READ_CHARS": "of an instruction that is too long anyway",
     "_SHARD_DOCUMENTS": "how many of a language's documents are put in order at once",
     "_SHOWN_CHARS": "of a text that was dropped unread",
     "_UNITS_A_SEGMENT": "how fine the places are that are tried then",

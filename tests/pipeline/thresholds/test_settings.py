@@ -100,7 +100,7 @@ def remade(*overrides: str) -> set[str]:
         ("SegmentConfig.line_cost=0.1", {"corpus"}),
         ("DuplicatesConfig.bands=20", {"corpus"}),
         ("LanguageCheckConfig.pure_share=0.9", {"corpus"}),
-        ("TextConfig.heading_chars=60", {"corpus", "seed"}),
+        ("TextConfig.heading_chars=60", {"corpus", "seed", "rater"}),
         ("DecontaminationConfig.gram_words=9", {"corpus", "seed", "candidates"}),
         ("TranslateConfig.min_script_share=0.4", {"seed"}),
         ("SeedConfig.max_title_chars=90", {"seed"}),
