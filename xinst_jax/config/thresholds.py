@@ -81,7 +81,8 @@ class FineWeb2Config(Thresholds):
 
     The first six are one number for all languages. The others are None, which is the
     value that FineWeb-2 publishes for the language (`pipeline/corpus/fineweb2.py`); of
-    a language for which it has none a rule is asked where its number is set. Under the
+    a language for which it has none a rule is asked where its number is set to another
+    than the default, and that of stop words where it has some. Under the
     language's code as gin's scope a number is for that language alone:
     `fi/FineWeb2Config.max_top_2_gram = 0.3` ('_' for the '-' of a code).
 
