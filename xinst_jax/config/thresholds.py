@@ -23,11 +23,14 @@ class TextConfig(Thresholds):
         characters; a text does not end with one.
       abbreviation_letters: longest word with a capital, in letters, whose full stop may
         be an abbreviation's and ends no sentence.
+      unopened_chars: how far into its first line a text goes on from something before
+        it if it closes a bracket there that it did not open, in characters.
     """
 
     max_lost_share: float = threshold(0.002, most=1)
     heading_chars: int = threshold(80)
     abbreviation_letters: int = threshold(4)
+    unopened_chars: int = threshold(100)
 
 
 @registered
@@ -47,6 +50,7 @@ class PageConfig(Thresholds):
       end_line_items: fewest items of a line there that is one by itself.
       item_chars: longest item of a menu, in characters, marks not counted.
       long_item_chars: longest there among short ones.
+      marked_times: how many times as long an item may be with its marks.
       min_short_share: share of the lines there that must be short.
       min_cookies: fewest mentions of cookies, beside a word of consent, that make a
         notice of a text.
@@ -65,6 +69,7 @@ class PageConfig(Thresholds):
     end_line_items: int = threshold(3, least=2)
     item_chars: int = threshold(40, least=1)
     long_item_chars: int = threshold(60, least=1)
+    marked_times: int = threshold(4, least=1)
     min_short_share: float = threshold(0.5, most=1)
     min_cookies: int = threshold(2, least=1)
     cookie_chars: int = threshold(200, least=1)

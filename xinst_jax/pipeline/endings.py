@@ -12,7 +12,9 @@ from xinst_jax.pipeline import thai_edges
 _AFTER_END = regex.compile(
     r"""(?:\[\d+\]|[\s"'\p{Pe}\p{Pf}\p{Pi}\p{So}\p{Sk}*#=_~|–—-])+$"""
 )
-_ELISION = regex.compile(r"[\[(]\s*(?:\.{3}|…)\s*[\])]\s*$")
+ELISION = regex.compile(r"[\[(]\s*(?:\.{3}|…)\s*[\])]\s*$")
+"""An ellipsis in brackets at the end: what follows was left off."""
+
 _TAIL_CHARS = 200
 _COMMON_MARKS = frozenset(".!?…")
 
@@ -77,7 +79,7 @@ def is_finished(text: str, language: Language) -> bool:
     False
     """
     tail = text[-_TAIL_CHARS:]
-    if _ELISION.search(tail):
+    if ELISION.search(tail):
         return False
     body = _AFTER_END.sub("", tail)
     if not body:

@@ -5,8 +5,11 @@ import unicodedata
 
 import regex
 
+from xinst_jax.config import TextConfig
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import thai_edges
+
+DEFAULT = TextConfig()
 
 CONNECTIVES: dict[str, tuple[str, ...]] = {
     "en": ("but", "and", "so", "however", "therefore", "thus", "moreover", "hence"),
@@ -157,7 +160,7 @@ _OPENING = regex.compile(rf"""[\s"'\p{{Ps}}\p{{Pi}}*#_>–—{_BULLETS}-]*""")
 # Finnish opens a quotation by the mark that closes it.
 _OPENING_AS_CLOSING = regex.compile(r"\p{Pf}[\p{L}\p{N}]")
 _LIST_ITEM = regex.compile(r"(\p{Nd}{1,2})([.)।۔])\s+(?=(\p{Lu})?)")
-_BRACKET_CHARS = 100
+_START_CHARS = 40
 _BRACKET = regex.compile(r"[()\[\]{}“”]")
 # 'a)', '12)', 'iv.)' and ':-)' close nothing.
 _BEFORE_LONE_BRACKET = regex.compile(
@@ -168,7 +171,9 @@ _THAI_PHRASE = regex.compile(r"[\p{Thai}--[\p{Nd}ฯๆ฿]]+(?![\p{Thai}.])", r
 _LEADING_ELLIPSIS = regex.compile(r"\s*(?:\.{2,}|…)")
 
 
-def goes_on(text: str, language: Language, later: bool) -> str:
+def goes_on(
+    text: str, language: Language, later: bool, texts: TextConfig = DEFAULT
+) -> str:
     """What shows that a text goes on from something before it; '' if nothing does.
 
     It starts with a small letter (in scripts that have large ones), with a mark that
@@ -188,12 +193,13 @@ def goes_on(text: str, language: Language, later: bool) -> str:
       text: cleaned, or the start of it.
       language: the language it is in.
       later: whether it was cut from a document behind another part.
+      texts: how much of it is looked at for a bracket.
     """
     if _LEADING_ELLIPSIS.match(text):
         return "..."
     start = _OPENING.match(text)
     assert start is not None
-    body = text[start.end() : start.end() + 40]
+    body = text[start.end() : start.end() + _START_CHARS]
     if not body:
         return ""
     first = body[0]
@@ -210,7 +216,7 @@ def goes_on(text: str, language: Language, later: bool) -> str:
         return item[0].rstrip()
     if "Thai" in language.scripts and _starts_inside_a_word(body):
         return body[: thai_edges.LETTERS]
-    unopened = _unopened(text)
+    unopened = _unopened(text, texts.unopened_chars)
     if unopened:
         return unopened
     # Turkish 'İ' would fold to two characters.
@@ -242,12 +248,12 @@ def _starts_inside_a_word(body: str) -> bool:
     )
 
 
-def _unopened(text: str) -> str:
-    """A bracket that the start of a text closes and did not open, or ''.
+def _unopened(text: str, chars: int) -> str:
+    """A bracket that the first characters close and did not open, or ''.
 
     A closing quotation mark counts where the text opens others by another mark.
     """
-    line = text[:_BRACKET_CHARS].partition("\n")[0]
+    line = text[:chars].partition("\n")[0]
     opened: list[str] = []
     for match in _BRACKET.finditer(line):
         mark = match[0]

@@ -137,7 +137,7 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
 def _titled(
     text: str,
     templates: Sequence[str],
-    max_chars: int = 200,
+    max_chars: int = SeedConfig.max_title_chars,
     texts: TextConfig = segment.DEFAULT_TEXT,
 ) -> str:
     """The instruction to write a text, by its first line, or that line's start.

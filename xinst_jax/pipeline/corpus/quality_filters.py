@@ -10,7 +10,7 @@ import itertools
 
 import regex
 
-from xinst_jax.config import FineWeb2Config
+from xinst_jax.config import DuplicatesConfig, FineWeb2Config
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import endings
 from xinst_jax.pipeline.corpus import fineweb2
@@ -66,7 +66,11 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def repeated_share(text: str, language: Language, gram_words: int = 5) -> float:
+def repeated_share(
+    text: str,
+    language: Language,
+    gram_words: int = DuplicatesConfig.score_gram_words,
+) -> float:
     """Share of a text's characters in word n-grams that came before, 0 to 1.
 
     Where words are not spaced, of its lines that came before.
