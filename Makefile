@@ -3,10 +3,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+BEAM := .venv-beam
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/quickstart
 
-.PHONY: quickstart install harness dev test lint format pods clean
+.PHONY: quickstart install harness dev test beam lint format pods clean
 
 quickstart: install
 	$(BIN)/python -m xinst_jax pipeline --gin_file gin/runs/quickstart.gin --workdir $(WORKDIR)
@@ -20,6 +21,11 @@ dev: $(VENV)/installed-dev $(VENV)/installed-transformers4
 
 test: dev
 	$(BIN)/python -m pytest
+
+# Apache Beam's pins are not the others': its tests, which `make test` leaves out, run in an
+# environment of their own.
+beam: $(BEAM)/installed
+	$(BEAM)/bin/python -m pytest tests/pipeline/corpus/test_beam.py
 
 lint: dev
 	$(BIN)/ruff check .
@@ -36,12 +42,12 @@ pods: $(VENV)/installed-tpu
 	$(BIN)/python tools/pods_table.py
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BEAM)
 
-$(VENV)/created:
+$(VENV)/created $(BEAM)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "Python 3.11 is needed; name it with make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv --clear $(@D)
 	touch $@
 
 $(VENV)/installed: requirements.txt requirements-encoder.txt | $(VENV)/created
@@ -61,6 +67,12 @@ $(VENV)/installed-harness: requirements-harness.txt $(VENV)/installed
 $(VENV)/installed-transformers4: requirements-transformers4.txt $(VENV)/installed-dev
 	rm -rf $(VENV)/transformers4
 	$(PIP) --no-deps --target $(VENV)/transformers4 -r requirements-transformers4.txt
+	touch $@
+
+$(BEAM)/installed: requirements-beam.txt requirements-dev.txt | $(BEAM)/created
+	$(BEAM)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements-beam.txt \
+	  $$(sed -n 's/^\(pytest[a-z-]*==[0-9.]*\).*/\1/p' requirements-dev.txt)
 	touch $@
 
 $(VENV)/installed-tpu: requirements-tpu.txt $(VENV)/installed

@@ -54,7 +54,11 @@ def test_a_template_without_its_slots_is_refused_by_name(field, template):
 @pytest.mark.parametrize(
     ("field", "template", "names"),
     [
-        ("reverse", "{response} ->", {"generator", "candidates", "evaluation"}),
+        (
+            "reverse",
+            "{response} ->",
+            {"generator", "candidates", "ratings", "evaluation"},
+        ),
         (
             "answer",
             "{instruction} {request} ->",

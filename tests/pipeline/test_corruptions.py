@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from xinst_jax.config import RateConfig
+from xinst_jax.config import RateConfig, TextConfig
 from xinst_jax.pipeline import corruption_texts, corruptions, pair_pool, rules
 from xinst_jax.pipeline.pair_pool import Pair, Pool
 
@@ -89,6 +89,23 @@ def test_wrong_language_is_a_response_of_another_language():
         instruction, output = _apply("wrong_language", 0, draw=draw)
         assert instruction == _PAIRS[0].instruction
         assert output and (_TAMIL.startswith(output) or _THAI.startswith(output))
+
+
+def test_the_beginning_of_a_response_ends_where_the_run_says_that_sentences_end():
+    start = "Hän on kylän uusi opettaja ja Prof."
+    pairs = [
+        _pair(0, "ta", "Describe how tea is prepared at home.", _TAMIL[: len(start)]),
+        _pair(1, "fi", "Why are there lakes in Finland?", start + " Maija ja" * 20),
+    ]
+    features_pe = pair_pool.ngram_features([pair.instruction for pair in pairs])
+    made = {}
+    for letters in (4, 3):
+        pool = Pool(
+            *(pairs, features_pe, pair_pool.NGRAM_NEARNESS, {}, False),
+            texts=TextConfig(abbreviation_letters=letters),
+        )
+        made[letters] = _apply("wrong_language", 0, pool)
+    assert made == {4: None, 3: (pairs[0].instruction, start)}
 
 
 def test_wrong_language_needs_no_second_language():

@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from xinst_jax.config import TextConfig
 from xinst_jax.data.prompts import LABELS
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.pipeline import corruptions, endings, levels, pair_pool
@@ -188,6 +189,19 @@ def test_a_single_pair_gets_all_three_levels():
     pair = pair_pool.Pair("s1", "fi", "Why is the sky blue?", "Koska ilma.", "train")
     made = levels.make_levels([pair], seed=0)
     assert [row["label"] for row in made] == ["good", "bad", "fair"]
+
+
+def test_a_response_is_cut_where_the_run_says_that_sentences_end():
+    """'Prof.' may be an abbreviation of four letters; of a run that has three, none."""
+    text = "Maija on kylän uusi Prof. Kaikki pitivät heti."
+    pair = pair_pool.Pair("s1", "fi", "Who is she?", text, "train")
+    good = {
+        letters: levels.make_levels(
+            [pair], seed=0, texts=TextConfig(abbreviation_letters=letters)
+        )[0]["output"]
+        for letters in (4, 3)
+    }
+    assert good == {4: text, 3: "Maija on kylän uusi Prof."}
 
 
 def test_no_pairs_make_no_rows():

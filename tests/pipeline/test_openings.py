@@ -9,6 +9,37 @@ import pytest
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.pipeline import openings, segment
 
+# Thai does not space its words: other words that begin with a connective or a pronoun.
+THAI_ALIKE = {
+    "แต่": (
+        *("แต่งตั้งกรรมการชุดใหม่", "แต่งงานกันมาสิบปี", "แต่งหนังสือเล่มแรกเมื่ออายุยี่สิบ"),
+        *("แต่งบ้านด้วยดอกไม้", "แต่งบทกวี", "แต่ง", "แต่ละบ้านมีสวน", "แต่ก่อนที่นี่เป็นทุ่งนา"),
+    ),
+    "แล้ว": ("แล้วเสร็จทั้งโครงการในเดือนมีนาคม", "แล้วแต่ผู้ปกครองจะเลือก"),
+    "และ": ("และเล็มหญ้าอยู่ริมรั้ว",),
+    "ก็": ("ก็อกน้ำในครัวรั่ว", "ก็อปปี้เอกสารสองชุด"),
+    "เช่น": ("เช่นเดียวกับปีก่อน โรงเรียนปิดเดือนเมษายน",),
+    "รวมทั้ง": ("รวมทั้งหมดสิบสองคน", "รวมทั้งสิ้นสามวัน"),
+    "เขา": ("เขาใหญ่เป็นอุทยานแห่งชาติ", "เขาค้ออากาศเย็น", "เขาควายใช้ทำด้ามมีด"),
+    "เธอ": ("เธอร์โมมิเตอร์วัดอุณหภูมิ",),
+    "มัน": ("มันฝรั่งต้มสุก", "มันแกวปลูกง่าย", "มันสมองของทีม"),
+}
+# The word itself, before words that begin as those do.
+THAI_ALONE = {
+    "แต่": (
+        *("แต่งบประมาณไม่พอ", "แต่งานยังไม่เสร็จ", "แต่ง่ายกว่าที่คิด", "แต่งูหนีไปแล้ว"),
+        *("แต่งบทั้งหมดถูกตัด", "แต่วันนี้ฝนตก"),
+    ),
+    "แล้ว": ("แล้วเสือก็หนีไป",),
+    "และ": ("และเลือกหัวหน้าห้อง",),
+    "ก็": ("ก็ต้องรอ", "ก็บอกแม่", "ก็ออกเดินทาง", "ก็อกหัก"),
+    "เช่น": ("เช่นส้มและกล้วย", "เช่นเดียวกัน"),
+    "รวมทั้ง": ("รวมทั้งครูด้วย",),
+    "เขา": ("เขามองหน้าต่าง", "เขาเขียนจดหมาย", "เขาสกัดกั้น", "เขากลับบ้าน"),
+    "เธอ": ("เธอรู้จักครู", "เธอร้องไห้"),
+    "มัน": ("มันวิ่งหนี",),
+}
+
 SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample"
 
 
@@ -31,6 +62,25 @@ def test_connectives_and_pronouns_are_seen_as_whole_words(code):
     if language.spaced:
         joined = openings.CONNECTIVES[code][0].capitalize() + "xyz on."
         assert openings.goes_on(joined, language, True) == ""
+
+
+@pytest.mark.parametrize("word", list(THAI_ALIKE))
+def test_a_thai_word_that_begins_with_another_is_not_that_one(word):
+    thai = BUILT_IN["th"]
+    assert set(THAI_ALIKE) == set(THAI_ALONE) == set(openings._AFRESH["th"])
+    for text in THAI_ALIKE[word]:
+        assert openings.goes_on(text, thai, True) == ""
+    for text in THAI_ALONE[word]:
+        assert openings.goes_on(text, thai, True).startswith(word)
+
+
+@pytest.mark.parametrize("bullet", "-–*•‣◦▪●○·・")
+def test_a_bullet_is_passed_over(bullet):
+    fi = BUILT_IN["fi"]
+    apples = f"{bullet} Omenat kerätään syksyllä.\n{bullet} Marjat kesällä."
+    assert openings.goes_on(apples, fi, True) == ""
+    assert openings.goes_on(f"{bullet} Mutta omenat puuttuivat.", fi, False) == "mutta"
+    assert openings.goes_on(f"{bullet} ja omenat", fi, False) == "ja"
 
 
 @pytest.mark.parametrize(

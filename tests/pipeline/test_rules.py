@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xinst_jax.config import RateConfig
+from xinst_jax.config import PromptConfig, RateConfig
 from xinst_jax.pipeline import rules
-from xinst_jax.pipeline.rules import english, loops, references, responses
+from xinst_jax.pipeline.rules import echoes, english, loops, references, responses
 
 _FINNISH = "Suomessa on yli sata tuhatta järveä, ja ne syntyivät jääkauden jälkeen."
 
@@ -145,14 +145,53 @@ def test_every_reference_is_named_once():
     ],
 )
 def test_marks_of_the_prompt_are_found(text: str):
-    assert loops.echoes_prompt(text)
+    assert echoes.echoes_prompt(text)
 
 
 @pytest.mark.parametrize(
     "text", ["Explain the # sign in Python.", "What is <b> in HTML?", "Is 3 < 4?"]
 )
 def test_signs_that_are_no_marks_pass(text: str):
-    assert not loops.echoes_prompt(text)
+    assert not echoes.echoes_prompt(text)
+
+
+_OWN = PromptConfig(
+    reverse="Guess which task has this text for an answer.\nText: {response}\nTask\n",
+    answer="{instruction} {request}\n--> Reply:",
+    rate="{instruction} {request}\n{response}\nHow good, one to three?",
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Guess which task has this text for once.",
+        "Write about tea.\nText: Tee on juoma.",
+        "Write about tea.\nTask",
+        "Write about tea. -->Reply: Tee",
+        "Write about tea.\nHow good, one to three? 2",
+        "### Text: Tee on juoma.",
+        "<|eot_id|>Write about tea.",
+    ],
+)
+def test_marks_are_those_of_the_prompts_that_a_run_has(text: str):
+    broken = rules.check(text, "Se on vesi. Sitä juodaan.", RateConfig(), _OWN)
+    assert "prompt_echo" in broken
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Guess which task has this answer.",
+        "Explain what Text: means in a form.",
+        "Task lists are useful. Say why.",
+        "Write a reply: is tea better than water?",
+        "Below is a text that describes tea: tea is hot. Say it in a few words.",
+    ],
+)
+def test_marks_of_other_prompts_and_words_of_them_pass(text: str):
+    broken = rules.check(text, "Se on vesi. Sitä juodaan.", RateConfig(), _OWN)
+    assert "prompt_echo" not in broken
 
 
 @pytest.mark.parametrize(
@@ -275,6 +314,16 @@ def test_sixty_characters_of_the_response_are_a_quote():
     assert loops.quotes_response(rest + quote.upper(), _FINNISH)
     assert not loops.quotes_response(rest + quote[:-1], _FINNISH)
     assert not loops.quotes_response("short", "short")
+
+
+@pytest.mark.parametrize("before", [4500, 100])
+def test_a_quote_is_found_however_late_where_instructions_may_be_long(before: int):
+    words = " ".join(f"word{n}" for n in range(before))[:before]
+    text = f"Explain these words: {words} {_FINNISH[4:64]}"
+    long = RateConfig(max_instruction_chars=6000)
+    assert "quotes_response" in rules.check(text, _FINNISH, long)
+    longer = f"Explain these words: {'x' * 6000} {_FINNISH[4:64]}"
+    assert "quotes_response" not in rules.check(longer, _FINNISH, long)
 
 
 def test_every_reason_is_explained_in_the_documentation():

@@ -26,8 +26,8 @@ _SLOTS = {
 class PromptConfig(Typed):
     """The prompts' templates; what stands in braces is put in, each once.
 
-    A model that was trained with others must be trained again. The rule `prompt_echo`
-    knows marks of these ones.
+    A model that was trained with others must be trained again. Marks of `reverse`,
+    `answer` and `rate`, whatever they are, are what the rule `prompt_echo` looks for.
 
     Attributes:
       reverse: after which the generator writes the instruction of a {response}.

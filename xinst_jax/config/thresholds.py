@@ -23,11 +23,14 @@ class TextConfig(Thresholds):
         characters; a text does not end with one.
       abbreviation_letters: longest word with a capital, in letters, whose full stop may
         be an abbreviation's and ends no sentence.
+      unopened_chars: how far into its first line a text goes on from something before
+        it if it closes a bracket there that it did not open, in characters.
     """
 
     max_lost_share: float = threshold(0.002, most=1)
     heading_chars: int = threshold(80)
     abbreviation_letters: int = threshold(4)
+    unopened_chars: int = threshold(100)
 
 
 @registered
@@ -47,6 +50,7 @@ class PageConfig(Thresholds):
       end_line_items: fewest items of a line there that is one by itself.
       item_chars: longest item of a menu, in characters, marks not counted.
       long_item_chars: longest there among short ones.
+      marked_times: how many times as long an item may be with its marks.
       min_short_share: share of the lines there that must be short.
       min_cookies: fewest mentions of cookies, beside a word of consent, that make a
         notice of a text.
@@ -65,6 +69,7 @@ class PageConfig(Thresholds):
     end_line_items: int = threshold(3, least=2)
     item_chars: int = threshold(40, least=1)
     long_item_chars: int = threshold(60, least=1)
+    marked_times: int = threshold(4, least=1)
     min_short_share: float = threshold(0.5, most=1)
     min_cookies: int = threshold(2, least=1)
     cookie_chars: int = threshold(200, least=1)
@@ -81,7 +86,8 @@ class FineWeb2Config(Thresholds):
 
     The first six are one number for all languages. The others are None, which is the
     value that FineWeb-2 publishes for the language (`pipeline/corpus/fineweb2.py`); of
-    a language for which it has none a rule is asked where its number is set. Under the
+    a language for which it has none a rule is asked where its number is set to another
+    than the default, and that of stop words where it has some. Under the
     language's code as gin's scope a number is for that language alone:
     `fi/FineWeb2Config.max_top_2_gram = 0.3` ('_' for the '-' of a code).
 
@@ -227,6 +233,8 @@ class RulesConfig(Thresholds):
       min_latin_share: share of an instruction's letters that must be Latin.
       min_english_share: share of its words that, common English ones, make it English
         whatever CLD2 says.
+      prompt_words: first words of a line of a prompt that are a mark of it anywhere in
+        an instruction; a line of fewer words is one where a line begins with it.
       word_run: times in a row that one word makes a loop.
       gram_words: length of the word n-grams that are counted.
       gram_times: times that one of them makes a loop, if it makes `gram_share` of all.
@@ -251,6 +259,7 @@ class RulesConfig(Thresholds):
 
     min_latin_share: float = threshold(0.5, most=1)
     min_english_share: float = threshold(0.1, most=1)
+    prompt_words: int = threshold(6, least=2)
     word_run: int = threshold(4, least=2)
     gram_words: int = threshold(4, least=1)
     gram_times: int = threshold(3, least=2)

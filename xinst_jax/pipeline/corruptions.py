@@ -74,7 +74,7 @@ def wrong_language(
         if text is None:
             most = int(chars * (1 + matching.TOLERANCE))
             starts = (
-                segment.shorten(one.output, pool.languages[one.lang], most)
+                segment.shorten(one.output, pool.languages[one.lang], most, pool.texts)
                 for one in longer
             )
             text = matching.first((start for start in starts if start), chars)

@@ -30,6 +30,12 @@ def lengths(run: config_lib.RunConfig) -> Mapping[str, Any]:
     return {"decontamination": found} if found else {}
 
 
+def texts(run: config_lib.RunConfig) -> Mapping[str, Any]:
+    """What is asked of the seed's texts, where that is not the default."""
+    found = config_lib.as_record(run.seed_pairs.texts)
+    return {"texts": found} if found else {}
+
+
 def words(run: config_lib.RunConfig) -> Mapping[str, Any]:
     """The words that the run's languages bring, where any does."""
     given = {

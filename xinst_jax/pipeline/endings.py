@@ -12,7 +12,9 @@ from xinst_jax.pipeline import thai_edges
 _AFTER_END = regex.compile(
     r"""(?:\[\d+\]|[\s"'\p{Pe}\p{Pf}\p{Pi}\p{So}\p{Sk}*#=_~|–—-])+$"""
 )
-_ELISION = regex.compile(r"[\[(]\s*(?:\.{3}|…)\s*[\])]\s*$")
+ELISION = regex.compile(r"[\[(]\s*(?:\.{3}|…)\s*[\])]\s*$")
+"""An ellipsis in brackets at the end: what follows was left off."""
+
 _TAIL_CHARS = 200
 _COMMON_MARKS = frozenset(".!?…")
 
@@ -21,12 +23,9 @@ _COMMON_MARKS = frozenset(".!?…")
 # sign stand inside a syllable; some conjunctions and prepositions need a complement.
 _THAI_OPEN_SYLLABLE = regex.compile(r"[เแโใไัื][่-๋]?$")
 _THAI_NEEDS_MORE = (
-    "และ",
-    "หรือ",
     "ซึ่ง",
     "โดย",
     "เพื่อ",
-    "เพราะ",
     "เนื่องจาก",
     "ระหว่าง",
     "สำหรับ",
@@ -42,7 +41,6 @@ _THAI_NEEDS_MORE = (
     "เข้าสู่",
     "คือ",
     "แด่",
-    "ถ้า",
     "แต่",
     "ทั้ง",
     "เมื่อ",
@@ -51,10 +49,13 @@ _THAI_NEEDS_MORE = (
     "จึง",
     "ก็",
 )
-# 'Necessary', 'more', 'owner', 'things', 'inside' and 'or not' end in some that do too.
+# 'Necessary', 'more', 'owner', 'things', 'inside' and 'or not' end in some that do too;
+# so do 'ash', a boat and what sounds well; 'or' asks behind 'true', 'yes', 'already'.
 _THAI_NEEDS_MORE_ALONE = regex.compile(
     r"(?:(?<!จำ)เป็น|(?<!ก)ว่า|(?<!เจ้า|สิ่ง|ข้าว)ของ|(?<!ภาย|ข้าง|ด้าน)ใน|(?<!กำ)กับ"
-    r"|(?<!หรือ|ใช่)ไม่|(?<!ตัว|เพศ)ผู้|(?<!สัจ)จะ)$"
+    r"|(?<!หรือ|ใช่)ไม่|(?<!ตัว|เพศ)ผู้|(?<!สัจ)จะ"
+    r"|(?<!กอ)และ|(?<!เ)ถ้า|(?<!เสียง|เพลง|พูด|ฟัง)เพราะ"
+    r"|(?<!จริง|ใช่|แล้ว|เช่นนั้น|อย่างนั้น|เชียว|น้อย)หรือ)$"
 )
 _THAI_PHRASE_END = regex.compile(r"(?<![\p{Thai}.])[\p{Thai}--[\p{Nd}ฯๆ฿]]+$", regex.V1)
 
@@ -78,7 +79,7 @@ def is_finished(text: str, language: Language) -> bool:
     False
     """
     tail = text[-_TAIL_CHARS:]
-    if _ELISION.search(tail):
+    if ELISION.search(tail):
         return False
     body = _AFTER_END.sub("", tail)
     if not body:

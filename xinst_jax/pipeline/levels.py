@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from xinst_jax.config import TextConfig
 from xinst_jax.data.prompts import LABELS
 from xinst_jax.languages import BUILT_IN, Language
 from xinst_jax.pipeline import corruptions, pair_pool, segment
@@ -68,7 +69,11 @@ def good_pairs(
     return pairs
 
 
-def without_last_sentence(pair: Pair, languages: Mapping[str, Language]) -> Pair:
+def without_last_sentence(
+    pair: Pair,
+    languages: Mapping[str, Language],
+    texts: TextConfig = segment.DEFAULT_TEXT,
+) -> Pair:
     """The pair with its response up to the end of the last sentence but one.
 
     What is left off is the pair's `rest`. A response stays whole if more than half of
@@ -78,7 +83,7 @@ def without_last_sentence(pair: Pair, languages: Mapping[str, Language]) -> Pair
         without_last_sentence(blue, BUILT_IN).output   # 'Koska ilma.'
     """
     text = pair.output
-    shorter = segment.shorten(text, languages[pair.lang], len(text) - 1)
+    shorter = segment.shorten(text, languages[pair.lang], len(text) - 1, texts)
     if shorter is None or 2 * len(shorter) < len(text):
         return pair
     rest = text[len(shorter) :]
@@ -94,6 +99,7 @@ def make_levels(
     nearness: Nearness | None = None,
     boilerplate: Mapping[str, Sequence[str]] | None = None,
     languages: Mapping[str, Language] = BUILT_IN,
+    texts: TextConfig = segment.DEFAULT_TEXT,
 ) -> list[dict[str, str]]:
     """Each pair as it is and spoilt, with its level: the rater's examples.
 
@@ -124,6 +130,7 @@ def make_levels(
       boilerplate: by language, texts known for menus and notices, such as what was
         rejected from the corpus; without them they are made of the response's words.
       languages: the pairs' languages by code.
+      texts: which marks end a sentence, where a response is cut.
 
     Returns:
       Rows with the fields of `SCHEMA`, pair by pair.
@@ -132,7 +139,7 @@ def make_levels(
         embeddings_pe = pair_pool.ngram_features([p.instruction for p in pairs])
         nearness = nearness or pair_pool.NGRAM_NEARNESS
     nearness = nearness or pair_pool.ENCODER_NEARNESS
-    pairs = [without_last_sentence(pair, languages) for pair in pairs]
+    pairs = [without_last_sentence(pair, languages, texts) for pair in pairs]
     order = sorted(range(len(pairs)), key=lambda i: (pairs[i].lang, pairs[i].id))
     rows: dict[int, list[dict[str, str]]] = {}
     for split in ("train", "held_out"):
@@ -144,6 +151,7 @@ def make_levels(
             boilerplate or {},
             held_out=split == "held_out",
             languages=languages,
+            texts=texts,
         )
         turns = _turns(pool.pairs, seed)
         for index, number in enumerate(members):

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import regex
 
+from xinst_jax.config import TextConfig
 from xinst_jax.languages import BUILT_IN, Language
 from xinst_jax.pipeline.rules.english import ENGLISH_WORDS
+
+DEFAULT_TEXT = TextConfig()
 
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 """A word in any script, combining marks included."""
@@ -111,6 +114,7 @@ class Pool:
         boilerplate: Mapping[str, Sequence[str]],
         held_out: bool,
         languages: Mapping[str, Language] = BUILT_IN,
+        texts: TextConfig = DEFAULT_TEXT,
     ) -> None:
         """Args:
         pairs: the split's pairs.
@@ -119,12 +123,14 @@ class Pool:
         boilerplate: texts of menus and notices by language; may be empty.
         held_out: whether the part of each registry is used that training never sees.
         languages: the pairs' languages by code.
+        texts: which marks end a sentence, where a response is cut.
         """
         self.pairs = pairs
         self.features_pe = features_pe
         self.nearness = nearness
         self.held_out = held_out
         self.languages = languages
+        self.texts = texts
         self._boilerplate = boilerplate
         self._lines: dict[str, list[str]] = {}
         codes = np.array([pair.lang for pair in pairs])

@@ -247,7 +247,7 @@ def _score(
         before = signals.reading.tokens
         logprobs_nk, pmi_n = signals.read(pairs, str(directory))
         broken = [
-            list(rules.check(instruction, response, config))
+            list(rules.check(instruction, response, config, wording))
             for instruction, response, _ in pairs
         ]
         pmi = pa.nulls(len(pairs), pa.float32()) if pmi_n is None else pmi_n
@@ -281,11 +281,15 @@ def _key(
             config, keep_share=1.0, min_score=0.0, keep_share_of=(), min_score_of=()
         )
     )
+    asked: list[Any] = list(prompts.of_rating(config.pmi_model, wording))
+    # The rule `prompt_echo` looks for marks of all of them.
+    if spelled := config_lib.as_record(wording):
+        asked.append(spelled)
     rows = hashlib.sha256()
     for column in table.columns:
         rows.update(json.dumps(column.to_pylist()).encode())
     return {
-        "template": config_lib.digest(prompts.of_rating(config.pmi_model, wording)),
+        "template": config_lib.digest(asked),
         "model": config_lib.digest({"inputs": models, "config": named["model"]}),
         "scoring": config_lib.digest({"rate": settings} | named),
         "input": rows.hexdigest(),

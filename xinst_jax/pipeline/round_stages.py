@@ -11,6 +11,7 @@ from xinst_jax.pipeline.dependencies import (
     depends,
     lengths,
     pmi_stage,
+    texts,
     under,
     wording,
 )
@@ -73,6 +74,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "encoder": run.diversify.encoder,
                 "batch_rows": run.diversify.batch_rows,
                 **wording(run, "rate", "request"),
+                **texts(run),
             },
             inputs=("corpus", "seed", "tokenizer", "base", *kept),
             make=functools.partial(models.rater, number=number),
@@ -88,6 +90,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
                 "rate": config_lib.as_record(run.rate),
                 "template": config_lib.digest(asked),
                 "prompt_buckets": list(run.generate.prompt_buckets),
+                **wording(run, "reverse", "answer", "rate"),
             },
             inputs=(
                 *("tokenizer", f"candidates/{this}"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import regex
 
-from xinst_jax.config import SeedConfig
+from xinst_jax.config import SeedConfig, TextConfig
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import segment
@@ -103,7 +103,10 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
     output = clean(fields.output)
     if fields.is_title:
         instruction = _titled(
-            fields.instruction, config.title_template, config.max_title_chars
+            fields.instruction,
+            config.title_template,
+            config.max_title_chars,
+            config.texts,
         )
     else:
         instruction = one_line(fields.instruction)
@@ -131,7 +134,12 @@ def _checked(fields: _Fields, config: SeedConfig, language: Language) -> Pair | 
     )
 
 
-def _titled(text: str, templates: Sequence[str], max_chars: int = 200) -> str:
+def _titled(
+    text: str,
+    templates: Sequence[str],
+    max_chars: int = SeedConfig.max_title_chars,
+    texts: TextConfig = segment.DEFAULT_TEXT,
+) -> str:
     """The instruction to write a text, by its first line, or that line's start.
 
     The line decides which template, not the row: a document asks for the same in every
@@ -142,7 +150,7 @@ def _titled(text: str, templates: Sequence[str], max_chars: int = 200) -> str:
     """
     first = clean(text).split("\n")[0]
     if len(first) > max_chars:
-        sentence = segment.shorten(first, ENGLISH, max_chars)
+        sentence = segment.shorten(first, ENGLISH, max_chars, texts)
         words = first[:max_chars].rsplit(" ", 1)[0]
         first = sentence if sentence is not None else f"{words} ..."
     if not first:

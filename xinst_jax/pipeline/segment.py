@@ -17,6 +17,7 @@ _WORD_BEFORE = regex.compile(r"[\p{L}\p{M}\p{N}.]+$")
 _ROMAN = regex.compile(r"[IVXLC]+")
 _LINE_BREAK = regex.compile(r"\n+")
 DEFAULT, DEFAULT_TEXT = SegmentConfig(), TextConfig()
+_WORD_CHARS = 40
 _MAX_TRIES = 2_000_000
 _UNITS_A_SEGMENT = 32
 
@@ -177,14 +178,20 @@ def _units(
         start = behind
     more = costs.goes_on_cost
     pairs = itertools.pairwise(units)
-    return [_priced(text, language, more, *pair) for pair in pairs] + units[-1:]
+    return [_priced(text, language, more, texts, *pair) for pair in pairs] + units[-1:]
 
 
 def _priced(
-    text: str, language: Language, more: float, unit: _Unit, following: _Unit
+    text: str,
+    language: Language,
+    more: float,
+    texts: TextConfig,
+    unit: _Unit,
+    following: _Unit,
 ) -> _Unit:
     """A unit whose cut costs more if what follows cannot be read by itself."""
-    if not openings.goes_on(text[following.start : following.end], language, True):
+    part = text[following.start : following.end]
+    if not openings.goes_on(part, language, True, texts):
         return unit
     return dataclasses.replace(unit, cost=unit.cost + more)
 
@@ -229,7 +236,9 @@ def _ends_sentence(line: str, match: regex.Match, texts: TextConfig) -> bool:
         return False
     if match["mark"] != "." or match["sentence"] != ".":
         return True
-    word = _WORD_BEFORE.search(line[max(0, match.start() - 40) : match.start()])
+    word = _WORD_BEFORE.search(
+        line[max(0, match.start() - _WORD_CHARS) : match.start()]
+    )
     if word is None:
         return True
     letters = _LETTER.findall(word[0])

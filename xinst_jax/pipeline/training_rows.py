@@ -96,6 +96,7 @@ def write_levels(workspace: Workspace, directory: pathlib.Path, number: int) -> 
         embeddings_pe=embeddings_pe,
         boilerplate=_boilerplate(workspace),
         languages=run.language_table,
+        texts=run.seed_pairs.texts,
     )
     shards.write_shards(directory, rows, levels.SCHEMA, _SHARD_ROWS)
 

@@ -2,7 +2,7 @@
 
 Run where requirements-beam.txt is installed:
 
-    python -m pytest tests/pipeline/corpus/test_beam.py
+    make beam
 """
 
 import importlib.util
@@ -27,8 +27,8 @@ LANGUAGES = {code: BUILT_IN[code] for code in ("fi", "th", "ur")}
 INSTALLED = importlib.util.find_spec("apache_beam") is not None
 if not INSTALLED:
     warnings.warn(
-        "Apache Beam is not installed (requirements-beam.txt): that it makes the same "
-        "corpus as the local executor is NOT tested here.",
+        "Apache Beam is not installed (make beam): that it makes the same corpus as "
+        "the local executor is NOT tested here.",
         stacklevel=1,
     )
 

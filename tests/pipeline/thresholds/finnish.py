@@ -19,6 +19,8 @@ LONG = (
 MENU = "Etusivu | Uutiset | Urheilu | Sää"
 LONG_ITEM = "Sää ja tiet ja muut ajankohtaiset asiat kaupungissa"
 ITEMS = f"Etusivu\nUutiset\n{LONG_ITEM}\nUrheilu\nKulttuuri"
+# Thirty letters in each item, with a mark on half of them that no letter composes with.
+MARKED = " | ".join(["Sq\u0331" * 15] * 4)
 MIDDLE = f"{OTHER}\n{MENU}\n{TEXT}"
 NOTICE = "Käytämme evästeitä. Hyväksy kaikki tai muuta asetuksia."
 COOKIES = (

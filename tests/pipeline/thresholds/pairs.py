@@ -64,6 +64,16 @@ SEED = (
         "a 15",
     ),
     (
+        "TextConfig.abbreviation_letters",
+        3,
+        seeds(
+            [{"en_text": "They saw Prof. Then they all went home.", "text": TEXT}],
+            max_title_chars=18,
+        ),
+        "They saw Prof. ... 199",
+        "They saw Prof. 199",
+    ),
+    (
         "DecontaminationConfig.gram_words",
         10,
         seeds([{"instruction": "a", "output": OTHER}], sets=[PARTLY]),
@@ -151,6 +161,13 @@ RULES = (
         pair("Classify Mikkeli Tampere Rovaniemi Jyväskylä Hämeenlinna Lappeenranta"),
         "kept",
         "not_english",
+    ),
+    (
+        "RulesConfig.prompt_words",
+        4,
+        pair("Below is a text that Finns like: water is good. Say why."),
+        "kept",
+        "prompt_echo",
     ),
     (
         "RulesConfig.word_run",

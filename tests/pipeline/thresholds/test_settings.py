@@ -100,7 +100,7 @@ def remade(*overrides: str) -> set[str]:
         ("SegmentConfig.line_cost=0.1", {"corpus"}),
         ("DuplicatesConfig.bands=20", {"corpus"}),
         ("LanguageCheckConfig.pure_share=0.9", {"corpus"}),
-        ("TextConfig.heading_chars=60", {"corpus", "seed"}),
+        ("TextConfig.heading_chars=60", {"corpus", "seed", "rater"}),
         ("DecontaminationConfig.gram_words=9", {"corpus", "seed", "candidates"}),
         ("TranslateConfig.min_script_share=0.4", {"seed"}),
         ("SeedConfig.max_title_chars=90", {"seed"}),
@@ -148,6 +148,26 @@ def test_of_a_language_beyond_the_ten_only_what_is_set_is_asked():
     assert quality_filters.find(OTHER, Language("xh", "Xhosa"), few).reason == (
         "word_length"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "reason"),
+    [
+        ({"max_repeated_line_chars": 0.2}, f"{OTHER}\n{OTHER}", "repeated_line_chars"),
+        ({"max_bullet_lines": 0.5}, f"- {OTHER}", "bullet_lines"),
+        ({"max_ellipsis_lines": 0.5}, f"{OTHER} ...", "ellipsis_lines"),
+        ({"max_symbols_per_word": 0.05}, f"# # # {OTHER}", "symbols"),
+    ],
+)
+def test_one_number_brings_no_other_rule_to_a_language_beyond_the_ten(
+    settings, text, reason
+):
+    xhosa, own = Language("xh", "Xhosa"), FineWeb2Config(**settings)
+    assert quality_filters.find(text, xhosa, own).reason == reason
+    # One of another rule, with which this one is asked of Finnish.
+    other = FineWeb2Config(max_word_chars=50.0)
+    assert quality_filters.find(text, xhosa, other) is None
+    assert quality_filters.find(text, BUILT_IN["fi"], other) is not None
 
 
 def described(**words: tuple[str, ...]) -> Language:

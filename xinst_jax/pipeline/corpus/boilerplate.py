@@ -139,14 +139,19 @@ def words_of(
 
 
 def is_short(line: str, page: PageConfig = DEFAULT) -> bool:
-    """Whether a line may be an item of a menu by its length, marks not counted.
+    """Whether a line may be an item of a menu by its length."""
+    return fits(line, page.item_chars, page)
+
+
+def fits(line: str, most: int, page: PageConfig = DEFAULT) -> bool:
+    """Whether a line has at most so many characters, marks not counted.
 
     A mark takes no room of its own, and in Tamil and Thai every third character is one.
     """
-    most = page.item_chars
     if len(line) <= most:
         return True
-    return len(line) <= 4 * most and len(_MARKS.sub("", line)) <= most
+    longest = page.marked_times * most
+    return len(line) <= longest and len(_MARKS.sub("", line)) <= most
 
 
 def _menu(text: str, language: Language, page: PageConfig) -> Flaw | None:
@@ -154,7 +159,7 @@ def _menu(text: str, language: Language, page: PageConfig) -> Flaw | None:
     items = [
         part
         for part in map(str.strip, _ITEM_SEPARATOR.split(text))
-        if part and is_short(part, page) and not _ends_sentence(part, language)
+        if part and is_short(part, page) and not ends_sentence(part, language)
     ]
     share = sum(map(len, items)) / max(1, _ink(text))
     if len(items) < page.min_items or share <= page.max_item_share:
@@ -162,7 +167,8 @@ def _menu(text: str, language: Language, page: PageConfig) -> Flaw | None:
     return Flaw(MENU, f"{min(share, 1):.2f} in items", f"<= {page.max_item_share}")
 
 
-def _ends_sentence(part: str, language: Language) -> bool:
+def ends_sentence(part: str, language: Language) -> bool:
+    """Whether a line or a cell ends one, where the language marks the end of any."""
     return endings.marks_sentences(language) and endings.is_finished(part, language)
 
 

@@ -17,6 +17,8 @@ from typing import TypeVar
 from xinst_jax.config import FineWeb2Config
 from xinst_jax.languages import Language
 
+DEFAULT = FineWeb2Config()
+
 _T = TypeVar("_T")
 
 
@@ -37,6 +39,11 @@ class Values:
       repeated: greatest share of characters in repeated word n-grams, by n
         (`dup_n_grams`).
       stop_words: words of which a text holds some (`stopwords`).
+      repeated_line_chars: of all languages, as `FineWeb2Config` has it, like the next:
+        share of characters from which lines that came before are too much.
+      bullet_lines: greatest share of lines that begin with a bullet.
+      ellipsis_lines: greatest share of lines that end in an ellipsis.
+      symbols: most '#' or ellipses a word.
     """
 
     word_chars: tuple[float, float]
@@ -47,6 +54,10 @@ class Values:
     top: Mapping[int, float]
     repeated: Mapping[int, float]
     stop_words: frozenset[str]
+    repeated_line_chars: float = DEFAULT.max_repeated_line_chars
+    bullet_lines: float = DEFAULT.max_bullet_lines
+    ellipsis_lines: float = DEFAULT.max_ellipsis_lines
+    symbols: float = DEFAULT.max_symbols_per_word
 
 
 def _top(*shares: float) -> dict[int, float]:
@@ -174,7 +185,7 @@ VALUES: dict[str, Values] = {
         stop_words=_words("کے میں ، کی اور ہے سے کا نے اس پر کو ایک"),
     ),
 }
-"""By language code. A language that is not here is judged by none of them."""
+"""By language code. Of a language that is not here only what is configured is asked."""
 
 _NOTHING_ASKED = Values(
     word_chars=(0, math.inf),
@@ -185,6 +196,10 @@ _NOTHING_ASKED = Values(
     top={},
     repeated={},
     stop_words=frozenset(),
+    repeated_line_chars=math.inf,
+    bullet_lines=math.inf,
+    ellipsis_lines=math.inf,
+    symbols=math.inf,
 )
 
 
@@ -194,8 +209,8 @@ def of(language: Language, config: FineWeb2Config) -> Values | None:
 
     Args:
       language: its own stop words are added to those published.
-      config: of the language; what is None stays as published, and where nothing is
-        published is not asked.
+      config: of the language; what is None, or the default that all languages share,
+        stays as published, and where nothing is published is not asked.
 
     Returns:
       None where nothing is published and nothing configured.
@@ -217,7 +232,18 @@ def of(language: Language, config: FineWeb2Config) -> Values | None:
         top=_with(published.top, own),
         repeated=_with(published.repeated, grams),
         stop_words=published.stop_words | _words(" ".join(language.stop_words)),
+        repeated_line_chars=_set(
+            config, "max_repeated_line_chars", published.repeated_line_chars
+        ),
+        bullet_lines=_set(config, "max_bullet_lines", published.bullet_lines),
+        ellipsis_lines=_set(config, "max_ellipsis_lines", published.ellipsis_lines),
+        symbols=_set(config, "max_symbols_per_word", published.symbols),
     )
+
+
+def _set(config: FineWeb2Config, name: str, published: float) -> float:
+    """A threshold of all languages where it is not the default."""
+    return config.changed().get(name, published)
 
 
 def _own(config: FineWeb2Config, name: str) -> float | None:

@@ -9,7 +9,6 @@ import regex
 
 from xinst_jax.config import PageConfig
 from xinst_jax.languages import Language
-from xinst_jax.pipeline import endings
 from xinst_jax.pipeline.corpus import boilerplate, frame_words
 
 READ_MORE: dict[str, tuple[str, ...]] = {
@@ -48,7 +47,6 @@ CAPTION_LINE, MENU_LINE = "caption_line", "menu_line"
 _SEPARATOR = regex.compile(r"\s*[|•·»›]\s*")
 _JOINT = r"(?:\s*[/,&+]\s*|[\s-]+)"
 _ADDRESS = regex.compile(r"(?:https?://|www\.)\S+")
-_MARKS = regex.compile(r"\p{M}+")
 _LIST_ITEM = regex.compile(r"(?:[-–*•·‣▪●◦]|\p{N}{1,3}[.)])\s*\S")
 
 
@@ -116,7 +114,8 @@ def _items(line: str, language: Language, page: PageConfig) -> int:
         return page.end_line_items
     items = [item for item in _SEPARATOR.split(line) if item]
     short = all(
-        boilerplate.is_short(item, page) and not _ends_sentence(item, language)
+        boilerplate.is_short(item, page)
+        and not boilerplate.ends_sentence(item, language)
         for item in items
     )
     return len(items) if short else 0
@@ -251,7 +250,7 @@ def _run(
             not _may_be_item(line, page)
             or _LIST_ITEM.match(line)
             or line.endswith((":", "："))
-            or _ends_sentence(line, language)
+            or boilerplate.ends_sentence(line, language)
         ):
             break
         found.append(number)
@@ -267,11 +266,6 @@ def _run(
 
 def _may_be_item(line: str, page: PageConfig) -> bool:
     """Whether a line is short, or among short ones may be taken for one."""
-    most = page.long_item_chars
-    return boilerplate.is_short(line, page) or (
-        len(line) <= 4 * most and len(_MARKS.sub("", line)) <= most
+    return boilerplate.is_short(line, page) or boilerplate.fits(
+        line, page.long_item_chars, page
     )
-
-
-def _ends_sentence(line: str, language: Language) -> bool:
-    return endings.marks_sentences(language) and endings.is_finished(line, language)

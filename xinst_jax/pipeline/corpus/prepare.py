@@ -137,7 +137,7 @@ def _checked(
     if verdict.reason:
         expected = f"{language.code} >= {config.min_lid_prob}"
         return Dropped(id, verdict.reason, verdict.found, expected, text)
-    before = openings.goes_on(text, language, later)
+    before = openings.goes_on(text, language, later, config.texts)
     if before:
         return Dropped(id, "goes_on", before, "can be read by itself", text)
     for check in checks:

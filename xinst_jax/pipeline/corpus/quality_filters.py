@@ -10,7 +10,7 @@ import itertools
 
 import regex
 
-from xinst_jax.config import FineWeb2Config
+from xinst_jax.config import DuplicatesConfig, FineWeb2Config
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import endings
 from xinst_jax.pipeline.corpus import fineweb2
@@ -46,7 +46,7 @@ def find(
     if values is None:
         return None
     lines = [line for line in text.split("\n") if line]
-    flaw = _lines(lines, language, values, config)
+    flaw = _lines(lines, language, values)
     if flaw is not None or not lines:
         return flaw
     if not language.spaced:
@@ -66,7 +66,11 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def repeated_share(text: str, language: Language, gram_words: int = 5) -> float:
+def repeated_share(
+    text: str,
+    language: Language,
+    gram_words: int = DuplicatesConfig.score_gram_words,
+) -> float:
     """Share of a text's characters in word n-grams that came before, 0 to 1.
 
     Where words are not spaced, of its lines that came before.
@@ -76,23 +80,21 @@ def repeated_share(text: str, language: Language, gram_words: int = 5) -> float:
     return _repeated_line_chars([line for line in text.split("\n") if line])
 
 
-def _lines(
-    lines: list[str], language: Language, values: Values, config: FineWeb2Config
-) -> Flaw | None:
+def _lines(lines: list[str], language: Language, values: Values) -> Flaw | None:
     count = max(1, len(lines))
     repeated = 1 - len(set(lines)) / count
     if repeated > values.repeated_lines:
         return _too_many("repeated_lines", repeated, values.repeated_lines)
     repeated = _repeated_line_chars(lines)
-    if repeated >= config.max_repeated_line_chars:
-        most = config.max_repeated_line_chars
+    if repeated >= values.repeated_line_chars:
+        most = values.repeated_line_chars
         return _too_many("repeated_line_chars", repeated, most)
     bullets = sum(line.startswith(_BULLETS) for line in lines) / count
-    if bullets > config.max_bullet_lines:
-        return _too_many("bullet_lines", bullets, config.max_bullet_lines)
+    if bullets > values.bullet_lines:
+        return _too_many("bullet_lines", bullets, values.bullet_lines)
     cut = sum(line.endswith(_ELLIPSES) for line in lines) / count
-    if cut > config.max_ellipsis_lines:
-        return _too_many("ellipsis_lines", cut, config.max_ellipsis_lines)
+    if cut > values.ellipsis_lines:
+        return _too_many("ellipsis_lines", cut, values.ellipsis_lines)
     # Of a single line `endings` asks more than this rule does.
     if endings.marks_sentences(language) and len(lines) > 1:
         ended = sum(endings.is_finished(line, language) for line in lines) / count
@@ -116,8 +118,8 @@ def _words(
     if breaks > values.line_breaks:
         return _too_many("line_breaks", breaks, values.line_breaks)
     symbols = max(text.count("#"), sum(map(text.count, _ELLIPSES))) / count
-    if symbols > config.max_symbols_per_word:
-        return _too_many("symbols", symbols, config.max_symbols_per_word)
+    if symbols > values.symbols:
+        return _too_many("symbols", symbols, values.symbols)
     found = sum(word in values.stop_words for word in words)
     return _stop_words(text, found, values, config)
 

@@ -9,17 +9,22 @@ import dataclasses
 import unicodedata
 from collections.abc import Callable
 
-from xinst_jax.config import RateConfig
-from xinst_jax.pipeline.rules import english, loops, references, responses
+from xinst_jax.config import PromptConfig, RateConfig
+from xinst_jax.data import prompts
+from xinst_jax.pipeline.rules import echoes, english, loops, references, responses
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """What a rule looks at: an instruction, stripped, its response, both NFC."""
+    """What a rule looks at: an instruction, stripped, its response, both NFC.
+
+    Beside them are the thresholds, and the prompts that the run's models are asked by.
+    """
 
     instruction: str
     response: str
     config: RateConfig
+    wording: PromptConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +59,9 @@ RULES = (
     ),
     Rule(
         "prompt_echo",
-        lambda p: loops.echoes_prompt(p.instruction),
+        lambda p: echoes.echoes_prompt(
+            p.instruction, p.wording, p.config.rules.prompt_words
+        ),
         "has marks of a prompt, or special tokens, in its instruction",
     ),
     Rule(
@@ -81,7 +88,11 @@ RULES = (
     Rule(
         "quotes_response",
         lambda p: loops.quotes_response(
-            p.instruction, p.response, p.config.rules.quote_chars
+            p.instruction,
+            p.response,
+            p.config.rules.quote_chars,
+            # A longer one is too long anyway.
+            read_chars=p.config.max_instruction_chars,
         ),
         "has {rules[quote_chars]} characters in a row of the response in its "
         "instruction",
@@ -114,7 +125,12 @@ REASONS = (EMPTY, *(rule.name for rule in RULES))
 """The rules' names; a pair that breaks several is counted under the first."""
 
 
-def check(instruction: str, output: str, config: RateConfig) -> tuple[str, ...]:
+def check(
+    instruction: str,
+    output: str,
+    config: RateConfig,
+    wording: PromptConfig = prompts.PAPER,
+) -> tuple[str, ...]:
     """The names of the rules that a pair breaks, in the order of `REASONS`.
 
         check("Write about tea.", "Chai ni kinywaji.", RateConfig())        # ()
@@ -126,11 +142,12 @@ def check(instruction: str, output: str, config: RateConfig) -> tuple[str, ...]:
       output: the response, in its language.
       config: shortest and longest instruction, in characters, the share of it that may
         be copied from the response, and the thresholds of the other rules.
+      wording: the run's prompts, marks of which no instruction may hold.
     """
     text = unicodedata.normalize("NFC", instruction).strip()
     if not text:
         return (EMPTY,)
-    pair = Pair(text, unicodedata.normalize("NFC", output), config)
+    pair = Pair(text, unicodedata.normalize("NFC", output), config, wording)
     return tuple(rule.name for rule in RULES if rule.breaks(pair))
 
 

@@ -1,4 +1,4 @@
-"""Instructions that echo the prompt, loop, or copy the response."""
+"""Instructions that loop, or copy the response."""
 
 import functools
 
@@ -9,17 +9,6 @@ from xinst_jax.config import RulesConfig
 DEFAULT = RulesConfig()
 
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
-
-_PROMPT_MARKS = regex.compile(
-    r"(?m)^\s*###|### ?(?:Text|Instruction|English Instruction|Response|Rating)\b"
-    r"|Below (?:is an? (?:text|instruction) that describes|are an English instruction)"
-    r"|</?s>|<\|[^|>]*\|>|\[/?INST\]"
-)
-
-
-def echoes_prompt(text: str) -> bool:
-    """Whether a text holds marks of a prompt's template or of special tokens."""
-    return _PROMPT_MARKS.search(text) is not None
 
 
 def repeats(text: str, config: RulesConfig = DEFAULT) -> bool:
@@ -67,19 +56,19 @@ def copied_share(
     return sum(gram in response for gram in grams) / len(grams)
 
 
-_READ_CHARS = 4000
-"""Of a longer instruction no more is compared; it is too long anyway."""
-
-
 def quotes_response(
-    instruction: str, output: str, chars: int = DEFAULT.quote_chars
+    instruction: str,
+    output: str,
+    chars: int = DEFAULT.quote_chars,
+    read_chars: int | None = None,
 ) -> bool:
     """Whether `chars` characters in a row of an instruction stand in the response.
 
     However long the instruction is, that gives part of the answer away. Case and runs
-    of spaces do not count.
+    of spaces do not count. Of an instruction of more than `read_chars` characters no
+    more is compared.
     """
-    text = " ".join(instruction[:_READ_CHARS].casefold().split())
+    text = " ".join(instruction[:read_chars].casefold().split())
     response = " ".join(output.casefold().split())
     starts = range(len(text) - chars + 1)
     return any(text[start : start + chars] in response for start in starts)

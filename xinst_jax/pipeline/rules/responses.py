@@ -15,7 +15,6 @@ _TERMINAL = regex.compile(r"\p{Sentence_Terminal}")
 _THAI = regex.compile(r"\p{Thai}")
 _LETTER = regex.compile(r"\p{L}")
 _CLOSERS = regex.compile(r"[\s\"'*_~\p{Pe}\p{Pf}\p{So}]+$")
-_ELISION = regex.compile(r"[\[(]\s*(?:\.{3}|…)\s*[\])]$")
 _OPEN_END = regex.compile(r"[,،、;؛:\p{Pd}\p{Ps}]$")
 _WORD_END = regex.compile(r"[\p{L}\p{M}]$")
 
@@ -36,7 +35,7 @@ def is_unfinished(output: str, config: RulesConfig = DEFAULT) -> bool:
         is_unfinished("Se on vesi. Sitä juodaan.")       # False
     """
     text = output.rstrip()
-    if not text or _ELISION.search(text):
+    if not text or endings.ELISION.search(text):
         return True
     body = _CLOSERS.sub("", text)
     if not body or _OPEN_END.search(body):
