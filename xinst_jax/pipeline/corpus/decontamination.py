@@ -171,13 +171,17 @@ def read(
 
 
 def index(
-    sets: Iterable[tuple[str, Iterable[str]]], lengths: DecontaminationConfig = DEFAULT
+    sets: Iterable[tuple[str, Iterable[str]]],
+    lengths: DecontaminationConfig = DEFAULT,
+    *,
+    alone: bool = True,
 ) -> Index:
     """The index of sets of texts.
 
     Args:
       sets: names, and the texts of each.
       lengths: of an n-gram, and of shorter items that are looked for as a whole.
+      alone: whether items shorter still are found where a text is nothing else.
     """
     coverage: list[Coverage] = []
     grams = phrases.Builder()
@@ -189,6 +193,8 @@ def index(
             if not cut.units:
                 continue
             units, kind = Units(cut.units, cut.joint), _kind(cut)
+            if kind == "alone" and not alone:
+                continue
             kinds[units.text] = kind
             grams.add(units, cut.n, number)
             if kind == "inside":
