@@ -9,8 +9,9 @@ from scipy import stats
 from xinst_jax import shards
 from xinst_jax.config import RunConfig
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import rate, rounds
+from xinst_jax.pipeline import contamination, generate, rate, rounds
 from xinst_jax.pipeline.make import answers, models
+from xinst_jax.pipeline.rejects import REJECTED, Dropped
 from xinst_jax.pipeline.workspace import Workspace
 
 
@@ -112,6 +113,27 @@ def test_rounds_after_a_settled_one_train_nothing_and_carry_its_rows_on(tmp_path
         assert made.counts[code].notes["settled_in_round"] == 3
     # And so does every round after it.
     assert rounds.settled(workspace, 5)
+
+
+def test_what_a_settled_round_dropped_is_carried_on_with_it(tmp_path):
+    workspace = _workspace(tmp_path)
+    for number in (1, 2, 3):
+        _ratings(workspace, number, _SECOND)
+    name = "candidates/round-{}".format
+    before = StageDirectory(workspace.path(name(3)), name(3), {}, {})
+    before.begin()
+    hit = Dropped("d", "contaminated", "lights: who wrote it", "no n-gram", "x")
+    for code in ("fi", "sw"):
+        shards.write_shards(before.path / code, [], generate.SCHEMA, 10)
+        rejected = before.path / "rejected" / code
+        shards.write_shards(rejected, [hit.row(code)], REJECTED, 10)
+    before.finish({code: Counts(1, 0, {"contaminated": 1}) for code in ("fi", "sw")})
+    stage = StageDirectory(workspace.path(name(4)), name(4), {}, {})
+    stage.begin()
+    stage.finish(answers.candidates(workspace, stage, 4).counts)
+    (found,) = contamination.hits([stage.path], ("fi", "sw"))
+    assert (found.name, found.stage) == ("lights", name(4))
+    assert found.rows == {"fi": 1, "sw": 1}
 
 
 @pytest.mark.parametrize("seed", range(3))

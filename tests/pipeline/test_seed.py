@@ -14,7 +14,7 @@ from xinst_jax.config import RateConfig, SeedConfig
 from xinst_jax.errors import UserError
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
-from xinst_jax.pipeline import levels, rules, seed, verbs
+from xinst_jax.pipeline import levels, rules, seed, seed_split, verbs
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample" / "seed"
 FI = {"fi": BUILT_IN["fi"]}
@@ -88,6 +88,56 @@ def test_an_instruction_is_on_one_side_in_every_language(tmp_path):
     assert sides[0] == sides[1]
     share = list(sides[0].values()).count("held_out") / 400
     assert share == pytest.approx(0.2, abs=0.06)
+
+
+_STORY = "Kettu juoksi metsään, koska kuuli koiran haukkuvan, ja jäi sinne yöksi."
+_ANSWERS = {
+    # The held-out pair's response, another's under another instruction, and whether
+    # that one may be trained on.
+    "equal": (_STORY, _STORY.upper(), False),
+    "nearly": (_STORY, f"Näin kävi: {_STORY} Aamulla se palasi.", False),
+    "sentence": (
+        "Kettu jäi metsään koko yöksi.",
+        "Kettu jäi metsään koko yöksi",
+        False,
+    ),
+    "short": ("Kyllä, se pitää paikkansa.", "Kyllä, se pitää paikkansa.", True),
+    "number": ("1 2 3 4 5 6", "1 2 3 4 5 6", True),
+    "other": (_STORY, "Kettu juoksi metsään, koska kuuli suden, ja jäi sinne.", True),
+}
+
+
+@pytest.mark.parametrize("name", list(_ANSWERS))
+@pytest.mark.parametrize("code", ["fi", "sw"])
+def test_no_pair_is_trained_on_whose_response_is_held_out(tmp_path, name, code):
+    """Of whichever language the pair is that holds it out."""
+    known, answer, may_be_read = _ANSWERS[name]
+    asked = [f"Say {number}." for number in range(40)]
+    config = SeedConfig(path=f"{tmp_path}/{{lang}}.jsonl", held_out_share=0.2)
+    out = min(asked, key=seed_split.place)
+    read = max(asked, key=seed_split.place)
+    more = [pair(99, instruction=one, output="Ei.") for one in (out, read)]
+    rows = {"fi": [pair(1, instruction=out, output=known)], "sw": more}
+    rows[code] = [*rows[code], pair(2, instruction=read, output=answer)]
+    for one, found in rows.items():
+        write(tmp_path / f"{one}.jsonl", found)
+    languages = {one: BUILT_IN[one] for one in ("fi", "sw")}
+    counts = seed.run(stage(tmp_path / "out"), config, languages)
+    trained = {
+        (row["id"], row["output"])
+        for row in shards.read_rows(tmp_path / "out" / code)
+        if row["split"] == "train"
+    }
+    rejected = shards.read_rows(tmp_path / "out" / "rejected" / code)
+    if may_be_read:
+        assert ("s2", answer) in trained and not rejected
+    else:
+        assert ("s2", answer) not in trained
+        (lost,) = rejected
+        assert (lost["id"], lost["reason"], lost["text"]) == ("s2", "held_out", answer)
+        assert lost["value"].startswith("fi: kettu j")
+        assert counts[code].dropped == {"held_out": 1}
+    assert counts[code].rows_in == counts[code].rows_out + len(rejected)
 
 
 def test_of_two_pairs_one_is_held_out_and_of_one_none(tmp_path):
@@ -187,6 +237,17 @@ def test_pairs_that_cannot_be_learnt_from_are_kept_aside(tmp_path):
         "again": "duplicate",
         "s5": "empty",
     }
+
+
+@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.given(
+    ids=st.lists(st.sampled_from(["x", "x~2", "x~1", "x~2~2", "~2"]), max_size=9)
+)
+@hypothesis.example(ids=["x", "x", "x~2", "x~2"])
+def test_ids_are_different_whatever_files_give(ids, tmp_path_factory):
+    rows = [pair(number, id=id) for number, id in enumerate(["x", *ids])]
+    kept, _ = prepare(tmp_path_factory.mktemp("ids"), rows)
+    assert len({row["id"] for row in kept}) == len(kept) == len(rows)
 
 
 def test_the_pairs_used_of_too_many_do_not_depend_on_their_order(tmp_path):

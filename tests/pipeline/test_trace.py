@@ -14,10 +14,19 @@ from xinst_jax.errors import UserError
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import trace
 from xinst_jax.pipeline.corpus import stage as corpus
+from xinst_jax.pipeline.rejects import REJECTED, Dropped
 from xinst_jax.pipeline.workspace import Workspace
 
 _LAKE = "Saimaa on Suomen suurin järvi, ja sen rannoilla on monta kaupunkia. "
 _TREE = "Mänty kasvaa hitaasti, mutta se elää satoja vuosia kallioisella maalla. "
+
+
+# Texts of one id, and of one that looks like that of the second of them.
+_SAME_IDS = (
+    ("tie", f"Eilen satoi lunta. {_TREE}"),
+    ("tie", f"Tänään paistaa. {_LAKE}"),
+    ("tie~2", f"Huomenna tuulee. {_TREE}"),
+)
 
 
 def _document(start: str) -> str:
@@ -54,6 +63,7 @@ def workspace(tmp_path_factory) -> Workspace:
         *({"text": text, "id": id} for id, text in _ALTERED.items()),
         {"text": _document("Lopuksi") + " Aamu tuli.", "id": "a~b#3"},
         {"text": _document("Viimein") + " Ilta tuli.", "id": "a~b#3"},
+        *({"text": text, "id": id} for id, text in _SAME_IDS),
     ]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (path / "fi.jsonl").write_text(lines, "utf-8")
@@ -110,6 +120,8 @@ def workspace(tmp_path_factory) -> Workspace:
                 ]
             ),
         )
+    dropped = Dropped("masked", "held_out", "seed: mänty kasvaa", "none", "x")
+    _write(made.path("candidates/round-1/rejected/fi"), [dropped.row("fi")], REJECTED)
     generator = StageDirectory(made.path("generator/round-2"), "g", {}, {})
     generator.finish({})
     _write(
@@ -189,6 +201,24 @@ def test_every_text_of_a_corpus_finds_its_own_row(workspace):
             seen.add(word)
     assert seen == starts.keys()
     assert {"doc#1", "doc#1~2", "a~b#3#1", "a~b#3#1~2"} <= places.keys()
+
+
+def test_texts_are_found_whatever_their_ids_look_like(workspace):
+    places = _places(workspace)
+    texts = {r["id"]: r["text"] for r in shards.read_rows(workspace.path("corpus/fi"))}
+    for number, (id, (_, text)) in enumerate(
+        zip(("tie", "tie~2", "tie~2~1"), _SAME_IDS, strict=True), 11
+    ):
+        assert texts[id] == text.strip()
+        assert places[id].endswith(f"fi.jsonl, row {number}")
+    assert trace.trace(workspace, "fi/tie~2~1")[0].lines[0] == places["tie~2~1"]
+
+
+def test_a_text_that_got_no_instruction_says_why(workspace):
+    steps = {step.title: step.lines for step in trace.trace(workspace, "masked")}
+    assert list(steps) == ["fi: document", "text", "round 1: no instruction"]
+    (why,) = steps["round 1: no instruction"]
+    assert why == "held_out (found seed: mänty kasvaa; expected none)"
 
 
 def test_a_text_whose_start_was_altered_finds_its_row(workspace):

@@ -131,6 +131,30 @@ def test_translated_pairs_are_checked_and_asked_for_once(tmp_path, server):
     assert files and not any(KEY.encode() in file.read_bytes() for file in files)
 
 
+def test_translated_pairs_have_ids_that_given_ones_do_not(tmp_path, server):
+    texts = finnish()[:6]
+    server.answers = {english(text): text for text in texts[3:]}
+    rows = [
+        {"instruction": f"Say {n}.", "output": text} for n, text in enumerate(texts)
+    ]
+    given = [row | {"id": id} for row, id in zip(rows, ("e", "e", "e~2"), strict=False)]
+    english_rows = [
+        {"id": "e", "instruction": row["instruction"], "output": english(row["output"])}
+        for row in rows[3:]
+    ]
+    for name, written in (("fi", given), ("en", english_rows)):
+        text = "".join(json.dumps(row) + "\n" for row in written)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    seed_config = SeedConfig(
+        path=f"{tmp_path}/fi.jsonl",
+        translate=config(server, path=f"{tmp_path}/en.jsonl"),
+    )
+    stage = StageDirectory(tmp_path / "out", "seed", {}, {})
+    seed.run(stage, seed_config, {"fi": FI}, tmp_path / "translations")
+    ids = [row["id"] for row in shards.read_rows(tmp_path / "out" / "fi")]
+    assert len(ids) == 6 and set(ids) == {*("e", "e~2", "e~2~1"), "e~3", "e~4", "e~5"}
+
+
 def test_no_more_is_translated_than_there_is_room_for(tmp_path, server):
     texts = finnish()
     server.answers = {english(text): text for text in texts}

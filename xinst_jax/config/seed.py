@@ -98,10 +98,11 @@ class SeedConfig(Typed):
       max_raw_chars: longest side of a pair as it was found, in characters; a longer one
         is not even cleaned.
       held_out_share: share of pairs, chosen by a digest of the instruction, that is
-        never trained on.
+        never trained on; nor is any other whose response has a piece of theirs.
       max_bad_share: share of unreadable rows that stops the stage.
       texts: what is asked of every text.
-      decontamination: how long what `evaluation_sets` and a pair may share is.
+      decontamination: how long what a pair may share with `evaluation_sets`, and one
+        that is trained on with held-out responses, is.
     """
 
     path: str = "data/sample/seed/{lang}.jsonl"

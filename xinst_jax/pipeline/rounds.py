@@ -62,7 +62,7 @@ def left_out(number: int) -> Made:
 def carried(
     workspace: Workspace, stage: StageDirectory, part: str, number: int
 ) -> Made:
-    """The shards of the round before, as this round's.
+    """The shards of the round before, and what it dropped, as this round's.
 
     Args:
       workspace: the run.
@@ -76,7 +76,11 @@ def carried(
     record = manifest.read(before)
     assert record is not None
     for code in workspace.run.languages:
-        shutil.copytree(before / code, stage.path / code, dirs_exist_ok=True)
+        for part_of_it in (code, f"rejected/{code}"):
+            if (before / part_of_it).exists():
+                shutil.copytree(
+                    before / part_of_it, stage.path / part_of_it, dirs_exist_ok=True
+                )
     looked_for = before / decontamination.COVERAGE
     if looked_for.exists():
         shutil.copy(looked_for, stage.path)

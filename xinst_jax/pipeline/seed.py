@@ -1,10 +1,12 @@
 """Seed pairs: English instructions with responses in a language, checked and split."""
 
+import collections
 import dataclasses
 import hashlib
+import itertools
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -14,12 +16,19 @@ from xinst_jax.data import sources
 from xinst_jax.errors import UserError
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import seed_pairs, segment, translate
+from xinst_jax.pipeline import (
+    numbering,
+    seed_pairs,
+    seed_split,
+    segment,
+    translate,
+)
 from xinst_jax.pipeline.clean import clean
 from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.langid import ENGLISH
 from xinst_jax.pipeline.rejects import REJECTED, Dropped
 from xinst_jax.pipeline.seed_pairs import Pair
+from xinst_jax.pipeline.seed_split import HELD_OUT, TRAIN
 
 SCHEMA = pa.schema(
     [
@@ -32,7 +41,6 @@ SCHEMA = pa.schema(
         ("split", pa.string()),
     ]
 )
-TRAIN, HELD_OUT = "train", "held_out"
 _SHARD_ROWS = 10_000
 
 
@@ -44,8 +52,10 @@ def run(
 ) -> dict[str, Counts]:
     """Checks and splits each language's pairs: `{lang}/` and `rejected/{lang}/`.
 
-    A language without files gets an empty shard and a note. A language is skipped if
-    its counts are there: they are the last of its files to be written.
+    A language without files gets an empty shard and a note. What is trained on in one
+    language is compared with what is held out of all, so all are read before any is
+    written. A language is not written again if its counts are there: they are the last
+    of its files.
 
     Args:
       stage: where to write.
@@ -81,49 +91,98 @@ def run(
         config.evaluation_sets, tuple(languages), config.decontamination
     )
     decontamination.write_coverage(stage.path, index)
+    done = {code: stage.path / "counts" / f"{code}.json" for code in languages}
+    if not all(path.exists() for path in done.values()):
+        found = {
+            code: _language(config, language, code in given, index, endpoint)
+            for code, language in languages.items()
+        }
+        held_out = {
+            code: seed_split.held_out(one.kept, config.held_out_share)
+            for code, one in found.items()
+        }
+        not_read = seed_split.index(held_out, config.decontamination)
+        for code, one in found.items():
+            if not done[code].exists():
+                _write(stage.path, code, one, held_out[code], not_read)
     return {
-        code: _language(stage.path, config, language, code in given, index, endpoint)
-        for code, language in languages.items()
+        code: Counts(**json.loads(path.read_bytes())) for code, path in done.items()
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What a language's files have: pairs to use, what is not used, and notes."""
+
+    kept: list[Pair]
+    dropped: list[Dropped]
+    notes: dict[str, float | int | str]
+
+
 def _language(
-    directory: pathlib.Path,
     config: SeedConfig,
     language: Language,
     given: bool,
     index: decontamination.Index,
     endpoint: translate.Endpoint | None,
-) -> Counts:
-    code = language.code
-    done = directory / "counts" / f"{code}.json"
-    if done.exists():
-        return Counts(**json.loads(done.read_bytes()))
-    counts = Counts() if given else Counts(notes={"files": "none"})
-    kept: list[Pair] = []
-    dropped: list[Dropped] = []
+) -> _Found:
+    found = _Found([], [], {} if given else {"files": "none"})
+    numbers: collections.Counter[str] = collections.Counter()
     if given:
         pairs = seed_pairs.read(config, config.path, language)
-        kept, dropped = _selected((_clear(pair, index) for pair in pairs), config)
+        clear = (_clear(pair, index) for pair in pairs)
+        kept, dropped = _selected(_numbered(clear, numbers), config)
+        found = dataclasses.replace(found, kept=kept, dropped=dropped)
     if endpoint is not None:
-        room = config.max_pairs - len(kept)
-        made = list(_translated(config, language, endpoint, kept, room))
-        counts.notes["translated"] = sum(isinstance(pair, Pair) for pair in made)
-        made = [_clear(pair, index) for pair in made]
-        kept, more = _selected(iter([*kept, *made]), config)
-        dropped += more
-    counts.rows_in, counts.rows_out = len(kept) + len(dropped), len(kept)
-    for one in dropped:
-        counts.drop(one.reason)
-    rows = _split(kept, config.held_out_share, code)
-    if given:
-        counts.notes[HELD_OUT] = sum(row["split"] == HELD_OUT for row in rows)
+        room = config.max_pairs - len(found.kept)
+        made = list(_translated(config, language, endpoint, found.kept, room))
+        found.notes["translated"] = sum(isinstance(pair, Pair) for pair in made)
+        clear = (_clear(pair, index) for pair in made)
+        both = itertools.chain(found.kept, _numbered(clear, numbers))
+        kept, more = _selected(both, config)
+        found = _Found(kept, found.dropped + more, found.notes)
+    return found
+
+
+def _numbered(
+    pairs: Iterable[Pair | Dropped], numbers: collections.Counter[str]
+) -> Iterator[Pair | Dropped]:
+    """The pairs under ids that no two of them share, nor those counted before."""
+    for pair in pairs:
+        if isinstance(pair, Pair):
+            numbers[pair.id] += 1
+            id = numbering.numbered(pair.id, numbers[pair.id])
+            pair = dataclasses.replace(pair, id=id)
+        yield pair
+
+
+def _write(
+    directory: pathlib.Path,
+    code: str,
+    found: _Found,
+    held_out: Sequence[Pair],
+    not_read: decontamination.Index,
+) -> None:
+    """Writes a language's rows with their split, what is not used, and the counts."""
+    sides = dict.fromkeys((pair.id for pair in held_out), HELD_OUT)
+    rows, dropped = [], list(found.dropped)
+    for pair in found.kept:
+        side = sides.get(pair.id, TRAIN)
+        one = pair if side == HELD_OUT else seed_split.readable(pair, not_read)
+        if isinstance(one, Dropped):
+            dropped.append(one)
+        else:
+            rows.append({"lang": code, "split": side, **dataclasses.asdict(one)})
+    counts = Counts(len(rows) + len(dropped), len(rows), notes=found.notes)
+    for lost in dropped:
+        counts.drop(lost.reason)
+    if "files" not in found.notes:
+        counts.notes[HELD_OUT] = len(held_out)
     rejected = [one.row(code) for one in dropped]
     shards.write_shards(directory / "rejected" / code, rejected, REJECTED, _SHARD_ROWS)
     shards.write_shards(directory / code, rows, SCHEMA, _SHARD_ROWS)
     record = json.dumps(dataclasses.asdict(counts), ensure_ascii=False)
-    shards.write_bytes(done, record.encode())
-    return counts
+    shards.write_bytes(directory / "counts" / f"{code}.json", record.encode())
 
 
 def _clear(pair: Pair | Dropped, index: decontamination.Index) -> Pair | Dropped:
@@ -155,7 +214,9 @@ def _translated(
             yield pair
         elif pair.instruction.casefold() not in known:
             english.append(pair)
-    english = sorted(english, key=lambda pair: _place(pair.instruction))[:room]
+    english = sorted(english, key=lambda pair: seed_split.place(pair.instruction))[
+        :room
+    ]
     answers = endpoint.translate([pair.output for pair in english], language)
     for pair, (source, answer) in zip(english, answers, strict=True):
         flaw = translate.flaw(source, answer, config.translate, language)
@@ -173,7 +234,7 @@ def _translated(
 
 
 def _selected(
-    pairs: Iterator[Pair | Dropped], config: SeedConfig
+    pairs: Iterable[Pair | Dropped], config: SeedConfig
 ) -> tuple[list[Pair], list[Dropped]]:
     """The pairs to use, in order and each once, and all others.
 
@@ -181,7 +242,6 @@ def _selected(
     are used: a fair draw over all files that no order of them changes.
     """
     unique: dict[bytes, Pair] = {}
-    uses: dict[str, int] = {}
     dropped: list[Dropped] = []
     for pair in pairs:
         if isinstance(pair, Dropped):
@@ -193,9 +253,6 @@ def _selected(
             found = f"of {unique[digest].id}"
             dropped.append(Dropped(pair.id, "duplicate", found, "once", pair.output))
             continue
-        times = uses[pair.id] = uses.get(pair.id, 0) + 1
-        if times > 1:
-            pair = dataclasses.replace(pair, id=f"{pair.id}~{times}")
         unique[digest] = pair
     used = set(sorted(unique)[: config.max_pairs])
     for digest, pair in unique.items():
@@ -203,29 +260,3 @@ def _selected(
             found, most = str(len(unique)), f"<= {config.max_pairs}"
             dropped.append(Dropped(pair.id, "over_max_pairs", found, most, pair.output))
     return [pair for digest, pair in unique.items() if digest in used], dropped
-
-
-def _split(pairs: list[Pair], held_out_share: float, code: str) -> list[dict[str, str]]:
-    """The rows with their split: those whose digest is small are held out.
-
-    The digest is of the instruction, which so falls on the same side in every language:
-    none that is trained on in one is held out in another. Only where chance holds none
-    out of two or more pairs is the smallest digest taken, whatever others do with it.
-    """
-    held_out = {pair.id for pair in pairs if _place(pair.instruction) < held_out_share}
-    if not held_out and held_out_share and len(pairs) > 1:
-        held_out = {min(pairs, key=lambda pair: _place(pair.instruction)).id}
-    return [
-        {
-            "lang": code,
-            "split": HELD_OUT if pair.id in held_out else TRAIN,
-            **dataclasses.asdict(pair),
-        }
-        for pair in pairs
-    ]
-
-
-def _place(instruction: str) -> float:
-    """Where the instruction's digest lies in [0, 1)."""
-    digest = hashlib.sha256(instruction.casefold().encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

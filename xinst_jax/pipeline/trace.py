@@ -17,12 +17,12 @@ from xinst_jax import manifest, shards
 from xinst_jax.config import CorpusConfig
 from xinst_jax.data import raw_rows, sources
 from xinst_jax.errors import UserError
-from xinst_jax.pipeline import dependencies, raw_files
+from xinst_jax.pipeline import dependencies, numbering, raw_files
 from xinst_jax.pipeline.corpus import documents
 from xinst_jax.pipeline.workspace import Workspace
 
 _DIGEST_CHARS = 16
-_PART, _REPEATED = regex.compile(r"#(\d+)$"), regex.compile(r"~\d+$")
+_PART = regex.compile(r"#(\d+)$")
 _NEVER_SHOWN = ("id", "lang", "instruction", "output", "text")
 _SHOWN_ELSEWHERE = ("source", "license", "raw_row", "kept", "reasons", "round")
 
@@ -64,7 +64,9 @@ def trace(workspace: Workspace, id: str) -> list[Step]:
     steps: list[Step] = []
     for code in workspace.run.languages:
         for name in dict.fromkeys((id, id.removeprefix(f"{code}/"))):
-            steps += _of_language(workspace, code, name)
+            found = _of_language(workspace, code, name)
+            # An id that a file gave may look like that of another's second row.
+            steps += found or _of_language(workspace, code, numbering.numbered(name, 1))
     if not steps:
         raise UserError(
             f"--id {id!r}: no row of {corpus} has it, neither among the kept texts nor "
@@ -137,7 +139,7 @@ def raw_place(config: CorpusConfig, code: str, id: str, number: int) -> str | No
     Returns:
       'FILE, row N', counted from 1; None where that row is not the document any more.
     """
-    once = _REPEATED.sub("", id)
+    once = numbering.given(id)
     names = {name for one in (id, once) for name in (one, _PART.sub("", one))}
     rows = sources.read(config.path, code)
     row = next(itertools.islice(rows, number - 1, None), None)
@@ -154,23 +156,31 @@ def _rejected(row: Mapping[str, Any]) -> Step:
     return Step(
         f"{row['lang']}: rejected",
         [
-            f"by the corpus: {row['reason']} (found {row['value']}; expected "
-            f"{row['threshold']})",
+            f"by the corpus: {_why(row)}",
             row["text"],
         ],
     )
 
 
+def _why(row: Mapping[str, Any]) -> str:
+    """Why a row of `rejects.REJECTED` was dropped, in words."""
+    return f"{row['reason']} (found {row['value']}; expected {row['threshold']})"
+
+
 def _text(row: Mapping[str, Any]) -> Step:
-    part = _PART.search(_REPEATED.sub("", row["id"]))
+    part = _PART.search(numbering.given(row["id"]))
     which = f"text {part[1]} of it" if part else "all of it"
     return Step("text", [f"{which}, as {row['id']}; {_words(row)}", row["text"]])
 
 
 def _round(workspace: Workspace, code: str, id: str, number: int) -> list[Step]:
-    """A round's instruction, and what its rating was."""
+    """A round's instruction or why there is none, and what its rating was."""
     steps = []
-    candidate = _row(workspace.path(f"candidates/round-{number}") / code, id)
+    candidates = workspace.path(f"candidates/round-{number}")
+    candidate = _row(candidates / code, id)
+    lost = _row(candidates / "rejected" / code, id)
+    if lost is not None:
+        steps.append(Step(f"round {number}: no instruction", [_why(lost)]))
     if candidate is not None:
         writer = f"generator/round-{candidate['round']}"
         stands = "" if candidate["round"] == number else " (it stands from there)"

@@ -1,12 +1,17 @@
 """Of texts that are one the best is kept, whoever carries out the search."""
 
+import collections
 import json
 import pathlib
 import random
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
+from xinst_jax.pipeline import numbering
 from xinst_jax.pipeline.corpus import documents, duplicates
+from xinst_jax.pipeline.corpus.clusters import Light
 from xinst_jax.pipeline.corpus.documents import Row, Text
 from xinst_jax.pipeline.executors import frames, local
 from xinst_jax.pipeline.executors.local import Local
@@ -67,6 +72,42 @@ def test_ids_are_given_once_and_equal_texts_of_two_languages_are_one(tmp_path):
     made = found(tmp_path, rows)
     assert [r.found.id for r in made] == ["a", "a~2", "a"]
     assert made[2].found.value == "of fi/a"
+
+
+def test_an_id_that_looks_like_that_of_a_second_row_is_not_given_twice(tmp_path):
+    raw = ["x", "x", "x~2", "x~2", "x~2~2"]
+    rows = [
+        row(number, text, id=raw[number]) for number, text in enumerate(texts()[:5])
+    ]
+    ids = [r.found.id for r in found(tmp_path, rows)]
+    assert ids == ["x", "x~2", "x~2~1", "x~2~2", "x~2~2~1"]
+
+
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(
+    raw=st.lists(
+        st.one_of(
+            st.from_regex(r"x?(~[012٢]{1,2}){0,3}(~|#1|\n)?", fullmatch=True),
+            st.text(max_size=3),
+        )
+    )
+)
+@hypothesis.example(raw=["x", "x", "x~2"])
+@hypothesis.example(raw=["x~2", "x", "x", "x~2", "x~2~2", "x~2~1"])
+def test_ids_are_different_whatever_files_give_and_lead_back(raw):
+    groups = collections.defaultdict(list)
+    for number, id in enumerate(raw):
+        light = Light(b"%06d" % number, "fi", id, 0.5, b"", b"")
+        ((key, value),) = duplicates._by_id(light)
+        groups[key].append(value)
+    named = [
+        light
+        for key, values in groups.items()
+        for light in duplicates._numbered(key, iter(values))
+    ]
+    ids = [light.id for light in sorted(named, key=duplicates._order)]
+    assert len(set(ids)) == len(raw)
+    assert [numbering.given(id) for id in ids] == raw
 
 
 def test_pairs_above_the_threshold_are_found_and_others_are_not(tmp_path):

@@ -16,6 +16,7 @@ from xinst_jax.errors import UserError
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline.corpus import stage as corpus
+from xinst_jax.pipeline.executors import local
 
 SAMPLE = pathlib.Path(__file__).parents[3] / "data" / "sample" / "corpus"
 CONFIG = CorpusConfig(path=f"{SAMPLE}/{{lang}}.jsonl", shard_rows=7)
@@ -116,6 +117,25 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(prepared, tmp_path):
     assert content(tmp_path) == expected and again == counts
     hidden = [f for f in tmp_path.rglob(".*") if f.is_file()]
     assert not hidden
+
+
+def test_what_a_run_stopped_behind_its_last_file_left_is_removed(tmp_path, monkeypatch):
+    row = {"text": next(iter(documents("sw").values()))["text"]}
+    (tmp_path / "sw.jsonl").write_text(json.dumps(row))
+    config = CorpusConfig(path=f"{tmp_path}/{{lang}}.jsonl", workers=1)
+    languages = {"sw": BUILT_IN["sw"]}
+
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(local.Local, "clear", stopped)
+        corpus.run(stage(tmp_path / "out"), config, languages)
+    expected = content(tmp_path / "out" / "sw")
+    assert list((tmp_path / "out").rglob(".scratch/*"))
+    corpus.run(stage(tmp_path / "out"), config, languages)
+    assert not (tmp_path / "out" / ".scratch").exists()
+    assert content(tmp_path / "out" / "sw") == expected
 
 
 def test_long_documents_are_cut_and_numbered(tmp_path):

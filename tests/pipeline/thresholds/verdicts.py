@@ -111,7 +111,9 @@ def seeds(
             kept = shards.read_rows(path / "out" / "fi", ["instruction", "output"])
             return " ".join(f"{r['instruction']} {len(r['output'])}" for r in kept)
 
-    return Verdict(SeedConfig(title_template=("{title}",), **settings), of)
+    # Nothing is held out, and so nothing dropped for what is.
+    fixed = {"title_template": ("{title}",), "held_out_share": 0.0}
+    return Verdict(SeedConfig(**fixed, **settings), of)
 
 
 def translation(source: str, answer: str) -> Verdict:

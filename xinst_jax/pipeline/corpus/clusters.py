@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
-from xinst_jax.pipeline.executors.executor import Executor, Keyed, by_row
+from xinst_jax.pipeline.executors.executor import Executor, Keyed, by_row, itself
 
 NEAR_DUPLICATE = "near_duplicate"
 # What stands for no text, but for the fact that a star changed.
@@ -130,12 +130,12 @@ def _stars(executor: Executor, links: str) -> str:
     stars, pairs = links, by_row(_edge_of_link)
     for number in itertools.count(1):
         known = Keyed(executor.read(stars), pairs)
-        large = executor.group(f"linking {number}", _large_star, known, by=_itself)
+        large = executor.group(f"linking {number}", _large_star, known, by=itself)
         small = executor.group(
             f"linking {number}, again",
             _small_star,
             Keyed(large, by_row(_itself_once)),
-            by=_itself,
+            by=itself,
         )
         before, stars, pairs = stars, f"stars-{number}", by_row(_both_ways)
         executor.save(small, stars)
@@ -154,10 +154,6 @@ def _edge_of_link(link: Link) -> Iterable[_Edge]:
 def _both_ways(edge: _Edge) -> Iterable[_Edge]:
     one, other = edge
     return [(one, other), (other, one)] if edge != _CHANGED else []
-
-
-def _itself(value: Any) -> Any:
-    return value
 
 
 def _itself_once(row: Any) -> Iterable[Any]:

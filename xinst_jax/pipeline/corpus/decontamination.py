@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import json
 import pathlib
 import unicodedata
@@ -25,13 +26,21 @@ COVERAGE = "evaluation_sets.json"
 
 CONTAMINATED = "contaminated"
 
-_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
-_LETTER = regex.compile(r"\p{L}")
-_MARK = regex.compile(r"\p{M}")
-_UNSPACED = regex.compile(
+_UNSPACED_SCRIPTS = (
     r"[\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}\p{Script=Han}"
     r"\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Tibetan}]"
 )
+_UNSPACED = regex.compile(_UNSPACED_SCRIPTS)
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
+# A word beside letters of a script without spaces ends where they begin.
+_WORD_OF_A_SCRIPT = regex.compile(
+    rf"[[\p{{L}}\p{{M}}\p{{N}}]&&{_UNSPACED_SCRIPTS}]+"
+    rf"|[[\p{{L}}\p{{M}}\p{{N}}]--{_UNSPACED_SCRIPTS}]+",
+    regex.V1,
+)
+_LETTER = regex.compile(r"\p{L}")
+_SPACED_LETTER = regex.compile(rf"[\p{{L}}--{_UNSPACED_SCRIPTS}]", regex.V1)
+_MARK = regex.compile(r"\p{M}")
 
 
 class _Cut(NamedTuple):
@@ -42,12 +51,14 @@ class _Cut(NamedTuple):
       joint: what stands between two of them.
       n: how many an n-gram has.
       least: how many an item must have to be looked for inside texts.
+      own: whether most of its letters are of the scripts that are cut so.
     """
 
     units: Sequence[str]
     joint: str
     n: int
     least: int
+    own: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,50 +107,54 @@ class Index:
         """The first n-gram of a text that a set has, with the set's name: 'set: gram'.
 
         Or the first short item that it has as a whole, between bounds of words; of a
-        text that is too short for either, the text itself.
+        text that is too short for either, the text itself. A text of scripts with and
+        without spaces between words is looked through as words and as letters.
         """
-        cut = _cut(text, self.lengths)
-        if not cut.units:
-            return None
+        for cut in _cuts(text, self.lengths):
+            for number, piece in self._pieces(cut):
+                # Words are none of an item of letters, nor letters of one of words.
+                if cut.own or _is_unspaced(piece) is not bool(cut.joint):
+                    found = f"{self.coverage[number].name}: {piece}"
+                    expected = "no n-gram of an evaluation set"
+                    return Flaw(CONTAMINATED, found, expected)
+        return None
+
+    def _pieces(self, cut: _Cut) -> Iterator[tuple[int, str]]:
+        """The n-grams of a text that a set has, then the short items; set and piece."""
         units = Units(cut.units, cut.joint)
         for window, number in self.grams.find(units, cut.n):
-            return self._flaw(number, units.text[window.start : window.end])
+            yield number, units.text[window.start : window.end]
         for length, items in self.inside.items():
             if not cut.least <= length < min(cut.n, len(cut.units) + 1):
                 continue
             for window, number in items.find(units, length):
                 # A last letter with one mark more is another one.
                 if cut.joint or not _MARK.match(units.text, window.end):
-                    return self._flaw(number, units.text[window.start : window.end])
-        return None
-
-    def _flaw(self, number: int, gram: str) -> Flaw:
-        found = f"{self.coverage[number].name}: {gram}"
-        return Flaw(CONTAMINATED, found, "no n-gram of an evaluation set")
+                    yield number, units.text[window.start : window.end]
 
 
-def n_grams(text: str, lengths: DecontaminationConfig = DEFAULT) -> Iterator[str]:
-    """A text's word n-grams, or its character n-grams where words are not spaced.
-
-    Case, punctuation and spacing do not count; marks do. What most letters belong to
-    decides how a text is cut. A text that is too short for one is one as a whole.
-
-    >>> next(n_grams("Who wrote it, and why: in how many days?"))
-    'who wrote it and why in how many'
-    >>> list(n_grams("Who wrote it?"))
-    ['who wrote it']
-    """
-    cut = _cut(text, lengths)
-    for i in range(max(1, len(cut.units) - cut.n + 1) if cut.units else 0):
-        yield cut.joint.join(cut.units[i : i + cut.n])
-
-
-def _cut(text: str, lengths: DecontaminationConfig) -> _Cut:
+def _cuts(text: str, lengths: DecontaminationConfig) -> list[_Cut]:
+    """The ways to cut a text: as most of its letters are, then as the others are."""
     normal = unicodedata.normalize("NFC", text).casefold()
-    words = _WORD.findall(normal)
-    if 2 * len(_UNSPACED.findall(normal)) > len(_LETTER.findall(normal)):
-        return _Cut("".join(words), "", lengths.gram_chars, lengths.item_chars)
-    return _Cut(words, " ", lengths.gram_words, lengths.item_words)
+    mixed = _UNSPACED.search(normal) is not None
+    parts = (_WORD_OF_A_SCRIPT if mixed else _WORD).findall(normal)
+    if not parts:
+        return []
+    unspaced = mixed and _is_unspaced(normal)
+    sizes = lengths.gram_words, lengths.item_words
+    words = _Cut(parts, " ", *sizes, own=not unspaced)
+    if not mixed:
+        return [words]
+    sizes = lengths.gram_chars, lengths.item_chars
+    letters = _Cut("".join(parts), "", *sizes, own=unspaced)
+    if not unspaced:
+        return [words, letters]
+    return [letters, words] if _SPACED_LETTER.search(normal) else [letters]
+
+
+def _is_unspaced(text: str) -> bool:
+    """Whether most letters of a text are of scripts without spaces between words."""
+    return 2 * len(_UNSPACED.findall(text)) > len(_LETTER.findall(text))
 
 
 def read(
@@ -157,7 +172,7 @@ def read(
     Raises:
       UserError: a path matches nothing, or a row cannot be read.
     """
-    sets: list[tuple[str, Iterable[str]]] = []
+    sets: dict[tuple[str, str], None] = {}
     for path in paths:
         given = tuple(codes) if "{lang}" in path else ("",)
         found = [code for code in given if sources.exists(path, code)]
@@ -166,18 +181,24 @@ def read(
                 f"No evaluation set: nothing matches {path!r} of evaluation_sets. Give "
                 "a file that exists, or leave it out."
             )
-        sets += [(_name(path, code), _items(path, code)) for code in found]
-    return index(sets, lengths)
+        sets |= {(path, code): None for code in found}
+    names = _names([path.replace("{lang}", code) for path, code in sets])
+    items = itertools.starmap(_items, sets)
+    return index(zip(names, items, strict=True), lengths)
 
 
 def index(
-    sets: Iterable[tuple[str, Iterable[str]]], lengths: DecontaminationConfig = DEFAULT
+    sets: Iterable[tuple[str, Iterable[str]]],
+    lengths: DecontaminationConfig = DEFAULT,
+    *,
+    alone: bool = True,
 ) -> Index:
     """The index of sets of texts.
 
     Args:
       sets: names, and the texts of each.
       lengths: of an n-gram, and of shorter items that are looked for as a whole.
+      alone: whether items shorter still are found where a text is nothing else.
     """
     coverage: list[Coverage] = []
     grams = phrases.Builder()
@@ -185,10 +206,13 @@ def index(
     for number, (name, texts) in enumerate(sets):
         kinds: dict[str, str] = {}
         for text in texts:
-            cut = _cut(text, lengths)
-            if not cut.units:
+            cuts = _cuts(text, lengths)
+            if not cuts:
                 continue
+            cut = cuts[0]
             units, kind = Units(cut.units, cut.joint), _kind(cut)
+            if kind == "alone" and not alone:
+                continue
             kinds[units.text] = kind
             grams.add(units, cut.n, number)
             if kind == "inside":
@@ -244,10 +268,28 @@ def _kind(cut: _Cut) -> str:
     return "inside" if len(units) >= cut.least else "alone"
 
 
-def _name(path: str, code: str) -> str:
-    """A set's name: its file's, without what says how it is packed."""
-    name = pathlib.PurePath(path.replace("{lang}", code)).name
-    return name.split(".")[0] or name
+def _names(files: Sequence[str]) -> list[str]:
+    """Of each set's file its name, without what says how it is packed.
+
+    Where that is also another's, all of it or as many folders before it as it takes.
+
+    >>> _names(["sets/xnli/test.jsonl", "sets/xcopa/test.jsonl", "sets/copa.jsonl.gz"])
+    ['xnli/test', 'xcopa/test', 'copa']
+    """
+    paths = [pathlib.PurePath(each.rpartition(",")[2]) for each in files]
+    bare = [path.with_name(path.name.split(".")[0] or path.name) for path in paths]
+    times = collections.Counter(bare)
+    whole = [
+        path if times[one] > 1 else one for path, one in zip(paths, bare, strict=True)
+    ]
+    names = [path.name for path in whole]
+    for depth in range(2, max((len(path.parts) for path in whole), default=0) + 1):
+        times_of_name = collections.Counter(names)
+        names = [
+            "/".join(path.parts[-depth:]) if times_of_name[name] > 1 else name
+            for path, name in zip(whole, names, strict=True)
+        ]
+    return names
 
 
 def _texts(value: Any) -> Iterator[str]:

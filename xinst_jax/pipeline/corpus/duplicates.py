@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from xinst_jax.config import DuplicatesConfig
+from xinst_jax.pipeline import numbering
 from xinst_jax.pipeline.corpus import clusters, near_duplicates
 from xinst_jax.pipeline.corpus.clusters import Light, Repeat, Size
 from xinst_jax.pipeline.corpus.documents import Row, Text
-from xinst_jax.pipeline.executors.executor import Executor, Keyed, by_row
+from xinst_jax.pipeline.executors.executor import Executor, Keyed, by_row, itself
 from xinst_jax.pipeline.rejects import Dropped
 
 DUPLICATE = "duplicate"
@@ -47,7 +48,7 @@ def unique(
     once = executor.group("equal texts", _best_of_equal, by_digest, by=clusters.rank)
     executor.save(once, _ONCE)
     by_band = Keyed(executor.read(_ONCE), functools.partial(_by_band, config))
-    pairs = executor.group("bands", _pairs_of_band, by_band, by=_itself)
+    pairs = executor.group("bands", _pairs_of_band, by_band, by=itself)
     pairs = executor.group("pairs", _once, Keyed(pairs, by_row(_by_pair)))
     signed = executor.group(
         "signatures of pairs",
@@ -98,11 +99,8 @@ def _order(light: Light) -> bytes:
 
 
 def _numbered(key: bytes, values: Iterator[Light]) -> Iterator[Light]:
-    """The first keeps its id; of the others' the n-th gets '~n'."""
     for number, light in enumerate(values, 1):
-        if number > 1:
-            light = light._replace(id=f"{light.id}~{number}")
-        yield light
+        yield light._replace(id=numbering.numbered(light.id, number))
 
 
 def _by_digest(light: Light) -> Iterable[tuple[bytes, Light]]:
@@ -130,10 +128,6 @@ def _by_band(
         rank = clusters.rank(light)
         for key in keys_b:
             yield key, rank
-
-
-def _itself(value: Any) -> Any:
-    return value
 
 
 def _pairs_of_band(

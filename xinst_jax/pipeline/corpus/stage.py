@@ -82,11 +82,15 @@ def run(
         index = _index(config, tuple(languages))
         decontamination.write_coverage(stage.path, index)
     done = {code: _counts_path(stage.path, code) for code in languages}
-    if not all(path.exists() for path in done.values()):
-        scratch = stage.path / _SCRATCH
+    scratch = stage.path / _SCRATCH
+    unfinished = not all(path.exists() for path in done.values())
+    if unfinished:
         scratch.mkdir(parents=True, exist_ok=True)
+    # A run that was stopped behind its last file left what it worked with.
+    if scratch.exists():
         with _executor(stage, config, scratch) as executor:
-            _make(stage.path, executor, config, languages, checks)
+            if unfinished:
+                _make(stage.path, executor, config, languages, checks)
             executor.clear()
         shutil.rmtree(scratch, ignore_errors=True)
     return {

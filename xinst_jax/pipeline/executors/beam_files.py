@@ -79,11 +79,11 @@ def remove(prefix: str) -> None:
 
 
 def clear(place: str) -> None:
-    """Removes a directory, or all whose names begin as if they were in it."""
+    """Removes a directory, or all whose names begin as if they were in it, if any."""
     if pathlib.Path(place).exists():
         # Beam leaves folders behind where there are any.
         shutil.rmtree(place)
-    else:
+    elif "://" in place:
         FileSystems.delete([f"{place}/"])
 
 

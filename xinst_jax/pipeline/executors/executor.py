@@ -80,6 +80,11 @@ def by_row(function: Callable[..., Iterable[Any]], **settings: Any) -> Mapper:
     return functools.partial(_each, functools.partial(function, **settings))
 
 
+def itself(value: Any) -> Any:
+    """What values are sorted by that are sorted as they are."""
+    return value
+
+
 def key_of(row: tuple[bytes, Any]) -> bytes:
     """The key of a (key, value) row."""
     return row[0]
