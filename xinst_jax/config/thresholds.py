@@ -48,6 +48,9 @@ class PageConfig(Thresholds):
       item_chars: longest item of a menu, in characters, marks not counted.
       long_item_chars: longest there among short ones.
       min_short_share: share of the lines there that must be short.
+      max_telling_share: share of them that may have facts or stop words.
+      max_menu_share: share of a page's characters that a menu there may be; with more
+        the page is none with a menu but a list or a menu itself.
       min_cookies: fewest mentions of cookies, beside a word of consent, that make a
         notice of a text.
       cookie_chars: most characters of such a text to a mention.
@@ -66,6 +69,8 @@ class PageConfig(Thresholds):
     item_chars: int = threshold(40, least=1)
     long_item_chars: int = threshold(60, least=1)
     min_short_share: float = threshold(0.5, most=1)
+    max_telling_share: float = threshold(0.3, most=1)
+    max_menu_share: float = threshold(0.7, most=1)
     min_cookies: int = threshold(2, least=1)
     cookie_chars: int = threshold(200, least=1)
     min_items: int = threshold(5, least=1)

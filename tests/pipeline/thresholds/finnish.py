@@ -19,6 +19,7 @@ LONG = (
 MENU = "Etusivu | Uutiset | Urheilu | Sää"
 LONG_ITEM = "Sää ja tiet ja muut ajankohtaiset asiat kaupungissa"
 ITEMS = f"Etusivu\nUutiset\n{LONG_ITEM}\nUrheilu\nKulttuuri"
+RESULTS = "Etusivu\nUutiset\nUrheilu 2024\nKulttuuri\nPalvelut"
 MIDDLE = f"{OTHER}\n{MENU}\n{TEXT}"
 NOTICE = "Käytämme evästeitä. Hyväksy kaikki tai muuta asetuksia."
 COOKIES = (

@@ -16,6 +16,7 @@ from tests.pipeline.thresholds.finnish import (
     NOTICE,
     NUMBERS,
     OTHER,
+    RESULTS,
     SHOPPING,
     TEXT,
     THAI,
@@ -121,6 +122,20 @@ CORPUS = (
     (
         "PageConfig.min_short_share",
         0.9,
+        document(f"{ITEMS}\n{TEXT}", quality_filters=False),
+        "199 -menu_line",
+        "285",
+    ),
+    (
+        "PageConfig.max_telling_share",
+        0.1,
+        document(f"{RESULTS}\n{TEXT}", quality_filters=False),
+        "199 -menu_line",
+        "247",
+    ),
+    (
+        "PageConfig.max_menu_share",
+        0.1,
         document(f"{ITEMS}\n{TEXT}", quality_filters=False),
         "199 -menu_line",
         "285",
