@@ -48,7 +48,8 @@ class PageConfig(Thresholds):
       item_chars: longest item of a menu, in characters, marks not counted.
       long_item_chars: longest there among short ones.
       min_short_share: share of the lines there that must be short.
-      max_telling_share: share of them that may have facts or stop words.
+      max_telling_share: share of them that may have facts, or stop words in a clause.
+      clause_words: fewest words of such a clause; *news of the day* is none.
       max_menu_share: share of a page's characters that a menu there may be; with more
         the page is none with a menu but a list or a menu itself.
       min_cookies: fewest mentions of cookies, beside a word of consent, that make a
@@ -70,6 +71,7 @@ class PageConfig(Thresholds):
     long_item_chars: int = threshold(60, least=1)
     min_short_share: float = threshold(0.5, most=1)
     max_telling_share: float = threshold(0.3, most=1)
+    clause_words: int = threshold(4, least=1)
     max_menu_share: float = threshold(0.7, most=1)
     min_cookies: int = threshold(2, least=1)
     cookie_chars: int = threshold(200, least=1)

@@ -94,7 +94,7 @@ def test_headings_alone_are_no_menu_and_tags_are_one():
         ("vi", "Con cò của mẹ bay xa\nCánh đồng trong nắng\nMùa lúa đã về\nTôi đi"),
         (
             "id",
-            "Angin di tepi danau\nMalam yang sunyi\nDaun jatuh\nAku dan bulan",
+            "Angin di tepi danau\nMalam yang dingin dan sunyi\nDaun jatuh\nAku",
         ),
         (
             "ur",
@@ -111,6 +111,19 @@ def test_a_few_lines_that_say_something_do_not_save_a_menu():
     menu = f"{MENU['vi']}\nTin 24 giờ\nĐường dây nóng: 113\nGiỏ hàng\nTuyển dụng"
     page = f"{menu}\n\n{BODY['vi']}"
     assert cut(page, "vi") == (BODY["vi"], {"menu_line": 9})
+
+
+@pytest.mark.parametrize(
+    ("code", "menu"),
+    [
+        ("sw", "Mwanzo\nHabari za kitaifa\nHabari za dunia\nSera ya faragha\nMichezo"),
+        ("hi", "मुखपृष्ठ\nदेश की खबरें\nखेल की खबरें\nहमारे बारे में\nसंपर्क"),
+        ("ur", "صفحۂ اول\nملک کی خبریں\nکھیل کی خبریں\nہمارے بارے میں\nرابطہ"),
+        ("id", "Beranda\nSyarat dan ketentuan\nSeni dan budaya\nPendidikan\nKontak"),
+    ],
+)
+def test_short_names_with_a_stop_word_are_items_of_a_menu(code, menu):
+    assert cut(f"{menu}\n\n{BODY[code]}", code) == (BODY[code], {"menu_line": 5})
 
 
 def test_a_page_that_is_nearly_all_short_lines_is_left_to_the_filter_of_texts():

@@ -88,6 +88,7 @@ def test_it_is_masked(text, masked):
         "มีเสาโทรเลขที่ 259/12-13 และโทรเลข 1234567 ฉบับ โทรทัศน์ 1234567 เครื่อง",
         "ไอโฟน 1234567 เครื่อง รถไฟเมโทร 1234567 คน",
         "আইফোন ১২৩৪৫৬৭ টি",
+        "[phone] 21 22 23 24 25",
         # Sums, dates, years and times behind one.
         "Harga hp 3.500.000, harga hp 350.000.000, telepon 12 500 000 unit.",
         "Telefon 01.02.2024, puh. 2024-02-01.",

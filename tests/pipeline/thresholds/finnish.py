@@ -20,6 +20,7 @@ MENU = "Etusivu | Uutiset | Urheilu | Sää"
 LONG_ITEM = "Sää ja tiet ja muut ajankohtaiset asiat kaupungissa"
 ITEMS = f"Etusivu\nUutiset\n{LONG_ITEM}\nUrheilu\nKulttuuri"
 RESULTS = "Etusivu\nUutiset\nUrheilu 2024\nKulttuuri\nPalvelut"
+PAIRS = "Etusivu\nUutiset ja sää\nUrheilu ja kulttuuri\nPalvelut\nKoti ja puutarha"
 MIDDLE = f"{OTHER}\n{MENU}\n{TEXT}"
 NOTICE = "Käytämme evästeitä. Hyväksy kaikki tai muuta asetuksia."
 COOKIES = (

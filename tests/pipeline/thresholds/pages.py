@@ -16,6 +16,7 @@ from tests.pipeline.thresholds.finnish import (
     NOTICE,
     NUMBERS,
     OTHER,
+    PAIRS,
     RESULTS,
     SHOPPING,
     TEXT,
@@ -132,6 +133,13 @@ CORPUS = (
         document(f"{RESULTS}\n{TEXT}", quality_filters=False),
         "199 -menu_line",
         "247",
+    ),
+    (
+        "PageConfig.clause_words",
+        3,
+        document(f"{PAIRS}\n{TEXT}", quality_filters=False),
+        "199 -menu_line",
+        "269",
     ),
     (
         "PageConfig.max_menu_share",

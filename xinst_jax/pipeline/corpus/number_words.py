@@ -47,7 +47,7 @@ _NUMBER = (
 # Thai has no spaces between words: any letter may stand before one of its words.
 _SPACED_BEFORE = r"(?<![\p{L}\p{M}\p{N}])"
 # Not the end of a line: what stands there is said of another number.
-_GAP = r"[ \u00a0\t.:：ঃ()\[\]–-]{0,4}"
+_GAP = r"[ \u00a0\t.:：ঃ()–-]{0,4}"
 
 
 def _before_number(words: dict[str, tuple[str, ...]]) -> regex.Pattern:

@@ -45,7 +45,8 @@ def head(
     are four items or more in a row, in lines or between bars, that are short, no
     sentences and no list. Lines that say something are none: of facts, which have
     digits, commas, or something behind a colon or a dash, or of verse, which has the
-    language's stop words. A few of them may stand in a menu (`max_telling_share`).
+    language's stop words in lines of four words or more. A few of them may stand in a
+    menu (`max_telling_share`).
 
     Args:
       lines: of a cleaned document.
@@ -97,7 +98,7 @@ def _run(
         found.append(number)
         if several >= page.end_line_items and sure == len(found) - 1:
             sure = len(found)
-        telling += _tells(line, language)
+        telling += _tells(line, language, page)
         if several or boilerplate.is_short(line, page):
             short += 1
             count += several or 1
@@ -125,14 +126,16 @@ def _may_be_item(line: str, language: Language, page: PageConfig) -> bool:
     )
 
 
-def _tells(line: str, language: Language) -> bool:
+def _tells(line: str, language: Language, page: PageConfig) -> bool:
     """Whether a line is one of facts or of verse rather than the name of a page."""
     if _ADDRESS.search(line) or _HASHTAG.fullmatch(line):
         return False
     if _FACT.search(line):
         return True
     words = quality_filters.words_of(line.lower())
-    return not _stop_words(language).isdisjoint(words)
+    return len(words) >= page.clause_words and not _stop_words(language).isdisjoint(
+        words
+    )
 
 
 @functools.lru_cache
