@@ -3,10 +3,11 @@
     python tools/planted_noise.py --corpus 'text/{lang}.jsonl.gz' --languages fi sw
 
 plants every kind of tools/noise/kinds.py in a part of the documents, runs `prepare` on
-them with gin/runs/curation_study.gin, and prints four tables: by kind and language
+them with gin/runs/curation_study.gin, and prints five tables: by kind and language
 what was caught of what was planted; by kind, which filters did it; by language what was
-dropped of the documents that were left as they were; in how many languages each wording
-of a notice, a caption or a link is known. Shares have Wilson's 95% intervals; they take
+dropped of the documents that were left as they were, and what was cut out of them and
+masked in them; in how many languages each wording of a notice, a caption or a link is
+known. Shares have Wilson's 95% intervals; they take
 documents for independent, which those of several draws are not quite.
 """
 
@@ -134,6 +135,7 @@ def main() -> None:
         tables.caught(found),
         tables.by_filter(found),
         tables.left_alone(found),
+        tables.cut_out_of_clean(found),
         tables.known_wordings(given.languages),
     )
     print("\n\n".join(parts))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tools.noise import judged, kinds, personal, phrases, tables
+from xinst_jax.config import CorpusConfig
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.pipeline.clean import clean
 from xinst_jax.pipeline.corpus import page_lines
@@ -147,6 +148,36 @@ def test_a_text_whose_repetition_was_kept_instead_is_not_wrongly_dropped(found):
         assert not each.clean_dropped["duplicate"]
 
 
+def test_what_went_from_documents_left_alone_is_counted_by_kind_and_language():
+    menu = "Etusivu\nUutiset\nPalvelut\nOta yhteyttä"
+    body = "Lumi satoi koko yön, ja aamulla pihalla oli hanki. Lapset juoksivat ulos."
+    config = CorpusConfig(min_chars=20, quality_filters=False)
+    notes = tool._notes(config, BUILT_IN["fi"])
+    own = {code: judged.Found() for code in ("fi", "sw")}
+    for text in (
+        body,
+        f"{menu}\n\n{body}\nKuva: Aino Aho",
+        f"{body}\n\n{menu}\nTietoa meistä",
+        f"{body} Soita 040 123 4567 tai 050 765 4321, älä 8.8.8.8.",
+    ):
+        judged.count_cut(own["fi"], notes(text))
+    judged.count_cut(own["sw"], {})
+    lines = tables.cut_out_of_clean(own).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    fi, sw, every = (dict(zip(rows[0], row, strict=True)) for row in rows[2:])
+    found = {name: cell for name, cell in fi.items() if cell != "0"}
+    assert found == {
+        "left alone": "fi",
+        "documents": "4",
+        "menu line": "9 in 2",
+        "caption line": "1 in 1",
+        "masked phone": "2 in 1",
+        "masked ip": "1 in 1",
+    }
+    assert sw == {**dict.fromkeys(fi, "0"), "left alone": "sw", "documents": "1"}
+    assert every == {**fi, "left alone": "all", "documents": "5"}
+
+
 def test_tables_have_a_line_a_kind_and_the_counts_of_all_languages(found):
     every = judged.pooled(found.values())
     assert every.planted["menu"] == sum(each.planted["menu"] for each in found.values())
@@ -156,8 +187,10 @@ def test_tables_have_a_line_a_kind_and_the_counts_of_all_languages(found):
         assert len({line.count("|") for line in lines}) == 1
         total = f"{every.caught['menu']}"
         assert total in lines[2]
-    lines = tables.left_alone(found).splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| fi", "| th", "| all"]
+    for made in (tables.left_alone(found), tables.cut_out_of_clean(found)):
+        lines = made.splitlines()
+        assert [line.split(" | ")[0] for line in lines[2:]] == ["| fi", "| th", "| all"]
+    assert all(0 < e.clean_documents <= e.clean_texts for e in found.values())
 
 
 @pytest.mark.parametrize("hits,of", [(0, 5), (5, 5), (13, 15), (140, 300)])

@@ -31,6 +31,9 @@ class Found:
       cut_out: those caught, by kind and what was cut out of the document for it.
       clean_texts: texts of the documents that were left as they were.
       clean_dropped: how many of those were dropped, by reason.
+      clean_documents: the documents that were left as they were.
+      clean_cut: what was cut out of them and masked in them, by kind.
+      clean_cut_documents: of how many of them, by kind.
     """
 
     planted: collections.Counter[str] = dataclasses.field(
@@ -53,6 +56,13 @@ class Found:
     )
     clean_texts: int = 0
     clean_dropped: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    clean_documents: int = 0
+    clean_cut: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    clean_cut_documents: collections.Counter[str] = dataclasses.field(
         default_factory=collections.Counter
     )
 
@@ -112,7 +122,18 @@ def judge(
         if row.kind == NONE and row.id not in repeated:
             found.clean_texts += len(texts.of(row.id))
             found.clean_dropped.update(reason for reason, _ in texts.rejected[row.id])
+            count_cut(found, notes(row.text))
     return found
+
+
+def count_cut(found: Found, cut: Mapping[str, int]) -> None:
+    """Counts a document that was left as it was, and what went from it.
+
+    Of a document that is refused as a whole nothing is noted.
+    """
+    found.clean_documents += 1
+    found.clean_cut.update(cut)
+    found.clean_cut_documents.update(cut.keys())
 
 
 def _read(corpus: pathlib.Path, code: str) -> _Texts:

@@ -11,7 +11,18 @@ from tools.noise.kinds import KINDS
 from tools.tuning.paired import table
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.pipeline.clean import clean
-from xinst_jax.pipeline.corpus import page_lines
+from xinst_jax.pipeline.corpus import page_lines, personal_data
+from xinst_jax.pipeline.corpus.prepare import PARAGRAPHS
+
+_CUT = (
+    page_lines.MENU_LINE,
+    page_lines.NOTICE_LINE,
+    page_lines.CAPTION_LINE,
+    page_lines.READ_MORE_LINE,
+    PARAGRAPHS,
+    *(f"masked_{kind}" for kind in personal_data.MASKS),
+)
+"""What is cut out of documents and masked in them, as `Prepared.notes` has it."""
 
 
 def wilson(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:
@@ -88,6 +99,20 @@ def left_alone(found: Mapping[str, Found]) -> str:
         rows.append([code, texts, f"{dropped:,}", share, interval, reasons or "none"])
     heads = ["left alone", "texts", "dropped", "share", "95%", "dropped as"]
     return table(heads, rows)
+
+
+def cut_out_of_clean(found: Mapping[str, Found]) -> str:
+    """A line a language: what went from untouched documents, and from how many."""
+    rows = []
+    for code, each in {**found, "all": pooled(found.values())}.items():
+        cells = [
+            f"{each.clean_cut[kind]:,} in {each.clean_cut_documents[kind]:,}"
+            if each.clean_cut[kind]
+            else "0"
+            for kind in _CUT
+        ]
+        rows.append([code, f"{each.clean_documents:,}", *cells])
+    return table(["left alone", "documents", *map(_words, _CUT)], rows)
 
 
 def known_wordings(codes: Collection[str]) -> str:

@@ -52,6 +52,10 @@ class PageConfig(Thresholds):
       long_item_chars: longest there among short ones.
       marked_times: how many times as long an item may be with its marks.
       min_short_share: share of the lines there that must be short.
+      max_telling_share: share of them that may have facts, or stop words in a clause.
+      clause_words: fewest words of such a clause; *news of the day* is none.
+      max_menu_share: share of a page's characters that a menu there may be; with more
+        the page is none with a menu but a list or a menu itself.
       min_cookies: fewest mentions of cookies, beside a word of consent, that make a
         notice of a text.
       cookie_chars: most characters of such a text to a mention.
@@ -71,6 +75,9 @@ class PageConfig(Thresholds):
     long_item_chars: int = threshold(60, least=1)
     marked_times: int = threshold(4, least=1)
     min_short_share: float = threshold(0.5, most=1)
+    max_telling_share: float = threshold(0.3, most=1)
+    clause_words: int = threshold(4, least=1)
+    max_menu_share: float = threshold(0.7, most=1)
     min_cookies: int = threshold(2, least=1)
     cookie_chars: int = threshold(200, least=1)
     min_items: int = threshold(5, least=1)

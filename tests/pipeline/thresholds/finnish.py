@@ -21,6 +21,8 @@ LONG_ITEM = "Sää ja tiet ja muut ajankohtaiset asiat kaupungissa"
 ITEMS = f"Etusivu\nUutiset\n{LONG_ITEM}\nUrheilu\nKulttuuri"
 # Thirty letters in each item, with a mark on half of them that no letter composes with.
 MARKED = " | ".join(["Sq\u0331" * 15] * 4)
+RESULTS = "Etusivu\nUutiset\nUrheilu 2024\nKulttuuri\nPalvelut"
+PAIRS = "Etusivu\nUutiset ja sää\nUrheilu ja kulttuuri\nPalvelut\nKoti ja puutarha"
 MIDDLE = f"{OTHER}\n{MENU}\n{TEXT}"
 NOTICE = "Käytämme evästeitä. Hyväksy kaikki tai muuta asetuksia."
 COOKIES = (

@@ -26,7 +26,8 @@ FILTERS = sorted(
 )
 NO_DECISION = {
     "clean:_MIN_MOJIBAKE": "when ftfy is asked to repair a text, which drops none",
-    "corpus/decontamination:_cut": "most letters: whether a text's words are spaced",
+    "corpus/decontamination:_is_unspaced": "most letters: whether words are spaced",
+    "corpus/decontamination:_names": "how many folders a set's name has",
     "corpus/documents:_SHARD_DOCUMENTS": "of a language that are put in order at once",
     "corpus/documents:is_first": "bytes of a part's number",
     "corpus/documents:of_row": "digits of an id",
@@ -46,6 +47,7 @@ NO_DECISION = {
     "behind which a number is masked; drops no text, as all of personal_data",
     "corpus/personal_data:_is_card": "the Luhn check",
     "corpus/personal_data:_is_iban": "ISO 13616's lengths and ISO 7064's check",
+    "corpus/personal_data:_is_public": "the version of an address",
     "corpus/personal_data:_is_phone": "ITU-T E.164's digits: at most 15, and 8 where "
     "no word says that it is a phone's",
     "corpus/phrases:Builder": "sizes of arrays",

@@ -9,7 +9,7 @@ import regex
 
 from xinst_jax.config import PageConfig
 from xinst_jax.languages import Language
-from xinst_jax.pipeline.corpus import boilerplate, frame_words
+from xinst_jax.pipeline.corpus import boilerplate, frame_words, page_menus
 
 READ_MORE: dict[str, tuple[str, ...]] = {
     "en": ("read more", "continue reading", "see also", "click here", "share this"),
@@ -44,10 +44,7 @@ CAPTION: dict[str, tuple[str, ...]] = {
 NOTICE_LINE, READ_MORE_LINE = "notice_line", "read_more_line"
 CAPTION_LINE, MENU_LINE = "caption_line", "menu_line"
 
-_SEPARATOR = regex.compile(r"\s*[|•·»›]\s*")
 _JOINT = r"(?:\s*[/,&+]\s*|[\s-]+)"
-_ADDRESS = regex.compile(r"(?:https?://|www\.)\S+")
-_LIST_ITEM = regex.compile(r"(?:[-–*•·‣▪●◦]|\p{N}{1,3}[.)])\s*\S")
 
 
 def without_frame(
@@ -59,8 +56,7 @@ def without_frame(
     them, that begin with what links say ('Read more: ...', 'Related articles: ...'),
     that are captions ('Photo: ...'), and menus: lines of four items or more between
     bars or dots; at the start or the end of the page lines of three, addresses, and
-    four items or more in a row, in lines or between bars, that are short, no sentences
-    and no list.
+    what `page_menus` takes for a menu.
 
     >>> from xinst_jax.languages import BUILT_IN
     >>> without_frame("Lumi satoi. Tuuli kävi.\\nLue lisää »", BUILT_IN["fi"])
@@ -76,9 +72,10 @@ def without_frame(
     """
     lines = text.split("\n")
     kinds = [_kind(line, language, page) for line in lines]
-    head = _head(lines, kinds, language, page)
-    for number in (*head, *_tail(lines, kinds, language, page)):
-        kinds[number] = MENU_LINE
+    for find in (page_menus.head, page_menus.tail):
+        taken = list(map(bool, kinds))
+        for number in find(lines, taken, language, page):
+            kinds[number] = MENU_LINE
     dropped = collections.Counter(kind for kind in kinds if kind)
     if not dropped:
         return text, {}
@@ -102,23 +99,8 @@ def _kind(line: str, language: Language, page: PageConfig) -> str:
         return READ_MORE_LINE
     if len(lower) <= page.caption_chars and _is_caption(lower, language):
         return CAPTION_LINE
-    return MENU_LINE if _items(line, language, page) >= page.line_items else ""
-
-
-def _items(line: str, language: Language, page: PageConfig) -> int:
-    """How many short items a line is, between bars or dots; 0 if it is anything else.
-
-    An address is as much as a line of items.
-    """
-    if _ADDRESS.fullmatch(line):
-        return page.end_line_items
-    items = [item for item in _SEPARATOR.split(line) if item]
-    short = all(
-        boilerplate.is_short(item, page)
-        and not boilerplate.ends_sentence(item, language)
-        for item in items
-    )
-    return len(items) if short else 0
+    items = page_menus.items(line, language, page)
+    return MENU_LINE if items >= page.line_items else ""
 
 
 def _tells_of_use(lower: str, language: Language, gap: int) -> bool:
@@ -207,65 +189,3 @@ def _words_of(
         joint = _JOINT if language.spaced else r"\s*/?\s*"
         found.append((*(_any(kind[language.code]) for kind in kinds), joint))
     return found
-
-
-def _head(
-    lines: list[str], kinds: list[str], language: Language, page: PageConfig
-) -> list[int]:
-    """Numbers of the lines of a menu that opens the page."""
-    return _run(range(len(lines)), lines, kinds, language, page)
-
-
-def _tail(
-    lines: list[str], kinds: list[str], language: Language, page: PageConfig
-) -> list[int]:
-    """Numbers of the lines of a menu that closes it; what a colon announces is none."""
-    found = _run(range(len(lines) - 1, -1, -1), lines, kinds, language, page)
-    before = next(
-        (lines[n] for n in range(min(found, default=0) - 1, -1, -1) if lines[n]), ""
-    )
-    return [] if before.endswith((":", "：")) else found
-
-
-def _run(
-    numbers: range,
-    lines: list[str],
-    kinds: list[str],
-    language: Language,
-    page: PageConfig,
-) -> list[int]:
-    """Numbers of the first lines, in this order, that make a menu.
-
-    They have four items or more, and most of them are short; without so many, those
-    between bars and the addresses before any other line.
-    """
-    found: list[int] = []
-    sure = items = short = 0
-    for number in numbers:
-        line = lines[number]
-        if not line or kinds[number]:
-            continue
-        several = _items(line, language, page)
-        if several < page.end_line_items and (
-            not _may_be_item(line, page)
-            or _LIST_ITEM.match(line)
-            or line.endswith((":", "："))
-            or boilerplate.ends_sentence(line, language)
-        ):
-            break
-        found.append(number)
-        if several >= page.end_line_items and sure == len(found) - 1:
-            sure = len(found)
-        if several or boilerplate.is_short(line, page):
-            short += 1
-            items += several or 1
-    if items >= page.line_items and short >= page.min_short_share * len(found):
-        return found
-    return found[:sure]
-
-
-def _may_be_item(line: str, page: PageConfig) -> bool:
-    """Whether a line is short, or among short ones may be taken for one."""
-    return boilerplate.is_short(line, page) or boilerplate.fits(
-        line, page.long_item_chars, page
-    )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import regex
 
+from xinst_jax.pipeline.corpus import number_words
+
 EMAIL, PHONE, IP, CARD, IBAN = "email", "phone", "ip", "card", "iban"
 MASKS: dict[str, str] = {
     kind: f"<{kind.upper()}>" for kind in (EMAIL, IBAN, CARD, IP, PHONE)
@@ -35,19 +37,31 @@ _PHONE = regex.compile(
     r"(?<![\p{L}\p{N}.,/_=-])[+＋]?\(?\p{Nd}(?:[ .()/\u00a0–-]{0,2}\p{Nd}){6,14}"
     r"(?![\p{L}\p{N}]|[.,:/-]\p{N})"
 )
+# What has the digits of a telephone's number and is none, in ASCII without brackets.
+_DAY, _MONTH = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
+_YEAR = r"(?:1[5-9]|20|2[45])\d\d"
+_HOUR = r"(?:[01]?\d|2[0-4])\.[0-5]\d"
+_DASH = r" ?[–-] ?"
+# Whatever word stands before it.
+_OTHER_NUMBER = regex.compile(
+    rf"{_DAY}(?P<mark>[./-]) ?{_MONTH}(?P=mark) ?(?:\d\d|{_YEAR})"
+    rf"|{_YEAR}(?P<sign>[./-]){_MONTH}(?P=sign){_DAY}"
+    rf"|{_YEAR}{_DASH}{_YEAR}|{_HOUR}{_DASH}{_HOUR}"
+    # A reference; frequencies; a sum in thousands, but for three groups of three.
+    rf"|\d+/\d{{1,2}}/{_YEAR}|[1-9]\d{{2,3}}(?:/\d{{3,4}})+"
+    r"|[1-9]\d?(?:[ .\u00a0]\d{3})+|[1-9]\d\d(?:[ .\u00a0]\d{3})*[ .\u00a0]000"
+)
+# Where no word says that it is a telephone's: binary digits, and decimals, which may go
+# on to other numbers.
 _DATE = regex.compile(
     r"\d{1,2}[./ -]\d{1,2}[./ -]\d{2,4}|\d{4}[./ -]\d{1,2}[./ -]\d{1,2}"
-    r"|\d{4} ?[–-] ?\d{4}"
+    rf"|\d{{4}}{_DASH}\d{{4}}|[01 ]+|0\.\d.*"
 )
 _DIGITS = regex.compile(r"\p{Nd}")
-_PHONE_WORD = regex.compile(
-    r"(?:tel|phone|puh|gsm|mobile|whats ?app|telp|telepon|hp|telefon|faks|fax|simu|"
-    r"điện thoại|đt|hotline|โทร|ফোন|মোবাইল|फ़ोन|फोन|मोबाइल|தொலைபேசி|மொபைல்|"
-    r"فون|موبائل)[\p{L}\p{M}]{0,8}[\s.:：()-]{0,4}$",
-    regex.IGNORECASE,
-)
 _BOOK_NUMBER = regex.compile(r"IS[BS]N[\s:-]*(?:1[03])?[\s:-]*$", regex.IGNORECASE)
-_BEFORE = 24
+_BEFORE = 40
+# The only part of the space that is given out (RFC 4291, 2.4; IANA).
+_UNICAST = ipaddress.ip_network("2000::/3")
 # Thousands: groups of three behind the first.
 _ONE_NUMBER = regex.compile(r"\d{1,3}(?:[ .\u00a0]\d{3})+")
 _GROUP = regex.compile(r"(?<=\s)[+＋]?\(?\p{Nd}{2,}")
@@ -66,7 +80,9 @@ def mask(text: str) -> tuple[str, Mapping[str, int]]:
     check digits are right (Luhn; ISO 7064 MOD 97-10), addresses of a network where they
     are valid and public. A number is a phone's if it has 8 to 15 digits (ITU-T E.164)
     and begins with '+' or a 0 that is no date's, or if it has 7 or more and follows a
-    word for a phone. Cards' and phones' numbers may stand right behind another number.
+    word for a phone; dates, times, spans of years and sums in thousands are none. What
+    follows a word for a version is no address. Cards' and phones' numbers may stand
+    right behind another number.
 
     >>> mask("Kirjoita: aino@esimerkki.fi tai soita +358 40 123 4567.")
     ('Kirjoita: <EMAIL> tai soita <PHONE>.', {'email': 1, 'phone': 1})
@@ -96,10 +112,10 @@ def mask(text: str) -> tuple[str, Mapping[str, int]]:
         pattern: regex.Pattern,
         real: Callable[[regex.Match], bool],
     ) -> str:
-        parts, done, start, behind = [], 0, 0, False
+        parts, done, start, behind = [], 0, 0, -1
         while match := pattern.search(text, start):
-            start, restarted = match.end(), behind
-            behind = False
+            start, restarted = match.end(), match.start() == behind
+            behind = -1
             if real(match) and not (restarted and _goes_on(match, kind)):
                 counts[kind] += 1
                 parts += [text[done : match.start()], MASKS[kind]]
@@ -107,8 +123,8 @@ def mask(text: str) -> tuple[str, Mapping[str, int]]:
             elif not restarted and not _ONE_NUMBER.fullmatch(
                 _ascii(match[0], " .\u00a0")
             ):
-                first = _behind_number(match, kind)
-                start, behind = first or start, bool(first)
+                behind = _behind_number(match, kind)
+                start = start if behind < 0 else behind
         return "".join([*parts, text[done:]])
 
     if "@" in text:
@@ -120,16 +136,16 @@ def mask(text: str) -> tuple[str, Mapping[str, int]]:
         text = put_behind_numbers(
             text, CARD, _CARD, lambda match: _is_card(_ascii(match[0]))
         )
-        text = put(text, IP, _IPV4, lambda match: _is_public(_ascii(match[0], ".")))
+        text = put(text, IP, _IPV4, _is_address)
         text = put_behind_numbers(text, PHONE, _PHONE, _is_phone)
     return text, dict(sorted(counts.items()))
 
 
 def _behind_number(match: regex.Match, kind: str) -> int:
-    """Where in digits that are no number of the kind one may begin; 0 for nowhere."""
+    """Where in digits that are no number of the kind one may begin; -1 for nowhere."""
     groups = _GROUP.finditer(match.string, match.start() + 1, match.end())
     begins = _FIRST_GROUPS[kind]
-    return next((g.start() for g in groups if begins.match(_ascii(g[0]))), 0)
+    return next((g.start() for g in groups if begins.match(_ascii(g[0]))), -1)
 
 
 def _goes_on(match: regex.Match, kind: str) -> bool:
@@ -147,11 +163,23 @@ def _ascii(text: str, keep: str = "") -> str:
     )
 
 
+def _is_address(match: regex.Match) -> bool:
+    """Whether four numbers are an address and not a version."""
+    return _is_public(_ascii(match[0], ".")) and not number_words.is_versions(
+        _before(match)
+    )
+
+
 def _is_public(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_global
+        found = ipaddress.ip_address(address)
     except ValueError:
         return False
+    return found.is_global and (found.version == 4 or found in _UNICAST)
+
+
+def _before(match: regex.Match) -> str:
+    return match.string[max(0, match.start() - _BEFORE) : match.start()]
 
 
 def _is_iban(found: str) -> bool:
@@ -171,14 +199,15 @@ def _is_card(digits: str) -> bool:
 
 
 def _is_phone(match: regex.Match) -> bool:
-    found = match[0]
-    digits = _ascii(found)
-    before = match.string[max(0, match.start() - _BEFORE) : match.start()]
+    found, before = match[0], _before(match)
+    digits, written = _ascii(found), _ascii(found, "./ \u00a0–-").strip()
     if len(digits) > 15 or _BOOK_NUMBER.search(before):
         return False
-    if _PHONE_WORD.search(before):
+    if _OTHER_NUMBER.fullmatch(written) and found[0] not in "+＋":
+        return False
+    if number_words.is_phones(before):
         return True
-    if len(digits) < 8 or _DATE.fullmatch(_ascii(found, "./ –-")):
+    if len(digits) < 8 or _DATE.fullmatch(written):
         return False
     international = found[0] in "+＋" or (digits[:2] == "00" and len(digits) > 10)
     return international or (digits[0] == "0" and digits[1] != "0")
