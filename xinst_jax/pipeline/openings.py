@@ -114,7 +114,7 @@ _AFRESH: dict[str, dict[str, str]] = {
     "hi": {"या": r"\s+तो(?![\p{L}\p{M}])"},
     "ur": {"یا": r"\s+تو(?![\p{L}\p{M}])"},
     # Words that begin with one: 'appoint', 'marry' (but not 'budget', 'work'), 'each';
-    # 'completed', 'it depends on'; 'nibble'; 'tap', 'copy', 'gossip'; 'just as with';
+    # 'completed', 'it depends on'; 'nibble'; 'tap', 'Godzilla', 'copy'; 'just as with';
     # 'in total'; mountains, horns; 'thermo-'; 'potato', 'yam', 'brain'.
     "th": {
         "แต่": (
@@ -123,7 +123,7 @@ _AFRESH: dict[str, dict[str, str]] = {
         ),
         "แล้ว": "เสร็จ|แต่",
         "และ": "เล็ม|เลียม",
-        "ก็": "อก(?!หัก)|อป|อบปี้|อซซิป",
+        "ก็": "อก(?!หัก)|อด(?:ซิล|ฟาเธอร์|เวิร์ด)|อต|อป|อบปี้|อบลิน|อซซิป",
         "เช่น": "เดียวกับ",
         "รวมทั้ง": "หมด|สิ้น",
         "เขา": (
