@@ -6,6 +6,7 @@ Run where requirements-beam.txt is installed:
 """
 
 import importlib.util
+import json
 import os
 import pathlib
 import time
@@ -71,6 +72,37 @@ def test_beam_makes_the_same_files(tmp_path):
     rejected = (tmp_path / "local" / "rejected" / "fi").iterdir()
     reasons = [r for f in rejected for r in pq.read_table(f)["reason"].to_pylist()]
     assert "contaminated" in reasons
+
+
+@beam
+def test_ids_that_files_gave_to_several_rows_are_told_apart_alike(tmp_path):
+    lines = (SAMPLE / "fi.jsonl").read_text("utf-8").splitlines()
+    texts = [row["text"] for row in map(json.loads, lines) if not row["planted"]][:4]
+    rows = zip(("x", "x", "x~2", "x~2"), texts, strict=True)
+    (tmp_path / "fi.jsonl").write_text(
+        "".join(json.dumps({"id": id, "text": text}) + "\n" for id, text in rows)
+    )
+    for executor in ("local", "beam"):
+        config = CorpusConfig(
+            path=f"{tmp_path}/fi.jsonl", executor=executor, workers=1, max_chars=10_000
+        )
+        out = tmp_path / executor
+        languages = {"fi": LANGUAGES["fi"]}
+        stage.run(StageDirectory(out, "corpus", {}, {}), config, languages)
+        ids = [row["id"] for row in shards.read_rows(out / "fi")]
+        assert ids == ["x", "x~2", "x~2~1", "x~2~2"]
+
+
+@beam
+def test_a_place_that_is_cleared_already_is_left_alone(tmp_path):
+    from xinst_jax.pipeline.executors import beam
+
+    place = tmp_path / "scratch"
+    executor = beam.Beam(str(place))
+    executor.put(range(9), "numbers")
+    for _ in range(2):
+        executor.clear()
+        assert not place.exists()
 
 
 def by_process(rows):
