@@ -182,6 +182,9 @@ def test_weights_are_capped_by_verb():
     np.testing.assert_allclose(found_n, [4, 1.5, 1.5, 1.5, 1.5], rtol=1e-6)
     plain_n = np.array([1.0, 1, 0, 1, 1])
     assert verb_cap.capped_weights(plain_n, verb_n, 0.4) is plain_n
+    # Of a weight so small that dividing by it has no result.
+    found_n = verb_cap.capped_weights(np.array([1.0, 2e-313, 0]), ["a", "b", "b"], 0.5)
+    np.testing.assert_allclose(found_n, [0.5, 0.5, 0])
 
 
 @settings(deadline=None, max_examples=30)

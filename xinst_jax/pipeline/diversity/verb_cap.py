@@ -98,8 +98,13 @@ def capped_weights(
         allowed = total / len(capped)
     else:
         allowed = share * rest / (1 - share * len(capped))
-    factor_n = np.array(
-        [allowed / capped[v] if v is not None and v in capped else 1.0 for v in verb_n]
+    # Shares first: a verb's weight may be so small that its factor would be infinite.
+    new_n = np.array(
+        [
+            allowed * (weight / capped[verb])
+            if verb is not None and verb in capped
+            else weight
+            for verb, weight in zip(verb_n, weight_n.tolist(), strict=True)
+        ]
     )
-    new_n = weight_n * factor_n
     return (new_n * (total / new_n.sum())).astype(np.float32)
