@@ -138,17 +138,22 @@ def moments() -> random.Random:
 
 
 @pytest.mark.timeout(1500)
-def test_a_kill_in_each_third_of_the_way_leaves_the_same_bytes(
-    uninterrupted, tmp_path, moments
+@pytest.mark.parametrize(
+    "kills", [1, pytest.param(3, marks=pytest.mark.slow)], ids=["once", "each third"]
+)
+def test_a_kill_on_the_way_leaves_the_same_bytes(
+    kills, uninterrupted, tmp_path, moments
 ):
+    """Once, in a stage that is drawn; or in each third of the way."""
     reference, seconds = uninterrupted
     # Compiling again is not what is claimed, and takes most of the time; the slow test
     # below does without.
     shutil.copytree(reference / ".programs", tmp_path / "run-1" / ".programs")
     shutil.copy(reference / "run.json", tmp_path / "run-1")
-    thirds = range(1, _STAGES, _STAGES // 3)
-    delays = [moments.uniform(0.0, seconds / 12) for _ in thirds]
-    _check_kills(reference, tmp_path, list(zip(thirds, delays, strict=True)))
+    first = moments.randrange(1, _STAGES // kills + 1)
+    stages = range(first, _STAGES + 1, _STAGES // kills)
+    delays = [moments.uniform(0.0, seconds / 12) for _ in stages]
+    _check_kills(reference, tmp_path, list(zip(stages, delays, strict=True)))
 
 
 @pytest.mark.slow
