@@ -136,7 +136,6 @@ def _program(
         if scaled:
             scores_gs *= scale_refs[0][at][None, :]
         if soft_cap:
-            # Triton has no tanh of its own on every version.
             scores_gs = soft_cap * jnp.tanh(scores_gs / soft_cap)
         # The position in a column is the last that fell there.
         column_s = start + step * _STEP + jnp.arange(_STEP)
