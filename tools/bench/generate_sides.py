@@ -37,7 +37,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "batch": 32,
         "mixed": {"rows": 256, "template": 40, "lengths": (80, 640), "new": (20, 60)},
         "buckets": (128, 256, 384, 512, 640),
-        "prefill": 1024,
+        "prefill": 2048,
         "matmul": 2048,
         "megabytes": 512,
     },

@@ -12,12 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
-from xinst_jax.mesh import ShardingRules, platform
+from xinst_jax.mesh import ShardingRules
 
-_BLOCKS = {"cpu": 64}
-_BLOCK_ELSEWHERE = 256
-"""Columns that attention reads at once, by platform: on a CPU what its cache holds.
-Slots are read as far as the longest goes."""
+_BLOCK = 256
+"""Columns that attention reads at once."""
 
 
 class Store(NamedTuple):
@@ -75,7 +73,7 @@ def layout(model: ModelConfig, slots: int, positions: int, dtype: str) -> Layout
       dtype: 'compute' takes the model's compute dtype.
     """
     window = min(model.window or positions, positions)
-    block = min(_BLOCKS.get(platform(), _BLOCK_ELSEWHERE), window)
+    block = min(_BLOCK, window)
     return Layout(
         slots,
         -(-positions // block) * block,

@@ -1,10 +1,12 @@
 """Attention of one new token a row over the cache of decode slots."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
-from xinst_jax.infer import cache_kernel
+from xinst_jax.infer import cache_numba, cache_triton
 from xinst_jax.infer.cache import Cache, Layout, Store, kept, store_specs
 from xinst_jax.mesh import ShardingRules, platform
 from xinst_jax.models.cached import Attend
@@ -61,11 +63,7 @@ def attention(
             q_bkgh = (q_bn1h * jnp.asarray(scale, q_bn1h.dtype)).reshape(
                 batch, groups, heads // groups, width
             )
-            if platform() == "cpu":
-                # XLA:CPU multiplies batches of narrow numbers one by one.
-                q_bkgh = q_bkgh.astype(jnp.float32)
-            kernel = platform() == "gpu" and cache_kernel.can_compute(store)
-            context_bkgh = (cache_kernel.attend if kernel else attend_blocks)(
+            context_bkgh = _attention_of(store)(
                 store,
                 number,
                 q_bkgh,
@@ -88,6 +86,15 @@ def attention(
         return context_bn1h, cache._replace(full=store)
 
     return attend
+
+
+def _attention_of(store: Store) -> Callable[..., jax.Array]:
+    """The attention for the devices of the mesh that is set."""
+    if platform() == "cpu":
+        return cache_numba.attend
+    if platform() == "gpu" and cache_triton.can_compute(store):
+        return cache_triton.attend
+    return attend_blocks
 
 
 def _with(

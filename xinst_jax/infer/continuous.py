@@ -44,7 +44,7 @@ class Programs(NamedTuple):
     """What runs on the devices, and its shapes.
 
     Attributes:
-      slots: empty ones.
+      slots: empty ones, or those of an earlier call, whose rows are given up.
       devices: over how many devices (or groups of them) rows are divided.
       sizes: widths of the slots' arrays, as `slots.empty_slots` takes them.
       read: reads one row of prompts a device: keys and values.
@@ -84,7 +84,7 @@ def continue_all(
     samples: int,
     rows: Sequence[Row],
     usage: Usage,
-) -> list[Continued]:
+) -> tuple[list[Continued], Slots]:
     """Continues every request; all processes of a run do the same.
 
     Args:
@@ -96,7 +96,8 @@ def continue_all(
       usage: what is done is added to it.
 
     Returns:
-      What each request was continued with, in their order.
+      What each request was continued with, in their order, and the slots, for the next
+      call.
     """
     return _Run(programs, prompts, requests, samples, rows, usage).done()
 
@@ -120,17 +121,18 @@ class _Run:
         self.count = len(self.slots.token_b)
         self.of_device = self.count // programs.devices
         self.owner: dict[int, int] = {}
-        self.kept_b = np.ones(self.count, bool)
+        self.kept_b = np.zeros(self.count, bool)
         self.found: dict[int, Continued] = {}
         usage.rows += len(requests)
         usage.prompt_tokens += sum(map(len, prompts))
 
-    def done(self) -> list[Continued]:
+    def done(self) -> tuple[list[Continued], Slots]:
         """Works until nothing is left."""
         while True:
             self._refill()
             if not self.owner:
-                return [self.found[number] for number in range(len(self.requests))]
+                found = [self.found[number] for number in range(len(self.requests))]
+                return found, self.slots
             report = self._advance()
             if self.rows and not self.batches:
                 self._read()

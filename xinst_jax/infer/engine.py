@@ -109,6 +109,7 @@ class Engine:
             )
         self.buckets = tuple(sorted({min(b, longest) for b in decode.prompt_buckets}))
         self.usage = Usage()
+        self._kept: tuple[dict[str, int], slots_lib.Slots] | None = None
         self.replica, self.replicas = placed.replica, placed.replicas
         self.leads = placed.leads
         self._params = placed.params
@@ -190,7 +191,10 @@ class Engine:
             before = _compiled()
             programs = self._programs(requests, seed)
             rows = packed([len(one) - 1 for one in prompts], *self._widths())
-            done = continue_all(programs, prompts, requests, samples, rows, self.usage)
+            done, slots = continue_all(
+                programs, prompts, requests, samples, rows, self.usage
+            )
+            self._kept = programs.sizes, slots
             for name, count in _compiled().items():
                 new = count - before[name]
                 self.usage.programs[name] = self.usage.programs.get(name, 0) + new
@@ -258,7 +262,14 @@ class Engine:
                 vocab_limit=self._vocab_limit,
             )
 
-        slots = slots_lib.empty_slots(model=model, rules=rules, shape=shape, **sizes)
+        kept, self._kept = self._kept, None
+        if kept and kept[0] == sizes:
+            slots = kept[1]
+        else:
+            del kept  # before others are made
+            slots = slots_lib.empty_slots(
+                model=model, rules=rules, shape=shape, **sizes
+            )
         return Programs(
             slots, self._devices, sizes, read, insert, advance, self._text_of
         )
@@ -280,7 +291,7 @@ class Engine:
 
 def _apart(params: Params, unstacked: str) -> tuple[Params, ...]:
     """The blocks' weights apart, on the mesh that is set, where they are wanted so."""
-    if unstacked == "no" or (unstacked == "auto" and platform() != "gpu"):
+    if unstacked == "no" or (unstacked == "auto" and platform() == "tpu"):
         return ()
     layers = params["layers"]
     assert isinstance(layers, dict)

@@ -95,8 +95,8 @@ def read_token(
 
     Blocks are scanned in groups that repeat, so that each knows while it is compiled
     whether it is windowed, and the cache of one kind need not have the other's shape.
-    With the blocks' weights apart they are unrolled: XLA:GPU copies a block's weights
-    out of the stacked ones for every token.
+    With the blocks' weights apart they are unrolled: XLA copies a block's weights out
+    of the stacked ones for every token, on a GPU and a CPU.
 
     Args:
       decoder: the model.
