@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xinst_jax import numba_calls
 from xinst_jax.infer import cache_numba, cache_triton
 from xinst_jax.infer.cache import Store, kept
 from xinst_jax.infer.cache_attention import attend_blocks
@@ -78,7 +79,7 @@ def test_a_row_is_the_same_however_many_cores_there_are(cores, monkeypatch):
     q_bkgh = jax.random.normal(jax.random.key(0), (B, K, 4, H))
     how = store("float32"), jnp.int32(0), q_bkgh, jnp.array([5, 0, 127, -1, 255])
     expected = cache_numba.attend(*how, 0, 0.0)
-    monkeypatch.setattr(cache_numba, "_cores", lambda: cores)
+    monkeypatch.setattr(numba_calls, "_cores", lambda: cores)
     np.testing.assert_array_equal(cache_numba.attend(*how, 0, 0.0), expected)
 
 

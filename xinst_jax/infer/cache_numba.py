@@ -5,7 +5,6 @@ with the softmax kept up block by block (Milakov and Gimelshein, arXiv 1805.0286
 would copy a block of the store before each product, for all rows as far as the longest.
 """
 
-import os
 from typing import Any
 
 import jax
@@ -14,35 +13,12 @@ import numba
 import numpy as np
 from numba import types
 
-from xinst_jax.infer import numba_calls as calls
+from xinst_jax import numba_calls as calls
 from xinst_jax.infer.cache import Store
 
 _LOWEST = np.float32(-1e30)
-_ZERO, _HALF = np.float32(0), np.float32(0.5)
+_ZERO = np.float32(0)
 _TINY = np.finfo(np.float32).tiny
-_PARTS, _WORKERS = 8, 4
-"""Calls for each core, and most cores at work: XLA's executor computes up to eight
-calls that are ready one after the other, shares more with another thread, and has four
-threads (kSplitThreshold and kMaxWorkers of its thunk_executor.h)."""
-
-_LEAST, _LOG2_E = np.float32(-87), np.float32(1.44269504)
-_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_EXP = tuple(
-    map(
-        np.float32,
-        (
-            1.9875691500e-4,
-            1.3981999507e-3,
-            8.3334519073e-3,
-            4.1665795894e-2,
-            1.6666665459e-1,
-            5.0000001201e-1,
-            1,
-            1,
-        ),
-    )
-)
-"""Factors of `_exp`, the highest power's first."""
 
 
 def attend(
@@ -65,34 +41,22 @@ def attend(
     """
     dtype = store.k_lcbksh.dtype.name
     handler = {"float32": _float32, "bfloat16": _bfloat16, "int8": _int8}[dtype]
-    call = calls.compiled(f"xinst_cache_attention_{dtype}", handler)
     rows, groups, *head = q_bkgh.shape
-    items = rows * groups
-    parts = min(_PARTS * min(_cores(), _WORKERS), items)
-    part = jax.ShapeDtypeStruct((-(-items // parts), *head), jnp.float32)
-    arrays = [array for array in store if array is not None]
-    found = [
-        jax.ffi.ffi_call(call, part)(
+    context_igh = calls.computed(
+        f"xinst_cache_attention_{dtype}",
+        handler,
+        rows * groups,
+        head,
+        (
             jnp.asarray(number, jnp.int32)[None],
-            np.array([first, parts, window], np.int32),
+            np.array([window], np.int32),
             np.array([soft_cap], np.float32),
             last_b,
             q_bkgh.astype(jnp.float32),
-            *arrays,
-        )
-        for first in range(parts)
-    ]
-    context_igh = jnp.stack(found, axis=1).reshape(-1, *head)
-    return context_igh[:items].reshape(q_bkgh.shape)
-
-
-def _cores() -> int:
-    """This process' cores, for each of its devices."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, cores // jax.local_device_count())
+            *(array for array in store if array is not None),
+        ),
+    )
+    return context_igh.reshape(q_bkgh.shape)
 
 
 def _float32(frame: int) -> int:
@@ -116,29 +80,30 @@ def _int8(frame: int) -> int:
 @numba.njit(inline="always")
 def _attend(frame: int, dtype: Any, scaled: bool) -> None:
     """Computes one call; bfloat16 comes as the uint16 of its bits."""
-    number = calls.array(calls.argument(frame, 0)[0], types.int32, (1,))[0]
-    how, _ = calls.argument(frame, 1)
-    first, parts, window = calls.array(how, types.int32, (3,))
-    soft_cap = calls.array(calls.argument(frame, 2)[0], types.float32, (1,))[0]
-    last, _ = calls.argument(frame, 3)
-    q, shape = calls.argument(frame, 4)
+    first, parts = calls.array(calls.argument(frame, 0)[0], types.int32, (2,))
+    number = calls.scalar(frame, 1, types.int32)
+    window = calls.scalar(frame, 2, types.int32)
+    soft_cap = calls.scalar(frame, 3, types.float32)
+    last, _ = calls.argument(frame, 4)
+    q, shape = calls.argument(frame, 5)
     rows, groups, queries, width = shape
     last_b = calls.array(last, types.int32, (rows,))
     q_bkgh = calls.array(q, types.float32, (rows, groups, queries, width))
-    k, shape = calls.argument(frame, 5)
-    v, _ = calls.argument(frame, 6)
+    k, shape = calls.argument(frame, 6)
+    v, _ = calls.argument(frame, 7)
     blocks, block = shape[1], shape[4]
     kept = shape[0], blocks, rows, groups, block, width
     k_lcbksh, v_lcbksh = calls.array(k, dtype, kept), calls.array(v, dtype, kept)
     # Of a store without scales nothing is read through these.
-    k_scale, _ = calls.argument(frame, 7 if scaled else 5)
-    v_scale, _ = calls.argument(frame, 8 if scaled else 6)
+    k_scale, _ = calls.argument(frame, 8 if scaled else 6)
+    v_scale, _ = calls.argument(frame, 9 if scaled else 7)
     k_scale_lcbks = calls.array(k_scale, types.float32, kept[:-1])
     v_scale_lcbks = calls.array(v_scale, types.float32, kept[:-1])
     context, shape = calls.result(frame, 0)
     context_igh = calls.array(context, types.float32, (shape[0], queries, width))
 
     weights_s = np.empty(block, np.float32)
+    highest_c = np.empty(calls.COLUMNS, np.float32)
     highest_g, sum_g = np.empty(queries, np.float32), np.empty(queries, np.float32)
     for place in range(shape[0]):
         item = first + place * parts
@@ -159,7 +124,6 @@ def _attend(frame: int, dtype: Any, scaled: bool) -> None:
             v_scale_s = v_scale_lcbks[number, at, row, group]
             for query in range(queries):
                 q_h, context_h = q_bkgh[row, group, query], context_gh[query]
-                highest = highest_g[query]
                 for s in range(seen):
                     score = _ZERO
                     for h in range(width):
@@ -173,13 +137,13 @@ def _attend(frame: int, dtype: Any, scaled: bool) -> None:
                         age = (last - start - s) % (blocks * block)
                         score = score if age < window else _LOWEST
                     weights_s[s] = score
-                    highest = max(highest, score)
+                highest = calls.highest(weights_s[:seen], highest_g[query], highest_c)
                 if highest == _LOWEST:
                     continue
-                shrink = _exp(highest_g[query] - highest)
+                shrink = calls.exp(highest_g[query] - highest)
                 total = _ZERO
                 for s in range(seen):
-                    weights_s[s] = _exp(weights_s[s] - highest)
+                    weights_s[s] = calls.exp(weights_s[s] - highest)
                     total += weights_s[s]
                 highest_g[query], sum_g[query] = highest, sum_g[query] * shrink + total
                 for h in range(width):
@@ -192,19 +156,3 @@ def _attend(frame: int, dtype: Any, scaled: bool) -> None:
                         context_h[h] += weight * calls.wide(v_sh[s, h])
         for query in range(queries):
             context_gh[query] /= max(sum_g[query], _TINY)
-
-
-@numba.njit(fastmath={"contract"}, error_model="numpy")
-def _exp(x: Any) -> Any:
-    """e^x of a float32 that is not positive, in steps that a vector unit knows.
-
-    As Cephes' expf (Moshier, 1992): 2^n times a polynomial for what is left, up to
-    ln(2) / 2. Below -87, where float32 has no normal numbers, it is 0.
-    """
-    n = np.floor(max(x, _LEAST) * _LOG2_E + _HALF)
-    left = x - n * _LN2_HIGH - n * _LN2_LOW
-    sum_ = _EXP[0]
-    for factor in _EXP[1:]:
-        sum_ = sum_ * left + factor
-    power = calls.float32_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
-    return power * sum_ if x >= _LEAST else _ZERO

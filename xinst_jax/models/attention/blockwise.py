@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from xinst_jax.mesh import ShardingRules
+from xinst_jax.mesh import ShardingRules, platform
+from xinst_jax.models.attention import blockwise_numba
 from xinst_jax.models.attention.blocks import Block, filled, visible
 from xinst_jax.models.attention.masks import Branches, PackedRows, branch_mask
 from xinst_jax.models.layers import CONTEXT, leading_spec
@@ -154,6 +155,19 @@ def _on_device(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(settings: _Settings, rows: _Rows) -> jax.Array:
     """Contexts (B, K, G, T, H)."""
+    if (
+        platform() == "cpu"
+        and rows.branches is None
+        and blockwise_numba.can_compute(rows.q_bkgth, settings.block)
+    ):
+        return blockwise_numba.attend(
+            *rows[:5],
+            rows.visible(settings.block),
+            rows.start,
+            rows.window,
+            settings.soft_cap,
+            settings.block,
+        )
     return _forward(settings, rows)[0]
 
 
