@@ -21,7 +21,7 @@ _LAYERS = [
         "cluster",
         "slices",
     },
-    {"mesh", "distributed", "fate"},
+    {"mesh", "distributed", "fate", "numba_calls"},
     {"models"},
     {"train", "infer"},
     {"hf", "aot"},
