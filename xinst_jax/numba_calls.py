@@ -4,12 +4,14 @@ XLA hands a call one pointer, to a struct of 64-bit words that lead to the array
 frame of its foreign function interface, whose layout is public and kept (jaxlib's
 xla/ffi/api/c_api.h). Only what a kernel needs of it is read here.
 
-What was compiled is kept beside the file of the kernel, for other processes, until that
-file changes. After a change here, remove `*.nbi` from its `__pycache__`.
+What was compiled is kept for other processes, until the kernel's file or this one
+changes.
 """
 
 import functools
+import hashlib
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,12 +30,14 @@ _SUMS = {"reassoc", "contract", "nsz"}
 """Liberties of the compiler: to add a sum's terms in a vector unit's order."""
 
 ROWS, COLUMNS = 8, 16
-"""What `multiply_add` adds to at once: eight vectors of 512 bits."""
+"""What `add_product` adds to at once: eight vectors of 512 bits."""
 
 _PARTS, _WORKERS = 8, 4
 """Calls for each core, and most cores at work: XLA's executor computes up to eight
-calls that are ready one after the other, shares more with another thread, and has four
-threads (kSplitThreshold and kMaxWorkers of its thunk_executor.h)."""
+calls that are ready one after the other, shares more with another thread, and asks four
+for help (kSplitThreshold and kMaxWorkers of xla/backends/cpu/runtime/thunk.h)."""
+
+_THIS = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()[:12]
 
 _ZERO, _HALF = np.float32(0), np.float32(0.5)
 _LEAST, _LOG2_E = np.float32(-87), np.float32(1.44269504)
@@ -147,7 +151,7 @@ def _buffer(pointers: int, number: int) -> tuple[int, Any]:
 
 
 @extending.intrinsic
-def multiply_add(
+def _add_tile(
     typing_context: Any,
     c: Any,
     c_stride: Any,
@@ -157,19 +161,9 @@ def multiply_add(
     b_stride: Any,
     depth: Any,
 ) -> Any:
-    """Adds a product a @ b to c: `ROWS` rows of a, `depth` of b, `COLUMNS` columns.
+    """`add_product` of `ROWS` rows and `COLUMNS` columns, by addresses.
 
     The sums stay in vector registers, which no loop that Numba is given comes to.
-
-    Args:
-      typing_context: Numba's.
-      c: address of the first float32 of (ROWS, COLUMNS).
-      c_stride: float32 numbers from one row to the next.
-      a: address of (ROWS, depth).
-      a_stride: likewise.
-      b: address of (depth, COLUMNS).
-      b_stride: likewise.
-      depth: terms of a sum.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -207,6 +201,41 @@ def multiply_add(
 
 
 @numba.njit(forceinline=True)
+def add_product(
+    c: int,
+    c_stride: int,
+    a: int,
+    a_stride: int,
+    b: int,
+    b_stride: int,
+    shape: tuple[int, int, int],
+) -> None:
+    """Adds the product a @ b of float32 matrices to c.
+
+    Args:
+      c: address of the first number of (rows, columns).
+      c_stride: numbers from one row to the next.
+      a: address of (rows, depth).
+      a_stride: likewise.
+      b: address of (depth, columns).
+      b_stride: likewise.
+      shape: rows, a multiple of `ROWS`; columns, one of `COLUMNS`; depth.
+    """
+    rows, columns, depth = shape
+    for row in range(0, rows, ROWS):
+        for column in range(0, columns, COLUMNS):
+            _add_tile(
+                c + 4 * (row * c_stride + column),
+                c_stride,
+                a + 4 * row * a_stride,
+                a_stride,
+                b + 4 * column,
+                b_stride,
+                depth,
+            )
+
+
+@numba.njit(forceinline=True)
 def highest(scores_s: Any, least: Any, highest_c: Any) -> Any:
     """The largest of float32 numbers and `least`, by way of `COLUMNS` numbers of room.
 
@@ -230,7 +259,8 @@ def exp(x: Any) -> Any:
     """e^x of a float32 that is not positive, in steps that a vector unit knows.
 
     As Cephes' expf (Moshier, 1992): 2^n times a polynomial for what is left, up to
-    ln(2) / 2. Below -87, where float32 has no normal numbers, it is 0.
+    ln(2) / 2. Below -87, where float32 has no normal numbers, it is 0; of no number
+    it is none.
     """
     n = np.floor(max(x, _LEAST) * _LOG2_E + _HALF)
     left = x - n * _LN2_HIGH - n * _LN2_LOW
@@ -238,7 +268,7 @@ def exp(x: Any) -> Any:
     for factor in _EXP[1:]:
         sum_ = sum_ * left + factor
     power = float32_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
-    return power * sum_ if x >= _LEAST else _ZERO
+    return _ZERO if x < _LEAST else power * sum_
 
 
 def computed(
@@ -284,6 +314,8 @@ def _cores() -> int:
 @functools.cache
 def _compiled(name: str, handler: Callable[[int], int]) -> str:
     """Compiles a function of a frame for XLA, which knows it by this name then."""
+    # Numba looks at the kernel's file alone, and keeps what it compiled by this name.
+    handler.__qualname__ += f"_{_THIS}"
     compile_ = numba.cfunc(_HANDLER, cache=True, fastmath=_SUMS, error_model="numpy")
     call = compile_(handler).ctypes
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(call), platform="cpu")

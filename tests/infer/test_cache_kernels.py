@@ -69,6 +69,17 @@ def test_a_row_that_sees_nothing_is_a_number_and_disturbs_no_other(kernel):
     np.testing.assert_array_equal(rows[0][jnp.array([0, 2, 4])], rows[1][::2])
 
 
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+def test_what_is_no_number_is_none_afterwards_and_in_no_other_row(kernel):
+    kept_kv = store("float32")
+    kept_kv = kept_kv._replace(k_lcbksh=kept_kv.k_lcbksh.at[0, 0, 1, :, 3].set(np.nan))
+    q_bkgh = jax.random.normal(jax.random.key(0), (B, K, 4, H))
+    last_b = jnp.array([5, 9, 127, 2, 255], jnp.int32)
+    found = kernel(kept_kv, jnp.int32(0), q_bkgh, last_b, 0, 0.0)
+    assert np.isnan(found).all(axis=(1, 2, 3)).tolist() == [0, 1, 0, 0, 0]
+    assert np.isfinite(found[jnp.array([0, 2, 3, 4])]).all()
+
+
 @pytest.mark.parametrize(("width", "block", "can"), [(64, 256, True), (96, 256, False)])
 def test_what_triton_has_no_shape_for_is_left_to_xla(width, block, can):
     assert cache_triton.can_compute(store("float32", width, block)) == can

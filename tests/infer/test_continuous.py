@@ -94,10 +94,36 @@ def test_prompts_read_in_wider_rows_are_continued_the_same(
     assert wide.cache_bytes == engine.cache_bytes
 
 
+def test_slots_that_were_left_in_the_middle_of_rows_disturb_no_later_call(
+    prompts, ids, free, monkeypatch
+):
+    engine = _engine(SAMPLED)
+    advance = decode_lib.decode_slots
+    calls = itertools.count()
+
+    def stopped(*args, **kwargs):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return advance(*args, **kwargs)
+
+    stopped._cache_size = advance._cache_size
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(decode_lib, "decode_slots", stopped)
+        engine.generate(prompts, ids, seed=0)
+    assert engine.generate(prompts, ids, seed=0) == free
+    # The slots of a call whose rows ended at strings, which the host alone sees.
+    engine.generate(prompts, ids, seed=0, stop_strings=[["A"]] * len(prompts))
+    assert engine.generate(prompts, ids, seed=0) == free
+
+
 def test_weights_of_blocks_apart_change_no_token(prompts, ids, free):
-    apart = _engine(dataclasses.replace(SAMPLED, unstacked="yes"))
-    made = apart.generate(prompts, ids, seed=0)
-    for one, other in zip(made, free, strict=True):
+    of = {
+        unstacked: _engine(dataclasses.replace(SAMPLED, unstacked=unstacked))
+        for unstacked in ("yes", "no")
+    }
+    apart, stacked = (one.generate(prompts, ids, seed=0) for one in of.values())
+    assert apart == free, "on a CPU 'auto' has them apart"
+    for one, other in zip(apart, stacked, strict=True):
         assert one.tokens == other.tokens
         assert one.logprob == pytest.approx(other.logprob, abs=1e-5)
 

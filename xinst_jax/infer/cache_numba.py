@@ -116,10 +116,8 @@ def _attend(frame: int, dtype: Any, scaled: bool) -> None:
         for at in range((used + block - 1) // block):
             start = at * block
             seen = min(block, used - start)
-            k_sh, v_sh = (
-                k_lcbksh[number, at, row, group],
-                v_lcbksh[number, at, row, group],
-            )
+            k_sh = k_lcbksh[number, at, row, group]
+            v_sh = v_lcbksh[number, at, row, group]
             k_scale_s = k_scale_lcbks[number, at, row, group]
             v_scale_s = v_scale_lcbks[number, at, row, group]
             for query in range(queries):

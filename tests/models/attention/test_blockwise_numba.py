@@ -99,6 +99,16 @@ def test_a_prompt_has_the_same_bits_wherever_it_lies_at_a_multiple_of_the_block(
     np.testing.assert_array_equal(found[0], found[2])
 
 
+def test_what_is_no_number_is_none_afterwards():
+    mesh = make_mesh(MeshConfig(fsdp=1), jax.devices()[:1])
+    q, k, v, segments_bt = arrays(256, 16, [0, 128, 247])
+    k[0, :, 5] = np.nan
+    found, _ = attended(mesh, q, k, v, segments_bt)
+    seen = np.isnan(found).all(axis=(1, 3))
+    assert seen[0, 5:128].all() and not np.isnan(found[0, :, :5]).any()
+    assert not np.isnan(found[1]).any() and not np.isnan(found[0, :, 128:]).any()
+
+
 @pytest.mark.parametrize(
     ("width", "block", "dtype", "can"),
     [

@@ -18,7 +18,7 @@ _TINY = np.finfo(np.float32).tiny
 
 def can_compute(q_bkgth: jax.Array, block: int) -> bool:
     """Whether the kernel computes queries like these in blocks of this size."""
-    whole = q_bkgth.shape[-1] % calls.COLUMNS == 0 == block % calls.COLUMNS
+    whole = not (q_bkgth.shape[-1] % calls.COLUMNS or block % calls.COLUMNS)
     return whole and q_bkgth.dtype == jnp.float32
 
 
@@ -97,14 +97,10 @@ def _attend(frame: int) -> int:
         context, types.float32, (shape[0], queries, block, width)
     )
 
-    k_hs, scores_ts = (
-        np.empty((width, block), np.float32),
-        np.empty((block, block), np.float32),
-    )
-    highest_gt, sum_gt = (
-        np.empty((queries, block), np.float32),
-        np.empty((queries, block), np.float32),
-    )
+    k_hs = np.empty((width, block), np.float32)
+    scores_ts = np.empty((block, block), np.float32)
+    highest_gt = np.empty((queries, block), np.float32)
+    sum_gt = np.empty((queries, block), np.float32)
     highest_c = np.empty(calls.COLUMNS, np.float32)
     keys_at, scores_at = k_hs.ctypes.data, scores_ts.ctypes.data
     reach = window if window else np.int32(2**31 - 1)
@@ -130,17 +126,15 @@ def _attend(frame: int) -> int:
                 )
                 contexts_at = context + 4 * (place * queries + query) * block * width
                 scores_ts[:] = _ZERO
-                for t in range(0, block, calls.ROWS):
-                    for s in range(0, block, calls.COLUMNS):
-                        calls.multiply_add(
-                            scores_at + 4 * (t * block + s),
-                            block,
-                            queries_at + 4 * t * width,
-                            width,
-                            keys_at + 4 * s,
-                            block,
-                            width,
-                        )
+                calls.add_product(
+                    scores_at,
+                    block,
+                    queries_at,
+                    width,
+                    keys_at,
+                    block,
+                    (block, block, width),
+                )
                 if soft_cap:
                     for t in range(block):
                         for s in range(block):
@@ -165,17 +159,15 @@ def _attend(frame: int) -> int:
                     sum_gt[query, t] = sum_gt[query, t] * shrink + total
                     for h in range(width):
                         context_gth[query, t, h] *= shrink
-                for t in range(0, block, calls.ROWS):
-                    for h in range(0, width, calls.COLUMNS):
-                        calls.multiply_add(
-                            contexts_at + 4 * (t * width + h),
-                            width,
-                            scores_at + 4 * t * block,
-                            block,
-                            values_at + 4 * h,
-                            width,
-                            block,
-                        )
+                calls.add_product(
+                    contexts_at,
+                    width,
+                    scores_at,
+                    block,
+                    values_at,
+                    width,
+                    (block, width, block),
+                )
         for query in range(queries):
             for t in range(block):
                 context_gth[query, t] /= max(sum_gt[query, t], _TINY)
