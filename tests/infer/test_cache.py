@@ -106,6 +106,28 @@ def test_a_window_read_token_by_token_is_that_of_reading_at_once(family):
     np.testing.assert_allclose(found_btv, expected_btv, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_prompts_are_read_the_same_with_the_blocks_weights_apart(family):
+    model = tiny_of(family, vocab_size=64)
+    segments_bt = np.repeat([[1, 2]], len(TEXT_BT), axis=0).repeat(24, axis=1)
+    positions_bt = np.tile(np.arange(24), (len(TEXT_BT), 2))
+    rows = jnp.asarray(TEXT_BT), jnp.asarray(segments_bt), jnp.asarray(positions_bt)
+
+    @jax.jit
+    def read(params, blocks):
+        return cached.keys_and_values(bind(model, RULES, params), *rows, blocks)
+
+    with jax.set_mesh(_mesh()):
+        params = _params(None, model)
+        stacked, apart = (
+            read(params, blocks) for blocks in ((), cached.apart(params["layers"]))
+        )
+    for one, other in zip(stacked, apart, strict=True):
+        assert one.shape[:2] == (model.num_layers, len(TEXT_BT))
+        assert (np.abs(np.asarray(one)).max(axis=(1, 2, 3, 4)) > 0).all()
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("dtype", "most_change", "least_agreement"),
     [("bfloat16", 0.0005, 0.99), ("int8", 0.001, 0.98)],

@@ -32,8 +32,8 @@ def _text_of(tokens):
     return "".join(chr(ord("A") + token) for token in tokens)
 
 
-def _engine(decode, **kwargs):
-    mesh = make_mesh(MeshConfig(fsdp=1), jax.devices()[:1])
+def _engine(decode, mesh=None, **kwargs):
+    mesh = mesh or make_mesh(MeshConfig(fsdp=1), jax.devices()[:1])
     abstract = abstract_params(MODEL, RULES, mesh)
     drawn = numpy_llama.random_params(abstract, seed=5)
     params = jax.device_put(drawn, jax.tree.map(lambda leaf: leaf.sharding, abstract))
@@ -81,9 +81,9 @@ def test_prompts_read_in_wider_rows_are_continued_the_same(
 ):
     widths, read = set(), decode_lib.read_prompts
 
-    def seen(params, tokens_bt, *rows, **of):
+    def seen(params, blocks, tokens_bt, *rows, **of):
         widths.add(tokens_bt.shape[1])
-        return read(params, tokens_bt, *rows, **of)
+        return read(params, blocks, tokens_bt, *rows, **of)
 
     wide = _engine(dataclasses.replace(SAMPLED, prefill_columns=512))
     monkeypatch.setattr(decode_lib, "read_prompts", seen)
@@ -92,6 +92,38 @@ def test_prompts_read_in_wider_rows_are_continued_the_same(
     assert max(widths) == 512
     assert wide.longest_prompt == engine.longest_prompt
     assert wide.cache_bytes == engine.cache_bytes
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_slots_are_refilled_on_the_devices_from_a_queue(
+    devices, engine, prompts, ids, free
+):
+    decode = dataclasses.replace(SAMPLED, batch_rows=2, prefill_columns=1024)
+    limits = [1 + 3 * row % 8 for row in range(len(prompts))]
+    expected = engine.generate(prompts, ids, seed=0, max_new_tokens=limits)
+    mesh = make_mesh(MeshConfig(fsdp=devices), jax.devices()[:devices])
+    queued = _engine(decode, mesh)
+    made = queued.generate(prompts, ids, seed=0, max_new_tokens=limits)
+    for one, other in zip(made, expected, strict=True):
+        assert one.tokens == other.tokens
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-5)
+    # As many rows as there are slots wait in a queue. The host alone would have to look
+    # whenever one of them ends.
+    assert queued.usage.refills <= len(prompts) / 2
+    assert queued.usage.live_slot_steps == sum(limits)
+    assert queued.usage.programs == {"prefill": 1, "insert": 1, "decode": 1}
+
+
+def test_rows_too_narrow_for_the_queue_are_put_into_slots_by_the_host(
+    engine, prompts, ids, free
+):
+    short = [row for row, prompt in enumerate(prompts) if len(prompt) < 100]
+    wide = _engine(dataclasses.replace(SAMPLED, batch_rows=2, prefill_columns=2048))
+    made = wide.generate(
+        [prompts[row] for row in short[:2]], [ids[row] for row in short[:2]], seed=0
+    )
+    assert made == [free[row] for row in short[:2]]
+    assert wide.usage.read_columns < 512
 
 
 def test_slots_that_were_left_in_the_middle_of_rows_disturb_no_later_call(

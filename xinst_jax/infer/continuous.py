@@ -1,29 +1,37 @@
 """Continuous batching: the host's side of reading prompts and refilling slots.
 
 The devices are told what to do next before what they did is looked at, so that they do
-not wait for the host: while a chunk of decoding runs, the next row of prompts is
-already in line behind it.
+not wait for the host: rows that wait in a queue get slots while decoding goes on, and
+the next row of prompts is already in line behind it.
 """
 
 import collections
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from xinst_jax.infer import slots as slots_lib
 from xinst_jax.infer.decode import Report
 from xinst_jax.infer.requests import Request
 from xinst_jax.infer.rows import Row, arrays
-from xinst_jax.infer.slots import Slots, joined, no_arrivals
+from xinst_jax.infer.slots import Slots
 from xinst_jax.infer.stop_strings import cut
 from xinst_jax.infer.usage import Usage
 
 _FREE_SHARE = 1 / 16
-"""Share of the slots that must get free before decoding stops to refill them."""
+"""Share of the slots that must get free before decoding stops, with the queue empty."""
+
+_MOST_STEPS = 2**31 - 1
+"""Tokens after which to stop decoding: never."""
 
 _TEXT_STEPS = 16
 """Tokens of a row after which its text is searched for a stop string."""
+
+
+_Keys = tuple[jax.Array, jax.Array]
 
 
 class Continued(NamedTuple):
@@ -47,18 +55,20 @@ class Programs(NamedTuple):
       slots: empty ones, or those of an earlier call, whose rows are given up.
       devices: over how many devices (or groups of them) rows are divided.
       sizes: widths of the slots' arrays, as `slots.empty_slots` takes them.
+      widest: columns of the rows that can be queued.
       read: reads one row of prompts a device: keys and values.
       insert: puts prompts that were read into slots.
-      advance: continues the slots.
+      advance: continues the slots, and refills them from a queue.
       text_of: the text of ids.
     """
 
     slots: Slots
     devices: int
     sizes: dict[str, int]
-    read: Callable[..., tuple[jax.Array, jax.Array]]
-    insert: Callable[[Slots, tuple[jax.Array, jax.Array], np.ndarray], Slots]
-    advance: Callable[[Slots, np.ndarray, int, int], tuple[Slots, Report]]
+    widest: int
+    read: Callable[..., _Keys]
+    insert: Callable[[Slots, _Keys, np.ndarray, np.ndarray], Slots]
+    advance: Callable[..., tuple[Slots, Report]]
     text_of: Callable[[Sequence[int]], str] | None
 
 
@@ -73,8 +83,14 @@ class _Waiting(NamedTuple):
 class _Batch(NamedTuple):
     """One row of prompts a device, read together, and what waits in each."""
 
-    keys: tuple[jax.Array, jax.Array]
+    keys: _Keys
+    width: int
     waiting: list[collections.deque[_Waiting]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows wait."""
+        return sum(map(len, self.waiting))
 
 
 def continue_all(
@@ -118,11 +134,14 @@ class _Run:
         self.samples, self.usage, self.slots = samples, usage, programs.slots
         self.rows = collections.deque(rows)
         self.batches: collections.deque[_Batch] = collections.deque()
+        self.queued: _Batch | None = None
+        self.places: dict[int, _Waiting] = {}
         self.count = len(self.slots.token_b)
         self.of_device = self.count // programs.devices
         self.owner: dict[int, int] = {}
         self.kept_b = np.zeros(self.count, bool)
         self.found: dict[int, Continued] = {}
+        self.texts = any(request.stop_strings for request in requests)
         usage.rows += len(requests)
         usage.prompt_tokens += sum(map(len, prompts))
 
@@ -134,7 +153,7 @@ class _Run:
                 found = [self.found[number] for number in range(len(self.requests))]
                 return found, self.slots
             report = self._advance()
-            if self.rows and not self.batches:
+            if self.rows and len(self.batches) < 2:
                 self._read()
             self._collect(jax.device_get(report))
 
@@ -144,13 +163,15 @@ class _Run:
             free = self._free()
             for batch in self.batches:
                 self._insert(batch, free)
-            self.batches = collections.deque(
-                batch for batch in self.batches if any(batch.waiting)
-            )
+            self._forget()
             # A device with a free slot has nothing waiting now.
             if not (self.rows and any(free)):
                 return
             self._read()
+
+    def _forget(self) -> None:
+        """Lets go of batches in which nothing waits."""
+        self.batches = collections.deque(batch for batch in self.batches if batch.rows)
 
     def _free(self) -> list[list[int]]:
         """The free slots of each device, lowest first."""
@@ -182,7 +203,7 @@ class _Run:
             )
             for row in taken
         ]
-        self.batches.append(_Batch(keys, waiting))
+        self.batches.append(_Batch(keys, width, waiting))
         self.usage.read_tokens += int((segments_bt > 0).sum())
         self.usage.read_columns += tokens_bt.size
 
@@ -194,43 +215,71 @@ class _Run:
             chosen.append([(slots.pop(0), waiting.popleft()) for _ in range(count)])
         if not any(chosen):
             return
-        for slot, one in (pair for of_device in chosen for pair in of_device):
-            self.owner[slot] = one.request
-            self.kept_b[slot] = True
-        arrivals = self._arrivals(chosen)
-        self.slots = self.programs.insert(self.slots, batch.keys, arrivals)
-
-    def _arrivals(self, chosen: Sequence[Sequence[tuple[int, _Waiting]]]) -> np.ndarray:
-        sizes = self.programs.sizes
-        made = no_arrivals(self.count, sizes["stops"], sizes["history"])
+        order_b = np.zeros(self.count, np.int32)
+        places: dict[int, _Waiting] = {}
         for device, of_device in enumerate(chosen):
             first = device * self.of_device
             for place, (slot, one) in enumerate(of_device):
-                request, prompt = self.requests[one.request], self.prompts[one.prompt]
-                made.order_b[first + place] = slot - first
-                made.arrived_b[slot] = True
-                made.column_b[slot] = one.column
-                made.token_b[slot] = prompt[-1]
-                made.position_b[slot] = len(prompt) - 1
-                made.limit_b[slot] = request.limit
-                made.hash_b[slot] = request.hash
-                made.stops_bn[slot, : len(request.stop_ids)] = request.stop_ids
-                if sizes["history"]:
-                    made.history_bs[slot, : len(prompt)] = prompt
-        return joined(made)
+                order_b[first + place] = slot - first
+                places[slot] = one
+                self._give(slot, one)
+        rows = self._joined(places)
+        self.slots = self.programs.insert(self.slots, batch.keys, order_b, rows)
+
+    def _give(self, slot: int, one: _Waiting) -> None:
+        self.owner[slot] = one.request
+        self.kept_b[slot] = True
+
+    def _joined(self, places: Mapping[int, _Waiting]) -> np.ndarray:
+        """What the devices are told of rows at these places."""
+        sizes = self.programs.sizes
+        made = slots_lib.no_rows(self.count, sizes["stops"], sizes["history"])
+        for place, one in places.items():
+            request, prompt = self.requests[one.request], self.prompts[one.prompt]
+            made.column_b[place] = one.column
+            made.token_b[place] = prompt[-1]
+            made.position_b[place] = len(prompt) - 1
+            made.limit_b[place] = request.limit
+            made.hash_b[place] = request.hash
+            made.stops_bn[place, : len(request.stop_ids)] = request.stop_ids
+            if sizes["history"]:
+                made.history_bs[place, : len(prompt)] = prompt
+        return slots_lib.joined(made)
 
     def _advance(self) -> Report:
         """Has the slots continued until some are free, or all if nothing waits."""
-        wanted = self.count
-        if self.rows or self.batches:
-            wanted = max(1, int(self.count * _FREE_SHARE))
-        texts = any(self.requests[one].stop_strings for one in self.owner.values())
-        steps = _TEXT_STEPS if texts else self.programs.sizes["new"]
+        queue = self._queue()
+        later = len(self.rows) + sum(batch.rows for batch in self.batches)
+        later -= len(self.places)
+        wanted = max(1, int(self.count * _FREE_SHARE)) if later else self.count
         self.slots, report = self.programs.advance(
-            self.slots, self.kept_b.copy(), wanted, steps
+            self.slots,
+            queue,
+            self.kept_b.copy(),
+            wanted,
+            _TEXT_STEPS if self.texts else _MOST_STEPS,
         )
         self.usage.refills += 1
         return report
+
+    def _queue(self) -> tuple[jax.Array, jax.Array, np.ndarray] | None:
+        """What waits in the first batch of widest rows; an empty queue after the last.
+
+        Other rows are rare, and would each need a program of decoding: they are put
+        into slots when the devices are looked at.
+        """
+        wide = (one for one in self.batches if one.width == self.programs.widest)
+        batch = next(wide, None)
+        self.places = {}
+        if batch:
+            self.queued = batch
+            for device, waiting in enumerate(batch.waiting):
+                first = device * self.of_device
+                some = itertools.islice(waiting, self.of_device)
+                self.places |= dict(enumerate(some, first))
+        if self.queued is None:
+            return None
+        return *self.queued.keys, self._joined(self.places)
 
     def _collect(self, report: Report) -> None:
         """Takes what is finished out of its slots."""
@@ -238,16 +287,38 @@ class _Run:
         usage.steps += int(report.steps)
         usage.slot_steps += int(report.steps) * self.count
         usage.live_slot_steps += int(report.live_steps)
+        self._follow(report.turns)
         for slot, number in list(self.owner.items()):
-            count, stopped = int(report.count_b[slot]), bool(report.stopped_b[slot])
-            tokens = np.asarray(report.tokens_bg[slot, :count])
+            count = int(report.made.count_b[slot])
+            tokens = np.asarray(report.made.tokens_bg[slot, :count])
             if report.live_b[slot] and not self._ended(number, tokens):
                 continue
-            del self.owner[slot]
-            self.kept_b[slot] = False
-            logprobs = np.asarray(report.logprobs_bg[slot, : count + stopped])
-            self.found[number] = Continued(tokens, logprobs, stopped)
-            usage.new_tokens += count + stopped
+            self._take(slot, report.made, slot)
+
+    def _follow(self, turns: slots_lib.Turns) -> None:
+        """Follows rows of the queue into their slots, one after another."""
+        for place, one in self.places.items():
+            device = place // self.of_device
+            if turns.slot_b[place] < 0:
+                continue
+            slot = device * self.of_device + int(turns.slot_b[place])
+            if slot in self.owner:
+                self._take(slot, turns.before, place)
+            assert self.queued is not None
+            self.queued.waiting[device].popleft()
+            self._give(slot, one)
+        self._forget()
+
+    def _take(self, slot: int, made: slots_lib.Made, place: int) -> None:
+        """Takes what the finished row of a slot was continued with, at this place."""
+        count, stopped = int(made.count_b[place]), bool(made.stopped_b[place])
+        self.found[self.owner.pop(slot)] = Continued(
+            np.asarray(made.tokens_bg[place, :count]),
+            np.asarray(made.logprobs_bg[place, : count + stopped]),
+            stopped,
+        )
+        self.kept_b[slot] = False
+        self.usage.new_tokens += count + stopped
 
     def _ended(self, number: int, tokens: np.ndarray) -> bool:
         """Whether a live row's text holds a stop string."""

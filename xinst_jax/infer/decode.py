@@ -11,7 +11,17 @@ from xinst_jax.infer.cache import Layout
 from xinst_jax.infer.cache_attention import attention
 from xinst_jax.infer.repeats import without_repeats
 from xinst_jax.infer.sample import greedy, row_uniforms, sample
-from xinst_jax.infer.slots import Slots
+from xinst_jax.infer.slots import (
+    Made,
+    Queue,
+    Slots,
+    Turns,
+    can_refill,
+    made,
+    no_turns,
+    parted,
+    refilled,
+)
 from xinst_jax.mesh import ShardingRules, platform
 from xinst_jax.models import cached
 from xinst_jax.models.decoder import Decoder, Params, bind
@@ -23,27 +33,27 @@ class Report(NamedTuple):
     """What the host learns of slots, the same on every device.
 
     Attributes:
-      tokens_bg: as in `Slots`.
-      logprobs_bg: as in `Slots`.
-      count_b: as in `Slots`.
+      made: what the rows in slots were continued with so far.
       live_b: as in `Slots`.
-      stopped_b: as in `Slots`.
       steps: int32 how many tokens every slot was given time for.
       live_steps: int32 for how many of them a slot had a live row, all together.
+      turns: which slots the queue's rows got meanwhile.
     """
 
-    tokens_bg: jax.Array
-    logprobs_bg: jax.Array
-    count_b: jax.Array
+    made: Made
     live_b: jax.Array
-    stopped_b: jax.Array
     steps: jax.Array
     live_steps: jax.Array
+    turns: Turns
+
+
+_State = tuple[Slots, Turns, jax.Array, jax.Array]
 
 
 @functools.partial(jax.jit, static_argnames=("model", "rules"))
 def read_prompts(
     params: Params,
+    blocks: tuple[Params, ...],
     tokens_bt: jax.Array,
     segment_ids_bt: jax.Array,
     positions_bt: jax.Array,
@@ -56,7 +66,8 @@ def read_prompts(
     Compiled once for each shape of `tokens_bt`. Called under `jax.set_mesh`.
     """
     decoder = bind(model, rules, params)
-    return cached.keys_and_values(decoder, tokens_bt, segment_ids_bt, positions_bt)
+    rows = tokens_bt, segment_ids_bt, positions_bt
+    return cached.keys_and_values(decoder, *rows, blocks)
 
 
 @functools.partial(
@@ -68,6 +79,7 @@ def decode_slots(
     params: Params,
     blocks: tuple[Params, ...],
     slots: Slots,
+    queue: tuple[jax.Array, jax.Array, jax.Array] | None,
     kept_b: jax.Array,
     wanted: jax.Array,
     most_steps: jax.Array,
@@ -81,16 +93,20 @@ def decode_slots(
 ) -> tuple[Slots, Report]:
     """Continues the rows of all slots, token by token, until enough of them are free.
 
-    A row's tokens depend on its prompt, its hash, its limits and the seed, and on no
-    other row. Compiled once. Called under `jax.set_mesh`.
+    A slot whose row ends gets the next row of the queue at once; slots are free when
+    that is used up. A row's tokens depend on its prompt, its hash, its limits and the
+    seed, and on no other row. Compiled once, and once more without a queue. Called
+    under `jax.set_mesh`.
 
     Args:
       params: the weights.
       blocks: those of each block apart (`cached.apart`), or nothing.
       slots: the rows; their buffers are used up.
+      queue: keys and values of a row of prompts a device, as `slots.insert` takes them,
+        and the rows that wait, `joined`; or nothing.
       kept_b: booleans; a row without is given up.
-      wanted: int32 scalar; rows that must end before it returns.
-      most_steps: int32 scalar; tokens of a row at which to return.
+      wanted: int32 scalar; slots that must get free before it returns.
+      most_steps: int32 scalar; tokens of every slot at which to return.
       seed: uint32 scalar.
       model: the decoder's shape.
       rules: how arrays are divided.
@@ -99,16 +115,27 @@ def decode_slots(
       vocab_limit: ids from here on are padding of the vocabulary, never generated.
     """
     decoder = bind(model, rules, params)
+    stops = slots.stops_bn.shape[1]
+    waiting = Queue(*queue[:2], parted(queue[2], stops, rules)) if queue else None
 
-    def unfinished(state: tuple[Slots, jax.Array, jax.Array]) -> jax.Array:
-        slots, steps, _ = state
+    def unfinished(state: _State) -> jax.Array:
+        slots, _, steps, _ = state
         live = jnp.sum(slots.live_b, dtype=jnp.int32)
         return (steps < most_steps) & (live > enough)
 
-    def advance(
-        state: tuple[Slots, jax.Array, jax.Array],
-    ) -> tuple[Slots, jax.Array, jax.Array]:
-        slots, steps, live_steps = state
+    def undisturbed(state: _State) -> jax.Array:
+        slots, turns, _, _ = state
+        if not waiting:
+            return unfinished(state)
+        return unfinished(state) & ~can_refill(slots, waiting, turns, rules)
+
+    def refill(slots: Slots, turns: Turns) -> tuple[Slots, Turns]:
+        if not waiting:
+            return slots, turns
+        return refilled(slots, waiting, turns, model, rules, shape)
+
+    def advance(state: _State) -> _State:
+        slots, turns, steps, live_steps = state
         live_b, position_b = slots.live_b, slots.position_b
         attend = attention(model, rules, shape, position_b, live_b)
         x_b1d, cache = cached.read_token(
@@ -117,24 +144,20 @@ def decode_slots(
         logits_bv = _limited(decoder, x_b1d, vocab_limit)
         token_b = _choose(logits_bv, slots, seed, decode, rules)
         slots = _append(slots._replace(cache=cache), token_b, logits_bv)
-        return slots, steps + 1, live_steps + jnp.sum(live_b, dtype=jnp.int32)
+        live_steps += jnp.sum(live_b, dtype=jnp.int32)
+        return slots, turns, steps + 1, live_steps
+
+    def go_on(state: _State) -> _State:
+        slots, turns, *steps = jax.lax.while_loop(undisturbed, advance, state)
+        return *refill(slots, turns), steps[0], steps[1]
 
     kept_b = jax.reshard(kept_b, rules.spec("batch"))
     slots = slots._replace(live_b=slots.live_b & kept_b)
+    slots, turns = refill(slots, no_turns(slots))
     enough = jnp.maximum(jnp.sum(slots.live_b, dtype=jnp.int32) - wanted, 0)
-    zero = jnp.int32(0)
-    slots, steps, live_steps = jax.lax.while_loop(
-        unfinished, advance, (slots, zero, zero)
-    )
-    report = Report(
-        tokens_bg=slots.tokens_bg,
-        logprobs_bg=slots.logprobs_bg,
-        count_b=slots.count_b,
-        live_b=slots.live_b,
-        stopped_b=slots.stopped_b,
-        steps=steps,
-        live_steps=live_steps,
-    )
+    state = slots, turns, jnp.int32(0), jnp.int32(0)
+    slots, turns, steps, live_steps = jax.lax.while_loop(unfinished, go_on, state)
+    report = Report(made(slots), slots.live_b, steps, live_steps, turns)
     return slots, jax.tree.map(lambda leaf: jax.reshard(leaf, jax.P()), report)
 
 

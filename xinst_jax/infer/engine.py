@@ -230,27 +230,36 @@ class Engine:
             "history": shape.columns if decode.no_repeat_ngram else 0,
         }
 
+        # On a CPU prefill gains nothing by blocks apart.
+        read_blocks = self._blocks if platform() == "gpu" else ()
+
         def read(*rows: np.ndarray) -> tuple[jax.Array, jax.Array]:
             return decode_lib.read_prompts(
-                self._params, *rows, model=model, rules=rules
+                self._params, read_blocks, *rows, model=model, rules=rules
             )
 
         def insert(
             slots: slots_lib.Slots,
             keys: tuple[jax.Array, jax.Array],
-            arrivals_bx: np.ndarray,
+            order_b: np.ndarray,
+            rows_bx: np.ndarray,
         ) -> slots_lib.Slots:
             return slots_lib.insert(
-                slots, *keys, arrivals_bx, model=model, rules=rules, shape=shape
+                slots, *keys, order_b, rows_bx, model=model, rules=rules, shape=shape
             )
 
         def advance(
-            slots: slots_lib.Slots, kept_b: np.ndarray, wanted: int, most_steps: int
+            slots: slots_lib.Slots,
+            queue: tuple[jax.Array, jax.Array, np.ndarray] | None,
+            kept_b: np.ndarray,
+            wanted: int,
+            most_steps: int,
         ) -> tuple[slots_lib.Slots, decode_lib.Report]:
             return decode_lib.decode_slots(
                 self._params,
                 self._blocks,
                 slots,
+                queue,
                 kept_b,
                 np.int32(wanted),
                 np.int32(most_steps),
@@ -270,8 +279,9 @@ class Engine:
             slots = slots_lib.empty_slots(
                 model=model, rules=rules, shape=shape, **sizes
             )
+        widest = self._widths()[0][-1]
         return Programs(
-            slots, self._devices, sizes, read, insert, advance, self._text_of
+            slots, self._devices, sizes, widest, read, insert, advance, self._text_of
         )
 
     def _generation(self, request: Request, continued: Continued) -> Generation:

@@ -18,6 +18,8 @@ from xinst_jax.models.rotary import rotation
 from xinst_jax.models.views import Views
 
 Cache = TypeVar("Cache")
+Stacked = TypeVar("Stacked")
+_Read = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class Attend(Protocol[Cache]):
@@ -46,6 +48,7 @@ def keys_and_values(
     tokens_bt: jax.Array,
     segment_ids_bt: jax.Array,
     positions_bt: jax.Array,
+    blocks: Sequence[Params] = (),
 ) -> tuple[jax.Array, jax.Array]:
     """The rotated keys and the values of packed rows in every block.
 
@@ -55,6 +58,7 @@ def keys_and_values(
       segment_ids_bt: int32; a token sees the earlier tokens of its own segment, and 0
         is padding.
       positions_bt: int32 position of each token in its segment.
+      blocks: as for `read_token`.
 
     Returns:
       Both (L, B, K, T, H) in the compute dtype, not divided along T.
@@ -64,15 +68,32 @@ def keys_and_values(
     seen = packed_rows(config, rules, segment_ids_bt, positions_bt)
     views = Views(config, jax.reshard(positions_bt, rows), seen)
     graphdef, stacked = nnx.split(decoder.layers)
-
-    def step(
-        x_btd: jax.Array, block: tuple[jax.Array | None, nnx.State]
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        windowed, state = block
-        return nnx.merge(graphdef, state).read(x_btd, views.of(windowed))
-
     x_btd = decoder.embed(jax.reshard(tokens_bt, rows))
-    return jax.lax.scan(step, x_btd, (views.windowed_l, stacked))[1]
+    spec = rules.spec("layers", "batch", "kv_heads", None, "head_dim")
+    shape = len(tokens_bt), config.num_kv_heads, tokens_bt.shape[1], config.head_dim
+    empty_lbkth = jax.lax.empty(
+        (config.num_layers, *shape), x_btd.dtype, out_sharding=spec
+    )
+
+    def read(layer: jax.Array | int, carry: _Read) -> _Read:
+        x_btd, k_lbkth, v_lbkth = carry
+        windowed = _of_layer(views.windowed_l, layer)
+        state = blocks[int(layer)] if blocks else _of_layer(stacked, layer)
+        block = nnx.merge(graphdef, state)
+        x_btd, (k_bkth, v_bkth) = block.read(x_btd, views.of(windowed))
+        put = jax.lax.dynamic_update_index_in_dim
+        return x_btd, put(k_lbkth, k_bkth, layer, 0), put(v_lbkth, v_bkth, layer, 0)
+
+    last = config.num_layers - 1
+    carry = x_btd, empty_lbkth, empty_lbkth
+    if blocks:
+        for layer in range(last):
+            carry = read(layer, carry)
+    else:
+        carry = jax.lax.fori_loop(0, last, read, carry)
+    # Of the last block only these two are needed, and XLA computes no more of it.
+    _, k_lbkth, v_lbkth = read(last, carry)
+    return k_lbkth, v_lbkth
 
 
 def apart(stacked: Params) -> tuple[Params, ...]:
@@ -128,14 +149,7 @@ def read_token(
         number: jax.Array | int,
     ) -> tuple[jax.Array, Cache]:
         x_b1d, cache = carry
-        state = (
-            blocks[int(layer)]
-            if blocks
-            else jax.tree.map(
-                lambda w: jax.lax.dynamic_index_in_dim(w, layer, keepdims=False),
-                stacked,
-            )
-        )
+        state = blocks[int(layer)] if blocks else _of_layer(stacked, layer)
 
         def over(
             q_bn1h: jax.Array, k_bk1h: jax.Array, v_bk1h: jax.Array
@@ -169,3 +183,10 @@ def read_token(
         )
     x_b1d, cache = read(carry, groups, rest)
     return decoder.final_norm(x_b1d), cache
+
+
+def _of_layer(stacked: Stacked, layer: jax.Array | int) -> Stacked:
+    """A block's part of what is stacked."""
+    return jax.tree.map(
+        lambda a: jax.lax.dynamic_index_in_dim(a, layer, keepdims=False), stacked
+    )
