@@ -1,4 +1,4 @@
-"""The kernels for CPUs and GPUs give what XLA's program computes elsewhere."""
+"""The kernels of each kind of device give what XLA's program computes elsewhere."""
 
 import functools
 import hashlib
@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from xinst_jax import numba_calls
-from xinst_jax.infer import cache_numba, cache_triton
+from xinst_jax.infer import cache_mosaic, cache_numba, cache_triton
 from xinst_jax.infer.cache import Store, kept
-from xinst_jax.infer.cache_attention import attend_blocks
+from xinst_jax.infer.cache_attention import added, attend_blocks
 
 L, C, B, K, S, H = 2, 2, 5, 2, 128, 16
 KERNELS = {
     "numba": cache_numba.attend,
     "triton, interpreted": functools.partial(cache_triton.attend, interpret=True),
+    "mosaic, interpreted": functools.partial(cache_mosaic.attend, interpret=True),
 }
 
 
@@ -80,9 +81,44 @@ def test_what_is_no_number_is_none_afterwards_and_in_no_other_row(kernel):
     assert np.isfinite(found[jnp.array([0, 2, 3, 4])]).all()
 
 
-@pytest.mark.parametrize(("width", "block", "can"), [(64, 256, True), (96, 256, False)])
-def test_what_triton_has_no_shape_for_is_left_to_xla(width, block, can):
-    assert cache_triton.can_compute(store("float32", width, block)) == can
+@pytest.mark.parametrize(
+    ("kernel", "width", "block", "can"),
+    [
+        (cache_triton, 64, 256, True),
+        (cache_triton, 96, 256, False),
+        (cache_mosaic, 128, 256, True),
+        (cache_mosaic, 128, 96, False),
+    ],
+)
+def test_what_a_kernel_has_no_shape_for_is_left_to_xla(kernel, width, block, can):
+    assert kernel.can_compute(store("float32", width, block)) == can
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_mosaics_kernel_adds_tokens_where_their_positions_fall(dtype):
+    kept_kv = store(dtype)
+    rng = np.random.default_rng(1)
+    (k, k_scale), (v, v_scale) = (
+        kept(jnp.asarray(a, jnp.float32), jnp.dtype(dtype))
+        for a in rng.normal(size=(2, B, K, 1, H))
+    )
+    scales = (k_scale, v_scale) if dtype == "int8" else (None, None)
+    # The last two lie in a ring that was gone round before.
+    position_b = jnp.array([0, 31, 127, 256, 700], jnp.int32)
+    how = kept_kv, jnp.int32(1), position_b, Store(k, v, *scales)
+    found, expected = cache_mosaic.added(*how, interpret=True), added(*how)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    changed = np.asarray(found.k_lcbksh != kept_kv.k_lcbksh).any(axis=(3, 5))
+    places = [(1, 0, 0, 0), (1, 0, 1, 31), (1, 0, 2, 127), (1, 0, 3, 0), (1, 1, 4, 60)]
+    assert np.argwhere(changed).tolist() == [list(place) for place in places]
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "heads"),
+    [(8, 2**16, 8), (32, 2**16, 16), (40, 2**16, 8), (36, 2**16, 36), (1, 2**22, 1)],
+)
+def test_a_program_of_mosaics_has_all_key_heads_or_whole_tiles(groups, size, heads):
+    assert cache_mosaic._heads(groups, size) == heads
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64])

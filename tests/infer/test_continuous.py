@@ -1,6 +1,7 @@
 """Rows that take turns in few slots become what each would be alone."""
 
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -10,7 +11,10 @@ import pytest
 from tests.models import numpy_llama
 from xinst_jax.config import DecodeConfig, MeshConfig
 from xinst_jax.errors import UserError
+from xinst_jax.infer import cache as cache_lib
+from xinst_jax.infer import cache_attention, cache_mosaic
 from xinst_jax.infer import decode as decode_lib
+from xinst_jax.infer import slots as slots_lib
 from xinst_jax.infer.engine import Engine
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.decoder import abstract_params
@@ -146,6 +150,25 @@ def test_slots_that_were_left_in_the_middle_of_rows_disturb_no_later_call(
     # The slots of a call whose rows ended at strings, which the host alone sees.
     engine.generate(prompts, ids, seed=0, stop_strings=[["A"]] * len(prompts))
     assert engine.generate(prompts, ids, seed=0) == free
+
+
+def test_a_tpus_kernels_and_its_cache_give_the_same_rows(
+    prompts, ids, free, monkeypatch
+):
+    """Interpreted; heads are filled up to 128 numbers."""
+    for module in (cache_lib, cache_attention, slots_lib):
+        monkeypatch.setattr(module, "platform", lambda: "tpu")
+    for name in ("added", "attend"):
+        of = functools.partial(getattr(cache_mosaic, name), interpret=True)
+        monkeypatch.setattr(cache_mosaic, name, of)
+    engine = _engine(
+        dataclasses.replace(SAMPLED, batch_rows=3, prompt_buckets=(64, 256))
+    )
+    numbers = 2 * MODEL.num_layers * MODEL.num_kv_heads * 128
+    assert engine.cache_bytes == 3 * 256 * numbers * 4
+    for one, other in zip(engine.generate(prompts, ids, seed=0), free, strict=True):
+        assert one.tokens == other.tokens
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-5)
 
 
 def test_weights_of_blocks_apart_change_no_token(prompts, ids, free):

@@ -12,10 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
-from xinst_jax.mesh import ShardingRules
+from xinst_jax.mesh import ShardingRules, platform
 
 _BLOCK = 256
 """Columns that attention reads at once."""
+
+_LANES = 128
+"""Numbers at whose multiples a TPU's memory ends a head."""
 
 
 class Store(NamedTuple):
@@ -53,6 +56,7 @@ class Layout:
       columns: positions of a row, a multiple of `block`.
       ring: columns of a windowed block, a multiple of `block`; 0 without a window.
       block: columns S that attention reads at once.
+      width: numbers H of a head, zeros that fill it up included.
       dtype: of keys and values.
     """
 
@@ -60,6 +64,7 @@ class Layout:
     columns: int
     ring: int
     block: int
+    width: int
     dtype: str
 
 
@@ -79,6 +84,10 @@ def layout(model: ModelConfig, slots: int, positions: int, dtype: str) -> Layout
         -(-positions // block) * block,
         -(-window // block) * block if any(model.windowed_layers) else 0,
         block,
+        # XLA:TPU would lay narrow heads out across, and anew for every kernel.
+        -(-model.head_dim // _LANES) * _LANES
+        if platform() == "tpu"
+        else model.head_dim,
         model.compute_dtype if dtype == "compute" else dtype,
     )
 
@@ -90,7 +99,7 @@ def empty(model: ModelConfig, rules: ShardingRules, shape: Layout) -> Cache:
     def store(layers: int, columns: int) -> Store | None:
         if not layers:
             return None
-        blocks, head = columns // shape.block, model.head_dim
+        blocks, head = columns // shape.block, shape.width
         rows = (layers, blocks, shape.slots, model.num_kv_heads)
 
         def zeros(spec: Any, dtype: str, *widths: int) -> jax.Array | None:
@@ -133,7 +142,7 @@ def bytes_of(model: ModelConfig, shape: Layout) -> int:
     windowed = sum(model.windowed_layers)
     positions = (model.num_layers - windowed) * shape.columns + windowed * shape.ring
     width = {"int8": 1, "bfloat16": 2, "float32": 4}[shape.dtype]
-    head = model.head_dim * width + (4 if shape.dtype == "int8" else 0)
+    head = shape.width * width + (4 if shape.dtype == "int8" else 0)
     return 2 * shape.slots * positions * model.num_kv_heads * head
 
 
@@ -148,3 +157,8 @@ def kept(x: jax.Array, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
     wide = x.astype(jnp.float32)
     scale = jnp.maximum(jnp.max(jnp.abs(wide), axis=-1), jnp.float32(1e-30)) / 127
     return jnp.round(wide / scale[..., None]).astype(jnp.int8), scale
+
+
+def filled(x: jax.Array, width: int) -> jax.Array:
+    """Heads (..., H) filled up with zeros to this width."""
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, width - x.shape[-1])])

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from xinst_jax.config import ModelConfig
-from xinst_jax.infer import cache_numba, cache_triton
-from xinst_jax.infer.cache import Cache, Layout, Store, kept, store_specs
+from xinst_jax.infer import cache_mosaic, cache_numba, cache_triton
+from xinst_jax.infer.cache import Cache, Layout, Store, filled, kept, store_specs
 from xinst_jax.mesh import ShardingRules, platform
 from xinst_jax.models.cached import Attend
 from xinst_jax.models.product import wide_product
@@ -57,11 +57,14 @@ def attention(
             position_b: jax.Array,
             live_b: jax.Array,
         ) -> tuple[jax.Array, Store]:
-            store = _with(store, number, position_b, k_bk1h[:, :, 0], v_bk1h[:, :, 0])
             batch, heads, _, width = q_bn1h.shape
+            q_bn1h, k_bk1h, v_bk1h = (
+                filled(a, shape.width) for a in (q_bn1h, k_bk1h, v_bk1h)
+            )
+            store = _added(store, number, position_b, k_bk1h, v_bk1h)
             groups = k_bk1h.shape[1]
             q_bkgh = (q_bn1h * jnp.asarray(scale, q_bn1h.dtype)).reshape(
-                batch, groups, heads // groups, width
+                batch, groups, heads // groups, shape.width
             )
             context_bkgh = _attention_of(store)(
                 store,
@@ -71,7 +74,8 @@ def attention(
                 model.window if windowed else 0,
                 model.attention_soft_cap,
             )
-            return context_bkgh.astype(q_bn1h.dtype).reshape(q_bn1h.shape), store
+            context_bn1h = context_bkgh.astype(q_bn1h.dtype).reshape(q_bn1h.shape)
+            return context_bn1h[..., :width], store
 
         store = cache.windowed if windowed else cache.full
         assert store is not None
@@ -94,33 +98,41 @@ def _attention_of(store: Store) -> Callable[..., jax.Array]:
         return cache_numba.attend
     if platform() == "gpu" and cache_triton.can_compute(store):
         return cache_triton.attend
+    if platform() == "tpu" and cache_mosaic.can_compute(store):
+        return cache_mosaic.attend
     return attend_blocks
 
 
-def _with(
+def _added(
     store: Store,
     number: jax.Array,
     position_b: jax.Array,
-    k_bkh: jax.Array,
-    v_bkh: jax.Array,
+    k_bk1h: jax.Array,
+    v_bk1h: jax.Array,
 ) -> Store:
     """The store with one token more in every row, in one block of the decoder."""
+    k_bk1h, k_scale_bk1 = kept(k_bk1h, store.k_lcbksh.dtype)
+    v_bk1h, v_scale_bk1 = kept(v_bk1h, store.v_lcbksh.dtype)
+    tokens = Store(k_bk1h, v_bk1h, k_scale_bk1, v_scale_bk1)
+    if store.k_scale_lcbks is None:
+        tokens = tokens._replace(k_scale_lcbks=None, v_scale_lcbks=None)
+    if platform() == "tpu" and cache_mosaic.can_compute(store):
+        return cache_mosaic.added(store, number, position_b, tokens)
+    return added(store, number, position_b, tokens)
+
+
+def added(
+    store: Store, number: jax.Array, position_b: jax.Array, tokens: Store
+) -> Store:
+    """As `cache_mosaic.added`, on any device."""
     blocks, block = store.v_lcbksh.shape[1], store.v_lcbksh.shape[4]
     place_b = position_b // block % blocks, jnp.arange(len(position_b))
     column_b = position_b % block
-    k_bkh, k_scale_bk = kept(k_bkh, store.k_lcbksh.dtype)
-    v_bkh, v_scale_bk = kept(v_bkh, store.v_lcbksh.dtype)
 
-    def put(scales_lcbks: jax.Array | None, scale_bk: jax.Array) -> jax.Array | None:
-        if scales_lcbks is None:
-            return None
-        return scales_lcbks.at[number, *place_b, :, column_b].set(scale_bk)
-
-    return Store(
-        store.k_lcbksh.at[number, *place_b, :, column_b].set(k_bkh),
-        store.v_lcbksh.at[number, *place_b, :, column_b].set(v_bkh),
-        put(store.k_scale_lcbks, k_scale_bk),
-        put(store.v_scale_lcbks, v_scale_bk),
+    return jax.tree.map(
+        lambda a, new: a.at[number, *place_b, :, column_b].set(new[:, :, 0]),
+        store,
+        tokens,
     )
 
 

@@ -50,7 +50,7 @@ class Report(NamedTuple):
 _State = tuple[Slots, Turns, jax.Array, jax.Array]
 
 
-@functools.partial(jax.jit, static_argnames=("model", "rules"))
+@functools.partial(jax.jit, static_argnames=("model", "rules", "spare"))
 def read_prompts(
     params: Params,
     blocks: tuple[Params, ...],
@@ -60,6 +60,7 @@ def read_prompts(
     *,
     model: ModelConfig,
     rules: ShardingRules,
+    spare: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Keys and values of prompts packed into rows: `cached.keys_and_values`, compiled.
 
@@ -67,7 +68,7 @@ def read_prompts(
     """
     decoder = bind(model, rules, params)
     rows = tokens_bt, segment_ids_bt, positions_bt
-    return cached.keys_and_values(decoder, *rows, blocks)
+    return cached.keys_and_values(decoder, *rows, blocks, spare)
 
 
 @functools.partial(

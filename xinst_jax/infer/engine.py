@@ -234,8 +234,14 @@ class Engine:
         read_blocks = self._blocks if platform() == "gpu" else ()
 
         def read(*rows: np.ndarray) -> tuple[jax.Array, jax.Array]:
+            # A slot takes as many columns from a row as it has, whatever their number.
             return decode_lib.read_prompts(
-                self._params, read_blocks, *rows, model=model, rules=rules
+                self._params,
+                read_blocks,
+                *rows,
+                model=model,
+                rules=rules,
+                spare=shape.columns,
             )
 
         def insert(

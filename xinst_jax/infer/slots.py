@@ -6,11 +6,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import layout
 
 from xinst_jax.config import ModelConfig
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer.cache import Cache, Layout, Store
-from xinst_jax.mesh import ShardingRules, axis_names
+from xinst_jax.mesh import ShardingRules, axis_names, platform
 
 A = TypeVar("A")
 
@@ -357,6 +358,10 @@ def _with(
     )
 
 
+def _row_major(a: jax.Array) -> jax.Array:
+    return layout.with_layout_constraint(a, layout.Layout(tuple(range(a.ndim))))
+
+
 def _insert(
     windowed_layers: tuple[bool, ...],
     cache: Cache,
@@ -367,8 +372,11 @@ def _insert(
     column_b: jax.Array,
     read_b: jax.Array,
 ) -> Cache:
-    """Copies one device's new rows from its row of prompts to its slots."""
-    length = k_l1kth.shape[3]
+    """Copies one device's new rows from its row of prompts to its slots.
+
+    A slot is overwritten whole, by what stands behind the prompt or by zeros, so that
+    nothing of the row before is left.
+    """
     layers = {
         kind: [at for at, flag in enumerate(windowed_layers) if flag == kind]
         for kind in (False, True)
@@ -378,24 +386,29 @@ def _insert(
         if store is None:
             return None
         blocks, block = store.v_lcbksh.shape[1], store.v_lcbksh.shape[4]
-        columns = blocks * block
-        count = min(columns, -(-length // block) * block)
-        # The last position that falls into each column; a negative one fell nowhere.
-        last = read_b[slot] - 1
-        position_s = last - (last - jnp.arange(count)) % columns
-        at_s = column_b[slot] + jnp.maximum(position_s, 0)
+        columns, last = blocks * block, read_b[slot] - 1
+        # A ring is begun anew every so many positions.
+        turn = jnp.maximum(last, 0) // columns * columns
+        first = column_b[slot] + turn
 
         def part(a_l1kth: jax.Array, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
-            of_kind = a_l1kth[:, 0]
-            if len(layers[windowed]) < len(of_kind):
-                of_kind = of_kind[jnp.asarray(layers[windowed])]
-            of_rows = jnp.take(of_kind, at_s, axis=2, mode="clip")
-            kept, scale = cache_lib.kept(of_rows, dtype)
+            def columns_from(at: jax.Array) -> jax.Array:
+                return jax.lax.dynamic_slice_in_dim(a_l1kth[:, 0], at, columns, 2)
+
+            a_lksh = columns_from(first)
+            if windowed:
+                before_lksh = columns_from(jnp.maximum(first - columns, 0))
+                new_s1 = jnp.arange(columns)[:, None] <= last - turn
+                a_lksh = jnp.where(new_s1, a_lksh, before_lksh)
+            if len(layers[windowed]) < len(a_lksh):
+                a_lksh = a_lksh[jnp.asarray(layers[windowed])]
+            a_lksh = cache_lib.filled(a_lksh, store.v_lcbksh.shape[-1])
+            kept, scale = cache_lib.kept(a_lksh, dtype)
             return in_blocks(kept), in_blocks(scale)
 
         def in_blocks(a_lks: jax.Array) -> jax.Array:
             shape = a_lks.shape
-            a_lkcs = a_lks.reshape(*shape[:2], count // block, block, *shape[3:])
+            a_lkcs = a_lks.reshape(*shape[:2], blocks, block, *shape[3:])
             return jnp.swapaxes(a_lkcs, 1, 2)
 
         def put(a: jax.Array, part_lcks: jax.Array) -> jax.Array:
@@ -419,4 +432,6 @@ def _insert(
         )
 
     count = jnp.sum(arrived_b, dtype=jnp.int32)
-    return jax.lax.fori_loop(0, count, one, cache)
+    cache = jax.lax.fori_loop(0, count, one, cache)
+    # XLA:TPU would lay the cache out for these copies, and anew for decoding.
+    return jax.tree.map(_row_major, cache) if platform() == "tpu" else cache

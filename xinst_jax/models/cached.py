@@ -49,6 +49,7 @@ def keys_and_values(
     segment_ids_bt: jax.Array,
     positions_bt: jax.Array,
     blocks: Sequence[Params] = (),
+    spare: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
     """The rotated keys and the values of packed rows in every block.
 
@@ -59,9 +60,10 @@ def keys_and_values(
         is padding.
       positions_bt: int32 position of each token in its segment.
       blocks: as for `read_token`.
+      spare: columns of zeros behind the rows'.
 
     Returns:
-      Both (L, B, K, T, H) in the compute dtype, not divided along T.
+      Both (L, B, K, T + spare, H) in the compute dtype, not divided along T.
     """
     config, rules = decoder.config, decoder.rules
     rows = rules.spec("batch", "length")
@@ -70,9 +72,11 @@ def keys_and_values(
     graphdef, stacked = nnx.split(decoder.layers)
     x_btd = decoder.embed(jax.reshard(tokens_bt, rows))
     spec = rules.spec("layers", "batch", "kv_heads", None, "head_dim")
-    shape = len(tokens_bt), config.num_kv_heads, tokens_bt.shape[1], config.head_dim
-    empty_lbkth = jax.lax.empty(
-        (config.num_layers, *shape), x_btd.dtype, out_sharding=spec
+    rows_of_heads = config.num_layers, len(tokens_bt), config.num_kv_heads
+    zero_lbkth = jnp.zeros(
+        (*rows_of_heads, tokens_bt.shape[1] + spare, config.head_dim),
+        x_btd.dtype,
+        out_sharding=spec,
     )
 
     def read(layer: jax.Array | int, carry: _Read) -> _Read:
@@ -81,11 +85,14 @@ def keys_and_values(
         state = blocks[int(layer)] if blocks else _of_layer(stacked, layer)
         block = nnx.merge(graphdef, state)
         x_btd, (k_bkth, v_bkth) = block.read(x_btd, views.of(windowed))
-        put = jax.lax.dynamic_update_index_in_dim
-        return x_btd, put(k_lbkth, k_bkth, layer, 0), put(v_lbkth, v_bkth, layer, 0)
+        k_lbkth, v_lbkth = (
+            jax.lax.dynamic_update_slice(a, new[None], (layer, 0, 0, 0, 0))
+            for a, new in ((k_lbkth, k_bkth), (v_lbkth, v_bkth))
+        )
+        return x_btd, k_lbkth, v_lbkth
 
     last = config.num_layers - 1
-    carry = x_btd, empty_lbkth, empty_lbkth
+    carry = x_btd, zero_lbkth, zero_lbkth
     if blocks:
         for layer in range(last):
             carry = read(layer, carry)
