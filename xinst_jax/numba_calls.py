@@ -5,7 +5,7 @@ frame of its foreign function interface, whose layout is public and kept (jaxlib
 xla/ffi/api/c_api.h). Only what a kernel needs of it is read here.
 
 What was compiled is kept for other processes, until the kernel's file or this one
-changes.
+changes; where nothing can be written, each process compiles for itself.
 """
 
 import functools
@@ -316,7 +316,15 @@ def _compiled(name: str, handler: Callable[[int], int]) -> str:
     """Compiles a function of a frame for XLA, which knows it by this name then."""
     # Numba looks at the kernel's file alone, and keeps what it compiled by this name.
     handler.__qualname__ += f"_{_THIS}"
-    compile_ = numba.cfunc(_HANDLER, cache=True, fastmath=_SUMS, error_model="numpy")
-    call = compile_(handler).ctypes
-    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(call), platform="cpu")
+    compile_ = functools.partial(
+        numba.cfunc, _HANDLER, fastmath=_SUMS, error_model="numpy"
+    )
+    try:
+        call = compile_(cache=True)(handler)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        call = compile_()(handler)
+    capsule = jax.ffi.pycapsule(call.ctypes)
+    jax.ffi.register_ffi_target(name, capsule, platform="cpu")
     return name

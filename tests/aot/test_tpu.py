@@ -1,21 +1,15 @@
 """Steps compile for TPU slices that are not there; needs libtpu, not a TPU."""
 
-import functools
 import importlib.util
 import warnings
 
-import jax
-import numpy as np
 import pytest
 
+from tests.aot import generation
 from xinst_jax.aot import build, report, topology
-from xinst_jax.config import DecodeConfig, MeshConfig, TrainConfig
-from xinst_jax.infer import cache as cache_lib
-from xinst_jax.infer import decode as decode_lib
-from xinst_jax.infer import slots as slots_lib
-from xinst_jax.mesh import ShardingRules, make_mesh
+from xinst_jax.config import MeshConfig, TrainConfig
+from xinst_jax.mesh import make_mesh
 from xinst_jax.models import presets
-from xinst_jax.models.decoder import abstract_params
 
 
 @pytest.fixture(autouse=True)
@@ -87,46 +81,10 @@ def test_decoding_holds_one_cache_and_lays_it_out_once(name, of, cache_dtype):
         compute_dtype="bfloat16",
         **of,
     )
-    rules = ShardingRules()
-    mesh = make_mesh(MeshConfig(tensor=2), topology.devices(topology.parse(name)))
-    decode = DecodeConfig(batch_rows=64, cache_dtype=cache_dtype)
-    with jax.set_mesh(mesh):
-        shape = cache_lib.layout(model, 64, 2048, cache_dtype)
-        slots = jax.eval_shape(
-            functools.partial(
-                slots_lib.empty_slots,
-                model=model,
-                rules=rules,
-                shape=shape,
-                new=decode.max_new_tokens,
-                stops=4,
-                history=0,
-            )
-        )
-        keys = jax.ShapeDtypeStruct(
-            (4, 2, model.num_kv_heads, 2048 + shape.columns, model.head_dim),
-            "bfloat16",
-            sharding=jax.NamedSharding(
-                mesh, rules.spec("layers", "batch", "kv_heads", None, None)
-            ),
-        )
-        compiled = decode_lib.decode_slots.lower(
-            abstract_params(model, rules, mesh),
-            (),
-            slots,
-            (keys, keys, np.zeros((64, 9), np.int32)),
-            np.zeros(64, bool),
-            np.int32(0),
-            np.int32(0),
-            np.uint32(0),
-            model=model,
-            rules=rules,
-            shape=shape,
-            decode=decode,
-            vocab_limit=1024,
-        ).compile()
-    cache = cache_lib.bytes_of(model, shape) / mesh.size
-    memory = compiled.memory_analysis()
+    devices = topology.devices(topology.parse(name))
+    mesh = make_mesh(MeshConfig(tensor=2), devices)
+    _, decoding, cache = generation.compiled(model, mesh, cache_dtype)
+    memory = decoding.memory_analysis()
     assert memory.alias_size_in_bytes > 0.99 * cache
     assert memory.temp_size_in_bytes < 0.5 * cache
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numba.core import caching
 
 from xinst_jax import numba_calls
 from xinst_jax.infer import cache_mosaic, cache_numba, cache_triton
@@ -135,6 +136,18 @@ def test_compiled_now_or_by_an_earlier_process_it_gives_the_same_bits(tmp_path):
     digests = [_digest_of_a_new_process(tmp_path) for _ in range(2)]
     assert list(tmp_path.rglob("*.nbi")), "nothing was kept for the second process"
     assert digests[0] == digests[1] == digest()
+
+
+def test_where_nothing_can_be_kept_a_process_compiles_for_itself(monkeypatch):
+    q_bkgh = jax.random.normal(jax.random.key(0), (B, K, 4, H))
+    how = store("float32"), jnp.int32(0), q_bkgh, jnp.array([5, 0, 127, -1, 255])
+    expected = cache_numba.attend(*how, 0, 0.0)
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    compiled = numba_calls._compiled.__wrapped__
+    again = functools.partial(numba_calls.computed, "unkept")
+    monkeypatch.setattr(numba_calls, "_compiled", functools.cache(compiled))
+    monkeypatch.setattr(cache_numba.calls, "computed", lambda name, *rest: again(*rest))
+    np.testing.assert_array_equal(cache_numba.attend(*how, 0, 0.0), expected)
 
 
 def digest():

@@ -10,9 +10,9 @@ Medians of the turns are printed, the ratio of the medians, and of both sides:
   keys and values that a token must read, over what the time of a case beyond that of
   its first tokens would have let through. The bandwidth is measured in the run: the
   faster of both sides' sums over a long array.
-- The share of the matmul peak in prefill: FLOPs of the prompts over the time of a case
-  with one new token a row. The peak is measured in the run too: the faster of both
-  sides' products of two square matrices.
+- The share of the matmul peak in prefill: FLOPs that the prompts take at least over the
+  time of a case with one new token a row. The peak is measured in the run too: the
+  faster of both sides' products of two square matrices.
 
 The tokens of both sides are compared: with float32 they must be equal in nine rows of
 ten at least (a random model has near ties, which rounding decides), or no ratio is
@@ -174,11 +174,18 @@ def print_case(
 
 
 def prefill_flops(run: Run, lengths: list[int]) -> float:
-    """FLOPs of reading prompts and scoring one token after each."""
-    model = run.model
-    pairs = flops_lib.attended_pairs(model, lengths)
-    head = model.embed_dim * model.vocab_size * len(lengths)
-    weights = flops_lib.block_weights(model) * sum(lengths)
+    """FLOPs that it takes at least to read prompts and to score one token after each.
+
+    In the last block, of which nothing but keys and values is kept, only a prompt's
+    last token needs the rest.
+    """
+    model, rows, tokens = run.model, len(lengths), sum(lengths)
+    block = flops_lib.block_weights(model) // model.num_layers
+    kept = 2 * model.embed_dim * model.num_kv_heads * model.head_dim
+    weights = tokens * ((model.num_layers - 1) * block + kept) + rows * (block - kept)
+    head = rows * model.embed_dim * model.vocab_size
+    pairs = flops_lib.attended_pairs(model, lengths) / model.num_layers
+    pairs = pairs * (model.num_layers - 1) + tokens
     return 2.0 * (weights + head) + 4.0 * model.num_heads * model.head_dim * pairs
 
 

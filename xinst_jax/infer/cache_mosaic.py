@@ -7,7 +7,6 @@ block of the decoder.
 """
 
 import functools
-import math
 from typing import Any
 
 import jax
@@ -19,8 +18,8 @@ from xinst_jax.infer.cache import Store
 
 _LANES = 128
 
-_TILE = 32
-"""Columns of the smallest piece of a cache that can be written, in any dtype."""
+_TILE_BYTES = 32
+"""Bytes of a lane in the smallest piece of memory that can be written."""
 
 _MOST_BYTES = 2**20
 """Bytes of the keys that a program reads at once."""
@@ -52,7 +51,7 @@ def added(
       interpret: runs the kernel's program in JAX operations, on any device.
     """
     _, blocks, batch, groups, block, width = store.k_lcbksh.shape
-    tile = math.gcd(_TILE, block)
+    tile = _TILE_BYTES // store.k_lcbksh.dtype.itemsize
 
     def new(*shape: int) -> pl.BlockSpec:
         return pl.BlockSpec(

@@ -1,0 +1,77 @@
+"""Generation compiles for GPUs that are not there; needs JAX's plugin, not a GPU."""
+
+import importlib.util
+import warnings
+
+import pytest
+from jax.experimental import topologies
+
+from tests.aot import generation
+from xinst_jax.config import MeshConfig
+from xinst_jax.mesh import make_mesh
+from xinst_jax.models import presets
+
+H100 = """
+gpu_device_info {
+  cuda_compute_capability { major: 9 }
+  core_count: 132
+  fpus_per_core: 128
+  clock_rate_ghz: 1.98
+  memory_bandwidth: 3352320000000
+  device_memory_size: 84929347584
+  l2_cache_size: 52428800
+  threads_per_warp: 32
+  threads_per_block_limit: 1024
+  threads_per_core_limit: 2048
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+  shared_memory_per_core: 233472
+  shared_memory_per_block: 49152
+  shared_memory_per_block_optin: 232448
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 7 }
+runtime_version { major: 12 minor: 8 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+"""What XLA must know of the card: NVIDIA's figures of it."""
+
+
+@pytest.fixture(autouse=True)
+def _compiler():
+    if importlib.util.find_spec("jax_cuda12_plugin") is None:
+        told = (
+            "NOT TESTED: compiling for a GPU. JAX's plugin is not installed: "
+            "pip install -r requirements-cuda.txt"
+        )
+        warnings.warn(pytest.PytestWarning(told), stacklevel=1)
+        pytest.skip(told)
+
+
+@pytest.mark.parametrize("head_dim", [64, 128, 256])
+@pytest.mark.parametrize("cache_dtype", ["bfloat16", "int8"])
+def test_kernels_compile_and_decoding_holds_one_cache(head_dim, cache_dtype):
+    model = presets.tiny(
+        vocab_size=1024,
+        num_layers=4,
+        embed_dim=512,
+        mlp_dim=1024,
+        num_heads=8,
+        num_kv_heads=2,
+        head_dim=head_dim,
+        max_length=4096,
+        compute_dtype="bfloat16",
+    )
+    card = topologies.get_topology_desc(
+        platform="cuda", target_config=H100, topology="1x1x1"
+    )
+    mesh = make_mesh(MeshConfig(), card.devices)
+    prefill, decoding, cache = generation.compiled(model, mesh, cache_dtype, apart=True)
+    assert prefill.as_text().count("packed_attention") >= model.num_layers - 1
+    assert decoding.as_text().count("cache_attention") >= model.num_layers
+    memory = decoding.memory_analysis()
+    assert memory.alias_size_in_bytes > 0.99 * cache
+    assert memory.temp_size_in_bytes < 0.5 * cache
