@@ -12,9 +12,8 @@ from tests.models import numpy_llama
 from xinst_jax.config import DecodeConfig, MeshConfig
 from xinst_jax.errors import UserError
 from xinst_jax.infer import cache as cache_lib
-from xinst_jax.infer import cache_attention, cache_mosaic
+from xinst_jax.infer import cache_attention, cache_mosaic, refill
 from xinst_jax.infer import decode as decode_lib
-from xinst_jax.infer import slots as slots_lib
 from xinst_jax.infer.engine import Engine
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.decoder import abstract_params
@@ -156,7 +155,7 @@ def test_a_tpus_kernels_and_its_cache_give_the_same_rows(
     prompts, ids, free, monkeypatch
 ):
     """Interpreted; heads are filled up to 128 numbers."""
-    for module in (cache_lib, cache_attention, slots_lib):
+    for module in (cache_lib, cache_attention, refill):
         monkeypatch.setattr(module, "platform", lambda: "tpu")
     for name in ("added", "attend"):
         of = functools.partial(getattr(cache_mosaic, name), interpret=True)

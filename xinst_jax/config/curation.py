@@ -41,9 +41,10 @@ class DecodeConfig(Typed):
         every kind of device, whatever else is generated.
       cache_dtype: of the keys and values that are kept: 'compute' (the model's compute
         dtype), 'bfloat16' or 'int8', with a scale for every head and position.
-      unstacked: whether decoding has the weights of each decoder block apart, a second
-        time in memory: 'yes', 'no' or 'auto', which is on GPUs and CPUs, where XLA
-        copies them out of the stacked weights for every token otherwise.
+      unstacked: whether decoding, on a GPU prefill too, has the weights of each decoder
+        block apart, a second time in memory: 'yes', 'no' or 'auto', which is on GPUs
+        and CPUs, where XLA copies them out of the stacked weights otherwise, for every
+        token and row of prompts.
       placement: what continues a row: 'mesh' (the model over all devices), 'slice' or
         'host' (a replica on the devices of each slice, or of each host, and nothing
         exchanged between them); `batch_rows` are those of a replica.

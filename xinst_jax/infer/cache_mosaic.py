@@ -2,8 +2,8 @@
 
 Written in Pallas and compiled by Mosaic: one adds the tokens to the cache, the other
 attends to it. Each reads and writes a slot in place, and the second only as far as the
-slot goes. XLA lays the whole cache out anew between adding and attending, in every
-block of the decoder.
+slot goes. XLA's own programs hold the cache a second time, laid out for one of the two,
+and copy it at the beginning and the end of every call.
 """
 
 import functools

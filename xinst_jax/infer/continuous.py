@@ -13,11 +13,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from xinst_jax.infer import slots as slots_lib
+from xinst_jax.infer import refill
 from xinst_jax.infer.decode import Report
 from xinst_jax.infer.requests import Request
 from xinst_jax.infer.rows import Row, arrays
-from xinst_jax.infer.slots import Slots
+from xinst_jax.infer.slots import Made, Slots
 from xinst_jax.infer.stop_strings import cut
 from xinst_jax.infer.usage import Usage
 
@@ -233,7 +233,7 @@ class _Run:
     def _joined(self, places: Mapping[int, _Waiting]) -> np.ndarray:
         """What the devices are told of rows at these places."""
         sizes = self.programs.sizes
-        made = slots_lib.no_rows(self.count, sizes["stops"], sizes["history"])
+        made = refill.no_rows(self.count, sizes["stops"], sizes["history"])
         for place, one in places.items():
             request, prompt = self.requests[one.request], self.prompts[one.prompt]
             made.column_b[place] = one.column
@@ -244,7 +244,7 @@ class _Run:
             made.stops_bn[place, : len(request.stop_ids)] = request.stop_ids
             if sizes["history"]:
                 made.history_bs[place, : len(prompt)] = prompt
-        return slots_lib.joined(made)
+        return refill.joined(made)
 
     def _advance(self) -> Report:
         """Has the slots continued until some are free, or all if nothing waits."""
@@ -295,7 +295,7 @@ class _Run:
                 continue
             self._take(slot, report.made, slot)
 
-    def _follow(self, turns: slots_lib.Turns) -> None:
+    def _follow(self, turns: refill.Turns) -> None:
         """Follows rows of the queue into their slots, one after another."""
         for place, one in self.places.items():
             device = place // self.of_device
@@ -309,7 +309,7 @@ class _Run:
             self._give(slot, one)
         self._forget()
 
-    def _take(self, slot: int, made: slots_lib.Made, place: int) -> None:
+    def _take(self, slot: int, made: Made, place: int) -> None:
         """Takes what the finished row of a slot was continued with, at this place."""
         count, stopped = int(made.count_b[place]), bool(made.stopped_b[place])
         self.found[self.owner.pop(slot)] = Continued(

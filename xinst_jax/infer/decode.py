@@ -9,19 +9,10 @@ import jax.numpy as jnp
 from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.infer.cache import Layout
 from xinst_jax.infer.cache_attention import attention
+from xinst_jax.infer.refill import Queue, Turns, can_refill, no_turns, parted, refilled
 from xinst_jax.infer.repeats import without_repeats
 from xinst_jax.infer.sample import greedy, row_uniforms, sample
-from xinst_jax.infer.slots import (
-    Made,
-    Queue,
-    Slots,
-    Turns,
-    can_refill,
-    made,
-    no_turns,
-    parted,
-    refilled,
-)
+from xinst_jax.infer.slots import Made, Slots, made
 from xinst_jax.mesh import ShardingRules, platform
 from xinst_jax.models import cached
 from xinst_jax.models.decoder import Decoder, Params, bind
@@ -103,8 +94,8 @@ def decode_slots(
       params: the weights.
       blocks: those of each block apart (`cached.apart`), or nothing.
       slots: the rows; their buffers are used up.
-      queue: keys and values of a row of prompts a device, as `slots.insert` takes them,
-        and the rows that wait, `joined`; or nothing.
+      queue: keys and values of a row of prompts a device, as for `refill.insert`, and
+        the rows that wait, `joined`; or nothing.
       kept_b: booleans; a row without is given up.
       wanted: int32 scalar; slots that must get free before it returns.
       most_steps: int32 scalar; tokens of every slot at which to return.

@@ -12,6 +12,7 @@ from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.errors import UserError
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer import decode as decode_lib
+from xinst_jax.infer import refill
 from xinst_jax.infer import slots as slots_lib
 from xinst_jax.infer.batches import check_lengths, check_tokens
 from xinst_jax.infer.continuous import Continued, Programs, continue_all
@@ -250,7 +251,7 @@ class Engine:
             order_b: np.ndarray,
             rows_bx: np.ndarray,
         ) -> slots_lib.Slots:
-            return slots_lib.insert(
+            return refill.insert(
                 slots, *keys, order_b, rows_bx, model=model, rules=rules, shape=shape
             )
 
@@ -318,6 +319,6 @@ def _compiled() -> dict[str, int]:
     """Programs of each kind that were compiled in this process."""
     return {
         "prefill": decode_lib.read_prompts._cache_size(),  # type: ignore[attr-defined]
-        "insert": slots_lib.insert._cache_size(),  # type: ignore[attr-defined]
+        "insert": refill.insert._cache_size(),  # type: ignore[attr-defined]
         "decode": decode_lib.decode_slots._cache_size(),  # type: ignore[attr-defined]
     }
