@@ -128,6 +128,26 @@ def test_prompts_are_read_the_same_with_the_blocks_weights_apart(family):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+def test_of_the_last_block_keys_and_values_are_computed_and_nothing_else():
+    rows = [jnp.asarray(np.ones_like(TEXT_BT))] * 3
+
+    def flops(layers):
+        model = tiny(vocab_size=64, num_layers=layers)
+
+        @jax.jit
+        def read(params, blocks):
+            return cached.keys_and_values(bind(model, RULES, params), *rows, blocks)
+
+        with jax.set_mesh(_mesh()):
+            params = _params(None, model)
+            blocks = cached.apart(params["layers"])
+            return read.lower(params, blocks).compile().cost_analysis()["flops"]
+
+    one, two, three = map(flops, (1, 2, 3))
+    assert three - two == pytest.approx(two - one, rel=0.01), "a whole block each"
+    assert one < 0.25 * (two - one)
+
+
 @pytest.mark.parametrize(
     ("dtype", "most_change", "least_agreement"),
     [("bfloat16", 0.0005, 0.99), ("int8", 0.001, 0.98)],

@@ -5,6 +5,7 @@ import functools
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,9 +16,10 @@ from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer import cache_attention, cache_mosaic, refill
 from xinst_jax.infer import decode as decode_lib
 from xinst_jax.infer.engine import Engine
+from xinst_jax.infer.slots import empty_slots
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.decoder import abstract_params
-from xinst_jax.models.presets import tiny
+from xinst_jax.models.presets import tiny, tiny_of
 
 RULES = ShardingRules()
 MODEL = tiny(vocab_size=64)
@@ -35,12 +37,12 @@ def _text_of(tokens):
     return "".join(chr(ord("A") + token) for token in tokens)
 
 
-def _engine(decode, mesh=None, **kwargs):
+def _engine(decode, mesh=None, model=MODEL):
     mesh = mesh or make_mesh(MeshConfig(fsdp=1), jax.devices()[:1])
-    abstract = abstract_params(MODEL, RULES, mesh)
+    abstract = abstract_params(model, RULES, mesh)
     drawn = numpy_llama.random_params(abstract, seed=5)
     params = jax.device_put(drawn, jax.tree.map(lambda leaf: leaf.sharding, abstract))
-    return Engine(params, MODEL, RULES, mesh, decode, (), LIMIT, _text_of, **kwargs)
+    return Engine(params, model, RULES, mesh, decode, (), LIMIT, _text_of)
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +99,11 @@ def test_prompts_read_in_wider_rows_are_continued_the_same(
     assert wide.cache_bytes == engine.cache_bytes
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(("devices", "slots"), [(1, 2), (1, 4), (2, 4)])
 def test_slots_are_refilled_on_the_devices_from_a_queue(
-    devices, engine, prompts, ids, free
+    devices, slots, engine, prompts, ids
 ):
-    decode = dataclasses.replace(SAMPLED, batch_rows=2, prefill_columns=1024)
+    decode = dataclasses.replace(SAMPLED, batch_rows=slots, prefill_columns=1024)
     limits = [1 + 3 * row % 8 for row in range(len(prompts))]
     expected = engine.generate(prompts, ids, seed=0, max_new_tokens=limits)
     mesh = make_mesh(MeshConfig(fsdp=devices), jax.devices()[:devices])
@@ -112,9 +114,35 @@ def test_slots_are_refilled_on_the_devices_from_a_queue(
         assert one.logprob == pytest.approx(other.logprob, abs=1e-5)
     # As many rows as there are slots wait in a queue. The host alone would have to look
     # whenever one of them ends.
-    assert queued.usage.refills <= len(prompts) / 2
-    assert queued.usage.live_slot_steps == sum(limits)
-    assert queued.usage.programs == {"prefill": 1, "insert": 1, "decode": 1}
+    usage = queued.usage
+    assert usage.looks <= len(prompts) / 2
+    assert usage.live_slot_steps == sum(limits)
+    assert usage.programs["decode"] == 1
+    assert usage.read_columns == 2 * 1024, "nothing is read that holds no prompt"
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("llama", {"no_repeat_ngram": 2}),
+        # Prompts longer than their window, which begin in the middle of a row.
+        ("mistral", {}),
+        ("gemma2", {"cache_dtype": "bfloat16"}),
+    ],
+)
+def test_what_waits_in_a_queue_is_what_the_host_puts_into_slots(
+    family, settings, prompts, ids
+):
+    of = functools.partial(_engine, model=tiny_of(family, vocab_size=64))
+    decode = dataclasses.replace(
+        SAMPLED, temperature=0, batch_rows=2, prefill_columns=1024, **settings
+    )
+    queued, alone = of(decode), of(dataclasses.replace(decode, pack_prompts=False))
+    made, expected = (one.generate(prompts, ids, seed=0) for one in (queued, alone))
+    assert queued.usage.looks <= len(prompts) / 2 < alone.usage.looks
+    for one, other in zip(made, expected, strict=True):
+        assert one.tokens == other.tokens
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
 
 
 def test_rows_too_narrow_for_the_queue_are_put_into_slots_by_the_host(
@@ -157,17 +185,47 @@ def test_a_tpus_kernels_and_its_cache_give_the_same_rows(
     """Interpreted; heads are filled up to 128 numbers."""
     for module in (cache_lib, cache_attention, refill):
         monkeypatch.setattr(module, "platform", lambda: "tpu")
+    called = []
+
+    def interpreted(name, kernel, *how):
+        called.append(name)
+        return kernel(*how, interpret=True)
+
     for name in ("added", "attend"):
-        of = functools.partial(getattr(cache_mosaic, name), interpret=True)
+        of = functools.partial(interpreted, name, getattr(cache_mosaic, name))
         monkeypatch.setattr(cache_mosaic, name, of)
     engine = _engine(
         dataclasses.replace(SAMPLED, batch_rows=3, prompt_buckets=(64, 256))
     )
     numbers = 2 * MODEL.num_layers * MODEL.num_kv_heads * 128
     assert engine.cache_bytes == 3 * 256 * numbers * 4
-    for one, other in zip(engine.generate(prompts, ids, seed=0), free, strict=True):
+    made = engine.generate(prompts, ids, seed=0)
+    assert set(called) == {"added", "attend"}
+    for one, other in zip(made, free, strict=True):
         assert one.tokens == other.tokens
         assert one.logprob == pytest.approx(other.logprob, abs=1e-5)
+
+
+def test_nothing_of_a_slots_earlier_row_or_of_a_prompts_neighbour_is_left(engine):
+    """Neither would weigh nothing if it is no number: 0 times it is none."""
+    shape, (slots, keys) = engine._shape, (4, (2, 1, MODEL.num_kv_heads))
+    columns = shape.columns
+    row = np.full((*keys, 128 + columns, MODEL.head_dim), np.nan, np.float32)
+    row[:, :, :, 64:100] = 1
+    rows = refill.no_rows(slots, 4, 0)
+    rows.column_b[2], rows.position_b[2], rows.limit_b[2] = 64, 36, 5
+    of = {"model": MODEL, "rules": RULES, "shape": shape}
+    with jax.set_mesh(make_mesh(MeshConfig(fsdp=1), jax.devices()[:1])):
+        empty = empty_slots(**of, new=8, stops=4, history=0)
+        before = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), empty.cache)
+        order_b = np.array([2, 0, 0, 0], np.int32)
+        made = refill.insert(
+            empty._replace(cache=before), row, row, order_b, refill.joined(rows), **of
+        )
+    k_lcksh = np.asarray(made.cache.full.k_lcbksh)[:, :, 2]
+    k_lksh = np.swapaxes(k_lcksh, 1, 2).reshape(*keys[:1], keys[2], columns, -1)
+    np.testing.assert_array_equal(k_lksh[:, :, :36], 1)
+    np.testing.assert_array_equal(k_lksh[:, :, 36:], 0)
 
 
 def test_weights_of_blocks_apart_change_no_token(prompts, ids, free):
@@ -210,7 +268,7 @@ def test_what_was_done_is_counted(prompts, ids):
     assert 0.8 < usage.occupancy <= 1
     assert usage.read_columns < 128 * len(sizes)
     assert 0 < usage.padding_waste < 0.5
-    assert usage.refills < usage.steps / 2
+    assert usage.looks < usage.steps / 2
     assert f"{usage.occupancy:.1%} of the slots busy" in str(usage)
 
 

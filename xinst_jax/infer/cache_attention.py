@@ -124,7 +124,15 @@ def _added(
 def added(
     store: Store, number: jax.Array, position_b: jax.Array, tokens: Store
 ) -> Store:
-    """As `cache_mosaic.added`, on any device."""
+    """The store with one token more in every row, on one device.
+
+    Args:
+      store: where they go.
+      number: the block's number in the store.
+      position_b: int32 position of the token.
+      tokens: keys and values (B, K, 1, H) and their scales (B, K, 1), as the store
+        keeps them.
+    """
     blocks, block = store.v_lcbksh.shape[1], store.v_lcbksh.shape[4]
     place_b = position_b // block % blocks, jnp.arange(len(position_b))
     column_b = position_b % block

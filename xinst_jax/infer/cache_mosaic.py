@@ -40,14 +40,13 @@ def added(
     *,
     interpret: bool = False,
 ) -> Store:
-    """The store with one token more in every row, on one device.
+    """The store with one token more in every row: `cache_attention.added`, in place.
 
     Args:
       store: its buffers are used up.
-      number: the block's number in the store.
-      position_b: int32 position of the token.
-      tokens: keys and values (B, K, 1, H) and their scales (B, K, 1), as the store
-        keeps them.
+      number: as there; so the others.
+      position_b: int32.
+      tokens: keys and values, and their scales.
       interpret: runs the kernel's program in JAX operations, on any device.
     """
     _, blocks, batch, groups, block, width = store.k_lcbksh.shape

@@ -88,8 +88,8 @@ class _Batch(NamedTuple):
     waiting: list[collections.deque[_Waiting]]
 
     @property
-    def rows(self) -> int:
-        """How many rows wait."""
+    def left(self) -> int:
+        """How many requests wait."""
         return sum(map(len, self.waiting))
 
 
@@ -171,7 +171,7 @@ class _Run:
 
     def _forget(self) -> None:
         """Lets go of batches in which nothing waits."""
-        self.batches = collections.deque(batch for batch in self.batches if batch.rows)
+        self.batches = collections.deque(batch for batch in self.batches if batch.left)
 
     def _free(self) -> list[list[int]]:
         """The free slots of each device, lowest first."""
@@ -193,6 +193,8 @@ class _Run:
             here = self.rows and self.rows[0].width == width
             ready = here and behind < self.of_device
             taken.append(self.rows.popleft() if ready else None)
+        if not any(taken):
+            return
         tokens_bt, segments_bt, positions_bt = arrays(taken, self.prompts, width)
         keys = self.programs.read(tokens_bt, segments_bt, positions_bt)
         waiting = [
@@ -203,7 +205,11 @@ class _Run:
             )
             for row in taken
         ]
-        self.batches.append(_Batch(keys, width, waiting))
+        batch = _Batch(keys, width, waiting)
+        self.batches.append(batch)
+        used_up = self.queued is None or not self.queued.left
+        if width == self.programs.widest and used_up:
+            self.queued = batch
         self.usage.read_tokens += int((segments_bt > 0).sum())
         self.usage.read_columns += tokens_bt.size
 
@@ -249,7 +255,7 @@ class _Run:
     def _advance(self) -> Report:
         """Has the slots continued until some are free, or all if nothing waits."""
         queue = self._queue()
-        later = len(self.rows) + sum(batch.rows for batch in self.batches)
+        later = len(self.rows) + sum(batch.left for batch in self.batches)
         later -= len(self.places)
         wanted = max(1, int(self.count * _FREE_SHARE)) if later else self.count
         self.slots, report = self.programs.advance(
@@ -259,14 +265,14 @@ class _Run:
             wanted,
             _TEXT_STEPS if self.texts else _MOST_STEPS,
         )
-        self.usage.refills += 1
+        self.usage.looks += 1
         return report
 
     def _queue(self) -> tuple[jax.Array, jax.Array, np.ndarray] | None:
         """What waits in the first batch of widest rows; an empty queue after the last.
 
-        Other rows are rare, and would each need a program of decoding: they are put
-        into slots when the devices are looked at.
+        Narrower rows would each need a program of decoding: what they hold is put into
+        slots when the devices are looked at.
         """
         wide = (one for one in self.batches if one.width == self.programs.widest)
         batch = next(wide, None)

@@ -121,11 +121,6 @@ def decode_slots(
             return unfinished(state)
         return unfinished(state) & ~can_refill(slots, waiting, turns, rules)
 
-    def refill(slots: Slots, turns: Turns) -> tuple[Slots, Turns]:
-        if not waiting:
-            return slots, turns
-        return refilled(slots, waiting, turns, model, rules, shape)
-
     def advance(state: _State) -> _State:
         slots, turns, steps, live_steps = state
         live_b, position_b = slots.live_b, slots.position_b
@@ -140,14 +135,17 @@ def decode_slots(
         return slots, turns, steps + 1, live_steps
 
     def go_on(state: _State) -> _State:
-        slots, turns, *steps = jax.lax.while_loop(undisturbed, advance, state)
-        return *refill(slots, turns), steps[0], steps[1]
+        slots, turns, steps, live_steps = jax.lax.while_loop(
+            undisturbed, advance, state
+        )
+        if waiting:
+            slots, turns = refilled(slots, waiting, turns, model, rules, shape)
+        return slots, turns, steps, live_steps
 
     kept_b = jax.reshard(kept_b, rules.spec("batch"))
     slots = slots._replace(live_b=slots.live_b & kept_b)
-    slots, turns = refill(slots, no_turns(slots))
     enough = jnp.maximum(jnp.sum(slots.live_b, dtype=jnp.int32) - wanted, 0)
-    state = slots, turns, jnp.int32(0), jnp.int32(0)
+    state = slots, no_turns(slots), jnp.int32(0), jnp.int32(0)
     slots, turns, steps, live_steps = jax.lax.while_loop(unfinished, go_on, state)
     report = Report(made(slots), slots.live_b, steps, live_steps, turns)
     return slots, jax.tree.map(lambda leaf: jax.reshard(leaf, jax.P()), report)

@@ -58,7 +58,7 @@ class Queue(NamedTuple):
     """Rows that wait for slots, at most as many as there are, and their prompts.
 
     Attributes:
-      k_ldkth: keys of the row of prompts that each device read.
+      k_ldkth: keys of the row of prompts that each device read, as for `insert`.
       v_ldkth: values.
       rows: the waiting rows of each device, in the order in which they get slots.
     """
@@ -73,7 +73,8 @@ class Turns(NamedTuple):
 
     Attributes:
       slot_b: int32 the slot, among its device's; -1 while a row waits.
-      before: what the row was continued with that had the slot before.
+      before: what the row was continued with that had the slot before; of no meaning
+        while a row waits.
     """
 
     slot_b: jax.Array
@@ -134,7 +135,8 @@ def insert(
 
     Args:
       slots: what is there; its buffers are used up.
-      k_ldkth: keys of the rows that were read, one a device along D.
+      k_ldkth: keys of the rows that were read, one a device along D, and behind them as
+        many columns as a slot has: a slot takes so many, whatever its prompt's length.
       v_ldkth: values.
       order_b: int32 as in `Arrivals`.
       rows_bx: int32, the slots' new rows, `joined`.
@@ -210,9 +212,7 @@ def _matched(
     slot_b = jnp.zeros_like(slots_i).at[rows_i].set(slots_i)
     now_b = jnp.zeros_like(live_b).at[rows_i].set(paired_i)
 
-    def chosen(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(now_b[:, None] if new.ndim == 2 else now_b, new, old)
-
+    chosen = functools.partial(_chosen, now_b)
     before = jax.tree.map(
         lambda new, old: chosen(new[slot_b], old), of_slots, turns.before
     )
@@ -253,9 +253,7 @@ def _with(
         new.position_b,
     )
 
-    def chosen(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(arrived_b[:, None] if new.ndim == 2 else arrived_b, new, old)
-
+    chosen = functools.partial(_chosen, arrived_b)
     return slots._replace(
         cache=cache,
         token_b=chosen(new.token_b, slots.token_b),
@@ -268,6 +266,11 @@ def _with(
         stopped_b=slots.stopped_b & ~arrived_b,
         history_bs=chosen(new.history_bs, slots.history_bs),
     )
+
+
+def _chosen(flags_b: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    """Rows of one array or of the other, (B, ...)."""
+    return jnp.where(flags_b[:, None] if new.ndim == 2 else flags_b, new, old)
 
 
 def _row_major(a: jax.Array) -> jax.Array:
@@ -286,8 +289,8 @@ def _insert(
 ) -> Cache:
     """Copies one device's new rows from its row of prompts to its slots.
 
-    A slot is overwritten whole, by what stands behind the prompt or by zeros, so that
-    nothing of the row before is left.
+    A slot is overwritten whole, with zeros behind the prompt: what is no number would
+    not weigh nothing there, and so get from one row into another.
     """
     layers = {
         kind: [at for at, flag in enumerate(windowed_layers) if flag == kind]
@@ -307,11 +310,12 @@ def _insert(
             def columns_from(at: jax.Array) -> jax.Array:
                 return jax.lax.dynamic_slice_in_dim(a_l1kth[:, 0], at, columns, 2)
 
-            a_lksh = columns_from(first)
+            other_lksh = jnp.zeros((), a_l1kth.dtype)
             if windowed:
                 before_lksh = columns_from(jnp.maximum(first - columns, 0))
-                new_s1 = jnp.arange(columns)[:, None] <= last - turn
-                a_lksh = jnp.where(new_s1, a_lksh, before_lksh)
+                other_lksh = jnp.where(turn > 0, before_lksh, other_lksh)
+            new_s1 = jnp.arange(columns)[:, None] <= last - turn
+            a_lksh = jnp.where(new_s1, columns_from(first), other_lksh)
             if len(layers[windowed]) < len(a_lksh):
                 a_lksh = a_lksh[jnp.asarray(layers[windowed])]
             a_lksh = cache_lib.filled(a_lksh, store.v_lcbksh.shape[-1])

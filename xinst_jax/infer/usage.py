@@ -17,7 +17,7 @@ class Usage:
       steps: tokens that every slot was given time for.
       slot_steps: the same times the slots.
       live_slot_steps: those of them in which a slot had a row.
-      refills: times that the host looked at the slots.
+      looks: times that the host looked at the slots.
       programs: compiled programs, by what they do.
     """
 
@@ -30,7 +30,7 @@ class Usage:
     steps: int = 0
     slot_steps: int = 0
     live_slot_steps: int = 0
-    refills: int = 0
+    looks: int = 0
     programs: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
@@ -49,5 +49,6 @@ class Usage:
             f"{self.rows} rows, {self.prompt_tokens} prompt tokens ("
             f"{self.padding_waste:.1%} padding in prefill), {self.new_tokens} new "
             f"tokens in {self.steps} steps ({self.occupancy:.1%} of the slots busy), "
-            f"{self.refills} refills, {sum(self.programs.values())} programs compiled"
+            f"{self.looks} looks of the host, {sum(self.programs.values())} programs "
+            "compiled"
         )

@@ -19,7 +19,10 @@ from xinst_jax.models.views import Views
 
 Cache = TypeVar("Cache")
 Stacked = TypeVar("Stacked")
-_Read = tuple[jax.Array, jax.Array, jax.Array]
+
+
+_Carry = tuple[jax.Array, jax.Array, jax.Array]
+"""Activations, and all keys and values so far."""
 
 
 class Attend(Protocol[Cache]):
@@ -79,7 +82,7 @@ def keys_and_values(
         out_sharding=spec,
     )
 
-    def read(layer: jax.Array | int, carry: _Read) -> _Read:
+    def read(layer: jax.Array | int, carry: _Carry) -> _Carry:
         x_btd, k_lbkth, v_lbkth = carry
         windowed = _of_layer(views.windowed_l, layer)
         state = blocks[int(layer)] if blocks else _of_layer(stacked, layer)
