@@ -6,9 +6,9 @@ import warnings
 import pytest
 from jax.experimental import topologies
 
-from tests.aot import generation
-from xinst_jax.config import MeshConfig
-from xinst_jax.mesh import make_mesh
+from xinst_jax.aot import generation
+from xinst_jax.config import DecodeConfig, MeshConfig
+from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import presets
 
 H100 = """
@@ -69,13 +69,16 @@ def test_kernels_compile_and_decoding_holds_one_cache(head_dim, cache_dtype):
         platform="cuda", target_config=H100, topology="1x1x1"
     )
     mesh = make_mesh(MeshConfig(), card.devices)
-    prefill, decoding, cache = generation.compiled(model, mesh, cache_dtype, apart=True)
+    decode = DecodeConfig(
+        batch_rows=64, cache_dtype=cache_dtype, prompt_buckets=(1920,)
+    )
+    built = generation.compiled(model, ShardingRules(), mesh, decode, apart=True)
     # Of the last block prefill needs keys and values only.
-    assert _calls(prefill, "packed_attention") == model.num_layers - 1
-    assert _calls(decoding, "cache_attention") == model.num_layers
-    memory = decoding.memory_analysis()
-    assert memory.alias_size_in_bytes > 0.99 * cache
-    assert memory.temp_size_in_bytes < 0.5 * cache
+    assert _calls(built.prefill, "packed_attention") == model.num_layers - 1
+    assert _calls(built.decoding, "cache_attention") == model.num_layers
+    memory = built.decoding.memory_analysis()
+    assert memory.alias_size_in_bytes > 0.99 * built.cache
+    assert memory.temp_size_in_bytes < 0.5 * built.cache
 
 
 def _calls(compiled, kernel):

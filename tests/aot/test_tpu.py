@@ -1,14 +1,15 @@
 """Steps compile for TPU slices that are not there; needs libtpu, not a TPU."""
 
+import argparse
 import importlib.util
 import warnings
 
 import pytest
 
-from tests.aot import generation
-from xinst_jax.aot import build, report, topology
-from xinst_jax.config import MeshConfig, TrainConfig
-from xinst_jax.mesh import make_mesh
+from tools import slots
+from xinst_jax.aot import build, generation, report, topology
+from xinst_jax.config import DecodeConfig, MeshConfig, TrainConfig
+from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import presets
 
 
@@ -83,10 +84,36 @@ def test_decoding_holds_one_cache_and_lays_it_out_once(name, of, cache_dtype):
     )
     devices = topology.devices(topology.parse(name))
     mesh = make_mesh(MeshConfig(tensor=2), devices)
-    _, decoding, cache = generation.compiled(model, mesh, cache_dtype)
-    memory = decoding.memory_analysis()
-    assert memory.alias_size_in_bytes > 0.99 * cache
-    assert memory.temp_size_in_bytes < 0.5 * cache
+    decode = DecodeConfig(
+        batch_rows=64, cache_dtype=cache_dtype, prompt_buckets=(1920,)
+    )
+    built = generation.compiled(model, ShardingRules(), mesh, decode)
+    memory = built.decoding.memory_analysis()
+    assert memory.alias_size_in_bytes > 0.99 * built.cache
+    assert memory.temp_size_in_bytes < 0.5 * built.cache
+    given = memory.argument_size_in_bytes
+    assert given == pytest.approx(built.weights + built.cache + built.row, rel=0.02)
+    assert built.needed > given + built.row + memory.temp_size_in_bytes
+
+
+def test_slots_are_counted_until_they_do_not_fit():
+    asked = argparse.Namespace(
+        model="llama_3_8b",
+        topology="v5e:2x2",
+        tensor=4,
+        batch_rows=[32, 512],
+        cache_dtype="int8",
+        prompt=1920,
+        max_new_tokens=128,
+        prefill_columns=2048,
+    )
+    columns = [list(column.cells) for column in slots.table(asked).columns]
+    assert columns[0] == ["32", "512"] and columns[-1] == ["yes", "no"]
+    # 32 blocks of 2 heads a chip, keys and values, 2,048 columns of 128 and a scale.
+    cache = 32 * 32 * 2 * 2 * 2048 * (128 + 4) / 2**30
+    assert columns[2][0] == f"{cache:.2f}"
+    # 8.03 billion weights in bfloat16, over four chips.
+    assert columns[1][0] == "3.74"
 
 
 @pytest.mark.slow

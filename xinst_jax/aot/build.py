@@ -112,7 +112,7 @@ def build(layout: Layout) -> Built:
     """
     traced = trace(layout)
     with jax.set_mesh(traced.mesh):
-        return Built(traced.mesh, _compiled(traced.step.lower()), traced.flops)
+        return Built(traced.mesh, compiled(traced.step.lower()), traced.flops)
 
 
 _NEEDED = (
@@ -123,7 +123,12 @@ _NEEDED = (
 alone do not fit, those."""
 
 
-def _compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles a program.
+
+    Raises:
+      TooLargeError: it does not fit.
+    """
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
