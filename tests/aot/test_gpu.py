@@ -1,11 +1,9 @@
 """Generation compiles for GPUs that are not there; needs JAX's plugin, not a GPU."""
 
-import importlib.util
-import warnings
-
 import pytest
 from jax.experimental import topologies
 
+from tests.aot import compilers
 from xinst_jax.aot import generation
 from xinst_jax.config import DecodeConfig, MeshConfig
 from xinst_jax.mesh import ShardingRules, make_mesh
@@ -42,13 +40,8 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 
 @pytest.fixture(autouse=True)
 def _compiler():
-    if importlib.util.find_spec("jax_cuda12_plugin") is None:
-        told = (
-            "NOT TESTED: compiling for a GPU. JAX's plugin is not installed: "
-            "pip install -r requirements-cuda.txt"
-        )
-        warnings.warn(pytest.PytestWarning(told), stacklevel=1)
-        pytest.skip(told)
+    how = "pip install -r requirements-cuda.txt"
+    compilers.need("jax_cuda12_plugin", "a GPU", how)
 
 
 @pytest.mark.parametrize("head_dim", [64, 128, 256])

@@ -1,11 +1,10 @@
-"""Steps compile for TPU slices that are not there; needs libtpu, not a TPU."""
+"""Steps and generation compile for TPUs that are not there; needs libtpu alone."""
 
 import argparse
-import importlib.util
-import warnings
 
 import pytest
 
+from tests.aot import compilers
 from tools import slots
 from xinst_jax.aot import build, generation, report, topology
 from xinst_jax.config import DecodeConfig, MeshConfig, TrainConfig
@@ -15,13 +14,8 @@ from xinst_jax.models import presets
 
 @pytest.fixture(autouse=True)
 def _compiler():
-    if importlib.util.find_spec("libtpu") is None:
-        told = (
-            "NOT TESTED: compiling for a TPU topology. libtpu is not installed: "
-            "pip install --no-deps -r requirements-tpu.txt"
-        )
-        warnings.warn(pytest.PytestWarning(told), stacklevel=1)
-        pytest.skip(told)
+    how = "pip install --no-deps -r requirements-tpu.txt"
+    compilers.need("libtpu", "a TPU topology", how)
 
 
 def test_a_small_step_compiles_and_gathers_what_it_reduces():
