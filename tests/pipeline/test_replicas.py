@@ -9,6 +9,7 @@ import pytest
 from tests import coordinated
 from tests.pipeline.test_text_models import workspace
 from xinst_jax import shards
+from xinst_jax.pipeline import seed
 from xinst_jax.pipeline.corpus import stage as corpus
 
 # Started as each process of a run: a random model's candidates and answers.
@@ -64,6 +65,9 @@ def _made(workdir: pathlib.Path, count: int) -> dict[str, bytes]:
     workspace(workdir)
     rows = [{"id": f"d{i}", "lang": "fi", "text": f"w{i + 5} w7"} for i in range(7)]
     shards.write_shards(workdir / "corpus" / "fi", rows, corpus.SCHEMA, 100)
+    pair = dict.fromkeys(seed.SCHEMA.names, "w1") | {"lang": "fi"}
+    pair["split"] = seed.HELD_OUT
+    shards.write_shards(workdir / "seed" / "fi", [pair], seed.SCHEMA, 100)
     found = coordinated.environments(
         count, JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="1"
     )
