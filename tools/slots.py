@@ -34,7 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="llama_3_8b", help="of models/presets.py")
+    parser.add_argument(
+        "--model", default="llama_3_8b", choices=presets.PUBLISHED, help="its shape"
+    )
     parser.add_argument("--topology", default="v5e:2x2", help="as for `compile`")
     parser.add_argument("--tensor", type=int, default=4, help="MeshConfig.tensor")
     parser.add_argument("--batch_rows", type=int, nargs="+", default=[32, 64, 128])

@@ -10,6 +10,7 @@ from xinst_jax.aot import build
 from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer import decode as decode_lib
+from xinst_jax.infer.rows import buckets, widths
 from xinst_jax.infer.slots import empty_slots
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder
@@ -75,11 +76,12 @@ def compiled(
     """
     params = decoder.abstract_compute_params(model, rules, mesh)
     blocks = _apart(params, mesh) if apart else ()
-    width = max(*decode.prompt_buckets, decode.prefill_columns)
+    lengths = buckets(decode, model)
+    width = widths(decode, lengths, mesh.shape["sequence"])[0][-1]
     slots = decode.batch_rows
     rules.divide(mesh.shape, (slots,), ("batch",))
     with jax.set_mesh(mesh):
-        longest = decode.prompt_buckets[-1] + decode.max_new_tokens
+        longest = lengths[-1] + decode.max_new_tokens
         shape = cache_lib.layout(model, slots, longest, decode.cache_dtype)
         history = shape.columns if decode.no_repeat_ngram else 0
         sizes = {"new": decode.max_new_tokens, "stops": _STOPS, "history": history}

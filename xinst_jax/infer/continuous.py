@@ -30,7 +30,6 @@ _MOST_STEPS = 2**31 - 1
 _TEXT_STEPS = 16
 """Tokens of a row after which its text is searched for a stop string."""
 
-
 _Keys = tuple[jax.Array, jax.Array]
 
 

@@ -18,7 +18,7 @@ from xinst_jax.infer.batches import check_lengths, check_tokens
 from xinst_jax.infer.continuous import Continued, Programs, continue_all
 from xinst_jax.infer.placement import place
 from xinst_jax.infer.requests import Request, requests_of
-from xinst_jax.infer.rows import packed
+from xinst_jax.infer.rows import buckets, packed, widths
 from xinst_jax.infer.stop_strings import cut
 from xinst_jax.infer.usage import Usage
 from xinst_jax.mesh import ShardingRules, axis_names, platform
@@ -26,10 +26,6 @@ from xinst_jax.models import cached
 from xinst_jax.models.decoder import Params
 
 TextOf = Callable[[Sequence[int]], str]
-
-_UNIT = 64
-"""Columns at whose multiples a packed prompt begins: the blocks of blockwise attention,
-which so computes the same for a prompt wherever it lies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,18 +93,12 @@ class Engine:
         placed = place(params, model, rules, mesh, decode.placement)
         mesh = placed.mesh
         rules.divide(mesh.shape, (decode.batch_rows,), ("batch",))
-        longest = model.max_length - decode.max_new_tokens
-        if longest < 1:
-            raise UserError(
-                f"DecodeConfig.max_new_tokens = {decode.max_new_tokens} leaves no room "
-                f"for a prompt in ModelConfig.max_length = {model.max_length}."
-            )
         if not 0 < vocab_limit <= model.vocab_size:
             raise UserError(
                 f"The tokenizer has {vocab_limit} ids and the model's vocabulary "
                 f"{model.vocab_size}: the tokenizer does not match the model."
             )
-        self.buckets = tuple(sorted({min(b, longest) for b in decode.prompt_buckets}))
+        self.buckets = buckets(decode, model)
         self.usage = Usage()
         self._kept: tuple[dict[str, int], slots_lib.Slots] | None = None
         self.replica, self.replicas = placed.replica, placed.replicas
@@ -205,20 +195,7 @@ class Engine:
         ]
 
     def _widths(self) -> tuple[tuple[int, ...], int]:
-        """Widths of the rows that prefill reads, and where prompts begin in them."""
-        parts = self._mesh.shape["sequence"]
-        unit = _UNIT * parts
-        if self.buckets[-1] <= unit:
-            # Each prompt is alone, in a row that is as wide for it every time.
-            return tuple(
-                sorted({-(-size // parts) * parts for size in self.buckets})
-            ), unit
-        # Two units at least: shorter rows would be attended to by another kernel.
-        widths = {max(2, -(-size // unit)) * unit for size in self.buckets}
-        if not self._decode.pack_prompts:
-            return tuple(sorted(widths)), 2**31
-        widest = self._decode.prefill_columns // unit * unit
-        return tuple(sorted(widths | {max(*widths, widest)})), unit
+        return widths(self._decode, self.buckets, self._mesh.shape["sequence"])
 
     def _programs(self, requests: Sequence[Request], seed: int) -> Programs:
         decode, shape = self._decode, self._shape
@@ -235,7 +212,7 @@ class Engine:
         read_blocks = self._blocks if platform() == "gpu" else ()
 
         def read(*rows: np.ndarray) -> tuple[jax.Array, jax.Array]:
-            # A slot takes as many columns from a row as it has, whatever their number.
+            # A slot takes its whole length from a row, also of one that ends before.
             return decode_lib.read_prompts(
                 self._params,
                 read_blocks,

@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xinst_jax.config import DecodeConfig, ModelConfig
+from xinst_jax.errors import UserError
+
+_UNIT = 64
+"""Columns at whose multiples a packed prompt begins: the blocks of blockwise attention,
+which so computes the same for a prompt wherever it lies."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -18,6 +25,43 @@ class Row:
 
     width: int
     members: tuple[tuple[int, int], ...]
+
+
+def buckets(decode: DecodeConfig, model: ModelConfig) -> tuple[int, ...]:
+    """The prompt lengths configured, ascending, cut to what the model leaves for them.
+
+    Raises:
+      UserError: it leaves nothing.
+    """
+    longest = model.max_length - decode.max_new_tokens
+    if longest < 1:
+        raise UserError(
+            f"DecodeConfig.max_new_tokens = {decode.max_new_tokens} leaves no room "
+            f"for a prompt in ModelConfig.max_length = {model.max_length}."
+        )
+    return tuple(sorted({min(bucket, longest) for bucket in decode.prompt_buckets}))
+
+
+def widths(
+    decode: DecodeConfig, buckets: Sequence[int], parts: int
+) -> tuple[tuple[int, ...], int]:
+    """Widths of the rows that prefill reads, and at what columns prompts begin in them.
+
+    Args:
+      decode: how prompts are read.
+      buckets: prompt lengths, ascending.
+      parts: devices that a row is divided over.
+    """
+    unit = _UNIT * parts
+    if buckets[-1] <= unit:
+        # Each prompt is alone, in a row that is as wide for it every time.
+        return tuple(sorted({-(-size // parts) * parts for size in buckets})), unit
+    # Two units at least: shorter rows would be attended to by another kernel.
+    found = {max(2, -(-size // unit)) * unit for size in buckets}
+    if not decode.pack_prompts:
+        return tuple(sorted(found)), 2**31
+    widest = decode.prefill_columns // unit * unit
+    return tuple(sorted(found | {max(*found, widest)})), unit
 
 
 def packed(sizes: Sequence[int], widths: Sequence[int], unit: int) -> list[Row]:
