@@ -34,10 +34,10 @@ class Model:
         self.fail_at = fail_at
         self.asked: list[str] = []
         self.prompts: list[str] = []
-        self.loaded = 0
+        self.loaded: list[list[str]] = []
 
-    def load(self):
-        self.loaded += 1
+    def load(self, every):
+        self.loaded.append([question.row_id for question in every])
         return self.answer
 
     def answer(self, asked):
@@ -112,7 +112,8 @@ def test_opponents_are_asked_the_same_and_kept_apart(tmp_path):
     figures = record["sets"]["rivers"]["languages"]["fi"]["answers"]["base"]
     assert figures["answers"] == 3 and figures["intervals"]["in_language"] == [1, 1]
     run(tmp_path, model, opponents={"base": other})
-    assert other.loaded == 1
+    # Readied once, for the questions of all languages.
+    assert other.loaded == [other.asked]
 
 
 def test_the_figures_are_those_of_the_rows(tmp_path):

@@ -31,6 +31,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from xinst_jax.eval import chat_format, harness
+from xinst_jax.infer.engine import Engine
 
 LENGTH = 96
 RULES = ShardingRules()
@@ -241,14 +242,13 @@ def test_each_row_ends_at_a_stop_string_of_its_own(ours, monkeypatch):
         [_request("generate_until", context, settings | {"until": []})]
     )
     ends = [whole[len(whole) // 3], whole[2 * len(whole) // 3]]
-    engine, made = ours._engine(12, 0.0, 1.0), []
-    generate = engine.generate
+    generate, made = Engine.generate, []
 
     def spy(*arguments, **keywords):
         made.extend(generate(*arguments, **keywords))
         return made
 
-    monkeypatch.setattr(engine, "generate", spy)
+    monkeypatch.setattr(Engine, "generate", spy)
     found = ours.generate_until(
         [
             _request("generate_until", context, settings | {"until": until})
@@ -258,6 +258,13 @@ def test_each_row_ends_at_a_stop_string_of_its_own(ours, monkeypatch):
     assert found == [*(whole.split(end)[0] for end in ends), whole]
     assert [one.finish for one in made[:2]] == ["stop", "stop"]
     assert len(made[0].tokens) < len(made[2].tokens)
+
+
+def test_slots_are_as_long_as_the_longest_prompt_needs(ours):
+    settings = {"do_sample": False, "max_gen_toks": 2, "until": []}
+    ours.generate_until([_request("generate_until", "Hei", settings)])
+    assert ours._kept[1].longest_prompt == 64
+    assert ours.max_length > 2 * 64
 
 
 def test_every_figure_of_every_task_is_transformers(results):

@@ -49,9 +49,9 @@ def _ids(count=11):
 
 
 def _step_logprobs(params, tokens):
-    """What the model itself gives after `tokens`, over the tokenizer's ids."""
+    """What the model itself gives the tokenizer's ids after `tokens`."""
     logits_tv = numpy_llama.forward(params, MODEL, tokens)[1]
-    return numpy_llama.log_softmax(logits_tv[-1, :LIMIT])
+    return numpy_llama.log_softmax(logits_tv[-1])[:LIMIT]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from xinst_jax.config import DecodeConfig
+from xinst_jax.infer import rows as rows_lib
 from xinst_jax.infer.rows import Row, arrays, packed
 
 
@@ -29,6 +31,23 @@ def test_every_prompt_lies_once_in_a_row_at_a_multiple_of_the_unit(unit):
 def test_the_example_of_the_docstring():
     rows = packed([3, 6, 2], (4, 8), 1)
     assert rows == [Row(8, ((1, 0), (2, 6))), Row(4, ((0, 0),))]
+
+
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize("buckets", [(8, 24), (256, 1920)])
+def test_a_divided_row_has_what_a_tpus_kernel_takes_on_each_device(
+    monkeypatch, buckets, pack
+):
+    decode = DecodeConfig(prompt_buckets=buckets, pack_prompts=pack)
+    monkeypatch.setattr(rows_lib, "platform", lambda: "tpu")
+    for parts in (2, 4):
+        widths, unit = rows_lib.widths(decode, buckets, parts)
+        assert all(width % (128 * parts) == 0 for width in widths)
+        assert unit % (128 * parts) == 0 or unit == 2**31
+        assert widths[-1] >= buckets[-1]
+    whole = rows_lib.widths(decode, buckets, 1)
+    monkeypatch.setattr(rows_lib, "platform", lambda: "cpu")
+    assert whole == rows_lib.widths(decode, buckets, 1)
 
 
 def test_under_a_tenth_of_the_columns_is_padding_at_the_papers_lengths():

@@ -7,6 +7,7 @@ import transformers
 
 from tests.hf import tiny_models
 from xinst_jax import run_file
+from xinst_jax.errors import UserError
 from xinst_jax.eval import answers, verdicts
 from xinst_jax.eval.answers import Question
 from xinst_jax.eval.judge_prompts import PROMPTS, Comparison
@@ -45,7 +46,7 @@ def test_a_folder_answers_as_transformers_continues_the_papers_prompt(
     (answerer,) = answering.opponents(workspace, seed=1).values()
     assert answerer.settings["model"] == "Qwen3-0"
     question = Question("s/fi/q/1", "Describe the sea.", BUILT_IN["fi"], False, 1)
-    (answer,) = answerer.load()([question])
+    (answer,) = answerer.load([question])([question])
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32
@@ -53,6 +54,17 @@ def test_a_folder_answers_as_transformers_continues_the_papers_prompt(
     ids = tokenizer(answers.prompt(question), return_tensors="pt")["input_ids"]
     said = model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
     assert answer.text == tokenizer.decode(said, skip_special_tokens=True)
+
+
+def test_a_question_too_long_for_a_model_is_named_before_any_is_answered(workspace):
+    (answerer,) = answering.opponents(workspace, seed=1).values()
+    assert answerer.settings["no_repeat_ngram"] == workspace.run.answer.no_repeat_ngram
+    short, long = (
+        Question(f"s/fi/{name}/1", text, BUILT_IN["fi"], False, 1)
+        for name, text in (("a", "Describe the sea."), ("b", "Describe it. " * 400))
+    )
+    with pytest.raises(UserError, match=r"Question s/fi/b/1 is \d+ tokens .* 512"):
+        answerer.load([short, long])
 
 
 @pytest.mark.slow

@@ -77,10 +77,10 @@ def compiled(
     params = decoder.abstract_compute_params(model, rules, mesh)
     blocks = _apart(params, mesh) if apart else ()
     lengths = buckets(decode, model)
-    width = widths(decode, lengths, mesh.shape["sequence"])[0][-1]
     slots = decode.batch_rows
     rules.divide(mesh.shape, (slots,), ("batch",))
     with jax.set_mesh(mesh):
+        width = widths(decode, lengths, mesh.shape["sequence"])[0][-1]
         longest = lengths[-1] + decode.max_new_tokens
         shape = cache_lib.layout(model, slots, longest, decode.cache_dtype)
         history = shape.columns if decode.no_repeat_ngram else 0

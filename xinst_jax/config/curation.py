@@ -90,11 +90,11 @@ class DecodeConfig(Typed):
                 "DecodeConfig.stop_strings are texts that are not empty, found "
                 f"{self.stop_strings!r}."
             )
-        if not self.prompt_buckets or list(self.prompt_buckets) != sorted(
-            set(self.prompt_buckets)
-        ):
+        ascending = sorted(set(self.prompt_buckets))
+        if not ascending or list(self.prompt_buckets) != ascending or ascending[0] < 1:
             raise UserError(
-                f"DecodeConfig.prompt_buckets must ascend, found {self.prompt_buckets}."
+                "DecodeConfig.prompt_buckets must be positive and ascend, found "
+                f"{self.prompt_buckets}."
             )
 
 

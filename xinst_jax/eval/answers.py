@@ -84,12 +84,13 @@ class Answerer:
 
     Attributes:
       settings: how its answers are made, ready for JSON; stored with each.
-      load: readies it; called once, where there is anything to ask.
+      load: readies it for the questions that it will be asked, or refuses one; called
+        once, where there is anything to ask.
       remote: whether process 0 alone asks it, over the network.
     """
 
     settings: Mapping[str, Any]
-    load: Callable[[], AnswerAll]
+    load: Callable[[Sequence[Question]], AnswerAll]
     remote: bool = False
 
 
@@ -112,12 +113,21 @@ def write(
       samples: answers to each question.
     """
     loaded: list[AnswerAll] = []
+
+    def load() -> AnswerAll:
+        if not loaded:
+            every = [
+                question
+                for code, language in languages.items()
+                for _, _, question in asked(sets, code, language, samples)
+            ]
+            loaded.append(answerer.load(every))
+        return loaded[0]
+
     for code, language in languages.items():
 
         def answered(code: str = code, language: Language = language) -> pa.Table:
-            if not loaded:
-                loaded.append(answerer.load())
-            return _table(name, answerer, loaded[0], sets, code, language, samples)
+            return _table(name, answerer, load(), sets, code, language, samples)
 
         write_once(directory / code, answered, answerer.remote)
 

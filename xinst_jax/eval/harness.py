@@ -7,7 +7,6 @@ parameters that were imported from it, or exported to it. The harness is an extr
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +100,7 @@ class HarnessModel(TemplateLM):
         self._batch_rows, self._length, self._seed = batch_rows, length, seed
         self._prefix_id = prefix_id(vocabulary)
         self._chat = chat
+        self._kept: tuple[DecodeConfig, Engine] | None = None
         self.max_length = weights.model.max_length
         self.truncated = 0
         self.output_lang = ""
@@ -210,11 +210,12 @@ class HarnessModel(TemplateLM):
         found = [""] * len(requests)
         with self._bar(len(requests), "generate_until", disable_tqdm) as bar:
             for settings, members in groups.items():
-                engine = self._engine(*settings)
+                room = self._room(settings[0])
                 prompts = {
-                    number: self._fitted(requests[number].args[0], engine)
+                    number: self._fitted(requests[number].args[0], room)
                     for number in members
                 }
+                engine = self._engine(*settings, max(map(len, prompts.values())))
                 # The longest first: the time left is never underestimated.
                 members.sort(key=lambda number: (-len(prompts[number]), number))
                 step = _BATCHES * self._batch_rows
@@ -283,17 +284,15 @@ class HarnessModel(TemplateLM):
                 self.cache_hook.add_partial("loglikelihood", request[0], answer)
         return answers
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - engines live as long as the model
-    def _engine(self, new_tokens: int, temperature: float, top_p: float) -> Engine:
-        weights = self._weights
-        longest = self.max_length - new_tokens
-        if longest < 1:
-            raise UserError(
-                f"A task generates {new_tokens} tokens, and the model holds "
-                f"{self.max_length} together with the prompt. Leave the task out, or "
-                "lower max_gen_toks in a task file of your own."
-            )
-        buckets = [_SMALLEST_BUCKET]
+    def _engine(
+        self, new_tokens: int, temperature: float, top_p: float, longest: int
+    ) -> Engine:
+        """What generates so, after prompts of at most `longest` tokens.
+
+        One is kept, so that tasks of one kind share it; slots are as long as the
+        longest prompt needs, not as the model allows.
+        """
+        weights, buckets = self._weights, [_SMALLEST_BUCKET]
         while buckets[-1] < longest:
             buckets.append(2 * buckets[-1])
         decode = DecodeConfig(
@@ -303,22 +302,36 @@ class HarnessModel(TemplateLM):
             batch_rows=self._batch_rows,
             prompt_buckets=tuple(buckets),
         )
-        return Engine(
-            weights.params,
-            weights.model,
-            weights.rules,
-            weights.mesh,
-            decode,
-            self._vocabulary.stop_ids,
-            min(self._vocabulary.vocab_size, weights.model.vocab_size),
-            self._vocabulary.decode,
-        )
+        if self._kept is None or self._kept[0] != decode:
+            self._kept = None  # its slots go before others come
+            engine = Engine(
+                weights.params,
+                weights.model,
+                weights.rules,
+                weights.mesh,
+                decode,
+                self._vocabulary.stop_ids,
+                min(self._vocabulary.vocab_size, weights.model.vocab_size),
+                self._vocabulary.decode,
+            )
+            self._kept = decode, engine
+        return self._kept[1]
 
-    def _fitted(self, context: str, engine: Engine) -> list[int]:
+    def _room(self, new_tokens: int) -> int:
+        """Tokens of the longest prompt that so many can be generated after."""
+        if new_tokens >= self.max_length:
+            raise UserError(
+                f"A task generates {new_tokens} tokens, and the model holds "
+                f"{self.max_length} together with the prompt. Leave the task out, or "
+                "lower max_gen_toks in a task file of your own."
+            )
+        return self.max_length - new_tokens
+
+    def _fitted(self, context: str, room: int) -> list[int]:
         """A prompt's ids; what is too long loses its start."""
         ids = self.tok_encode(context)
-        self.truncated += len(ids) > engine.longest_prompt
-        return ids[-engine.longest_prompt :]
+        self.truncated += len(ids) > room
+        return ids[-room:]
 
     def _bar(self, total: int, kind: str, disabled: bool) -> tqdm.tqdm:
         return tqdm.tqdm(

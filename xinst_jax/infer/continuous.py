@@ -152,7 +152,7 @@ class _Run:
                 found = [self.found[number] for number in range(len(self.requests))]
                 return found, self.slots
             report = self._advance()
-            if self.rows and len(self.batches) < 2:
+            if self.rows and self._held() < 2:
                 self._read()
             self._collect(jax.device_get(report))
 
@@ -160,17 +160,28 @@ class _Run:
         """Puts waiting rows into free slots, and reads more prompts for those left."""
         while True:
             free = self._free()
-            for batch in self.batches:
-                self._insert(batch, free)
+            self._insert_all(free)
             self._forget()
             # A device with a free slot has nothing waiting now.
             if not (self.rows and any(free)):
                 return
             self._read()
 
+    def _insert_all(self, free: list[list[int]]) -> None:
+        """Puts what fits of all batches into the free slots."""
+        for batch in self.batches:
+            self._insert(batch, free)
+
     def _forget(self) -> None:
         """Lets go of batches in which nothing waits."""
         self.batches = collections.deque(batch for batch in self.batches if batch.left)
+
+    def _held(self) -> int:
+        """Batches whose keys are kept: a queue is, also used up, for its shape."""
+        return len(self.batches) + self._used_up()
+
+    def _used_up(self) -> bool:
+        return self.queued is not None and not self.queued.left
 
     def _free(self) -> list[list[int]]:
         """The free slots of each device, lowest first."""
@@ -194,6 +205,8 @@ class _Run:
             taken.append(self.rows.popleft() if ready else None)
         if not any(taken):
             return
+        if width == self.programs.widest and self._used_up():
+            self.queued = None  # its keys go before others come
         tokens_bt, segments_bt, positions_bt = arrays(taken, self.prompts, width)
         keys = self.programs.read(tokens_bt, segments_bt, positions_bt)
         waiting = [
@@ -206,8 +219,7 @@ class _Run:
         ]
         batch = _Batch(keys, width, waiting)
         self.batches.append(batch)
-        used_up = self.queued is None or not self.queued.left
-        if width == self.programs.widest and used_up:
+        if width == self.programs.widest and self.queued is None:
             self.queued = batch
         self.usage.read_tokens += int((segments_bt > 0).sum())
         self.usage.read_columns += tokens_bt.size

@@ -128,8 +128,9 @@ def decode_slots(
         x_b1d, cache = cached.read_token(
             decoder, slots.token_b, position_b, attend, slots.cache, blocks
         )
-        logits_bv = _limited(decoder, x_b1d, vocab_limit)
-        token_b = _choose(logits_bv, slots, seed, decode, rules)
+        logits_bv = _logits(decoder, x_b1d)
+        limited_bv = _limited(logits_bv, vocab_limit)
+        token_b = _choose(limited_bv, slots, seed, decode, rules)
         slots = _append(slots._replace(cache=cache), token_b, logits_bv)
         live_steps += jnp.sum(live_b, dtype=jnp.int32)
         return slots, turns, steps + 1, live_steps
@@ -209,8 +210,8 @@ def _append(slots: Slots, token_b: jax.Array, logits_bv: jax.Array) -> Slots:
     )
 
 
-def _limited(decoder: Decoder, x_b1d: jax.Array, vocab_limit: int) -> jax.Array:
-    """Scores of the next token, (B, V) float32; -inf from `vocab_limit` on."""
+def _logits(decoder: Decoder, x_b1d: jax.Array) -> jax.Array:
+    """Scores of the next token, (B, V) float32."""
     rows = leading_spec(x_b1d, 1)
     if platform() == "cpu":
         # XLA:CPU lays out one operand anew, which had better be the few rows.
@@ -224,7 +225,11 @@ def _limited(decoder: Decoder, x_b1d: jax.Array, vocab_limit: int) -> jax.Array:
         logits_bv = cap * jnp.tanh(logits_bv / cap) if cap else logits_bv
     else:
         logits_bv = decoder.logits(x_b1d)[:, 0]
-    logits_bv = jax.reshard(logits_bv, jax.P(*rows))
+    return jax.reshard(logits_bv, jax.P(*rows))
+
+
+def _limited(logits_bv: jax.Array, vocab_limit: int) -> jax.Array:
+    """The scores with -inf from `vocab_limit` on."""
     if vocab_limit == logits_bv.shape[1]:
         return logits_bv
     return jnp.where(jnp.arange(logits_bv.shape[1]) < vocab_limit, logits_bv, -jnp.inf)

@@ -154,8 +154,8 @@ class Engine:
           The generations in the order given, those of one prompt side by side.
 
         Raises:
-          UserError: a prompt is empty, too long, or has ids the model does not know, or
-            what is asked of a row cannot be.
+          UserError: a prompt is empty, too long, or has ids the model does not know,
+            what is asked of a row cannot be, or the model's scores are no numbers.
         """
         decode, count = self._decode, len(prompts)
         check_tokens(prompts, self._vocab_limit)
@@ -189,6 +189,8 @@ class Engine:
             for name, count in _compiled().items():
                 new = count - before[name]
                 self.usage.programs[name] = self.usage.programs.get(name, 0) + new
+        for row, continued in enumerate(done):
+            _check_finite(continued, row_ids[row // samples])
         return [
             self._generation(request, continued)
             for request, continued in zip(requests, done, strict=True)
@@ -281,6 +283,17 @@ class Engine:
                 tokens, logprobs, stopped = tokens[:count], logprobs[:count], True
         logprob = float(np.sum(logprobs, dtype=np.float64))
         return Generation(tokens, logprob, "stop" if stopped else "length", text)
+
+
+def _check_finite(continued: Continued, row_id: str) -> None:
+    """Refuses what a model without numbers continued a row with."""
+    if not np.isfinite(continued.logprobs).all():
+        raise UserError(
+            f"The model gives {continued.logprobs.tolist()} as log-probabilities of "
+            f"the tokens of row {row_id!r}, where numbers are expected: its weights "
+            "are damaged or its training diverged. Look at its loss and train it "
+            "again, with a lower learning rate."
+        )
 
 
 def _apart(params: Params, unstacked: str) -> tuple[Params, ...]:

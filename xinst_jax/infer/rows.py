@@ -8,10 +8,15 @@ import numpy as np
 
 from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.errors import UserError
+from xinst_jax.mesh import platform
 
-_UNIT = 64
-"""Columns at whose multiples a packed prompt begins: the blocks of blockwise attention,
-which so computes the same for a prompt wherever it lies."""
+_BLOCK = 64
+"""Columns of the blocks of blockwise attention, which computes the same for a prompt
+wherever it lies if it begins with one."""
+
+_TPU_BLOCK = 128
+"""Columns of which a TPU's kernel takes a multiple on each device that has a part of a
+row; a row that lies whole on a device may be of any length."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +47,32 @@ def buckets(decode: DecodeConfig, model: ModelConfig) -> tuple[int, ...]:
     return tuple(sorted({min(bucket, longest) for bucket in decode.prompt_buckets}))
 
 
+def unit_of(parts: int) -> int:
+    """Columns of which packed rows are a multiple, on the mesh that is set.
+
+    Args:
+      parts: devices that a row is divided over.
+    """
+    return parts * (_TPU_BLOCK if parts > 1 and platform() == "tpu" else _BLOCK)
+
+
 def widths(
     decode: DecodeConfig, buckets: Sequence[int], parts: int
 ) -> tuple[tuple[int, ...], int]:
     """Widths of the rows that prefill reads, and at what columns prompts begin in them.
+
+    Called under `jax.set_mesh`.
 
     Args:
       decode: how prompts are read.
       buckets: prompt lengths, ascending.
       parts: devices that a row is divided over.
     """
-    unit = _UNIT * parts
+    unit = unit_of(parts)
     if buckets[-1] <= unit:
         # Each prompt is alone, in a row that is as wide for it every time.
-        return tuple(sorted({-(-size // parts) * parts for size in buckets})), unit
+        step = parts if unit == _BLOCK * parts else unit
+        return tuple(sorted({-(-size // step) * step for size in buckets})), unit
     # Two units at least: shorter rows would be attended to by another kernel.
     found = {max(2, -(-size // unit)) * unit for size in buckets}
     if not decode.pack_prompts:

@@ -17,12 +17,10 @@ from xinst_jax.errors import UserError
 from xinst_jax.infer import packs
 from xinst_jax.infer.batches import check_lengths, check_tokens
 from xinst_jax.infer.packs import Tokens
+from xinst_jax.infer.rows import unit_of
 from xinst_jax.infer.score_rows import score_rows
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models.decoder import Params, compute_params
-
-_UNIT = 64
-"""Columns of a row are a multiple of this on every device that has a part of it."""
 
 _CHUNK = 64
 """Targets of a row whose logits are held at once, on a device that has it whole."""
@@ -70,8 +68,8 @@ def continuation_logprobs(
         may be a token longer, behind its prompt, than a row and the model's
         `max_length`: its last token is predicted and never read.
       batch_rows: packed rows read together.
-      length: tokens of a packed row at least; it is rounded up to a multiple of 64 (and
-        of the devices that a row is divided over).
+      length: tokens of a packed row at least; it is rounded up to a multiple of 64 on
+        each device that has a part of a row (128 where a TPU's rows are divided).
       advance: called with the number of continuations that were finished.
 
     Returns:
@@ -84,7 +82,7 @@ def continuation_logprobs(
     """
     rules.divide(mesh.shape, (batch_rows,), ("batch",))
     parts = mesh.shape["sequence"]
-    length = _rounded(length, _UNIT * parts)
+    length = _rounded(length, _unit(mesh))
     flat = [tokens for of_prompt in continuations for tokens in of_prompt]
     check_tokens(prompts, model.vocab_size)
     check_tokens(flat, model.vocab_size)
@@ -170,18 +168,18 @@ def label_logprobs(
         prompts,
         [labels] * len(prompts),
         batch_rows,
-        row_length(prompts, labels, buckets, _UNIT * mesh.shape["sequence"]),
+        _row_length(prompts, labels, buckets, _unit(mesh)),
     )
     return np.array(found.logprobs, np.float32).reshape(len(prompts), len(labels))
 
 
-def row_length(
+def _row_length(
     prompts: Sequence[Tokens],
     labels: Sequence[Tokens],
     buckets: Sequence[int],
-    unit: int = _UNIT,
+    unit: int,
 ) -> int:
-    """Columns of the rows that `label_logprobs` packs: a multiple of `unit`."""
+    """Columns of the rows that are packed: a multiple of `unit`."""
     behind = max(sum(len(label) - 1 for label in labels), max(map(len, labels)))
     needed = max(map(len, prompts), default=1) + behind
     sizes = (_rounded(bucket, unit) for bucket in buckets)
@@ -256,6 +254,11 @@ def _check_sizes(
                     "tokens; expected at least one of each and at most "
                     f"{most + 1} together."
                 )
+
+
+def _unit(mesh: jax.sharding.Mesh) -> int:
+    with jax.set_mesh(mesh):
+        return unit_of(mesh.shape["sequence"])
 
 
 def _rounded(size: int, unit: int) -> int:

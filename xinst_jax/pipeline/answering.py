@@ -155,7 +155,7 @@ def _remote(workspace: Workspace) -> Answerer:
     }
     return Answerer(
         settings,
-        lambda: answers_lib.from_endpoint(endpoint(workspace, "opponent")),
+        lambda _: answers_lib.from_endpoint(endpoint(workspace, "opponent")),
         remote=True,
     )
 
@@ -168,6 +168,10 @@ def _local(workspace: Workspace, name: str, seed: int) -> Answerer:
         "model": folder_name(name),
         "temperature": decode.temperature,
         "top_p": decode.top_p,
+        "top_k": decode.top_k,
+        "min_p": decode.min_p,
+        "no_repeat_ngram": decode.no_repeat_ngram,
+        "stop_strings": list(decode.stop_strings),
         "max_tokens": decode.max_new_tokens,
         "seed": seed,
         "prompt": asked if wording == prompts.PAPER else prompts.chat(wording),
@@ -175,26 +179,31 @@ def _local(workspace: Workspace, name: str, seed: int) -> Answerer:
     return Answerer(settings, functools.partial(_generating, workspace, name, seed))
 
 
-def _generating(workspace: Workspace, name: str, seed: int) -> AnswerAll:
-    from xinst_jax.infer.engine import Engine
+def _generating(
+    workspace: Workspace, name: str, seed: int, every: Sequence[Question]
+) -> AnswerAll:
+    from xinst_jax.pipeline import text_models
 
     local = local_model(workspace, name)
-    vocabulary = local.vocabulary
-    engine = Engine(
-        local.params,
-        local.shape,
-        workspace.rules,
-        workspace.mesh,
-        workspace.run.answer,
-        vocabulary.stop_ids,
-        # A special token that no text becomes may have no row.
-        min(vocabulary.vocab_size, local.shape.vocab_size),
-        vocabulary.decode,
+    vocabulary, run = local.vocabulary, workspace.run
+    engine = text_models.engine_of(
+        workspace, local.params, local.shape, vocabulary, run.answer
     )
 
+    def prompt_of(question: Question) -> list[int]:
+        return vocabulary.encode_prompt(answers_lib.prompt(question, run.prompts))
+
+    for question in every:
+        if len(tokens := prompt_of(question)) > engine.longest_prompt:
+            raise UserError(
+                f"Question {question.row_id} is {len(tokens)} tokens with its prompt, "
+                f"and {folder_name(name)} is asked at most {engine.longest_prompt}. "
+                "Give answer/DecodeConfig.prompt_buckets a longer one, or shorten the "
+                "question."
+            )
+
     def generated(questions: Sequence[Question]) -> list[Answer]:
-        asked = [answers_lib.prompt(one, workspace.run.prompts) for one in questions]
-        tokens = list(map(vocabulary.encode_prompt, asked))
+        tokens = list(map(prompt_of, questions))
         ids = [question.row_id for question in questions]
         return [
             Answer(

@@ -42,7 +42,7 @@ def of_stage(
       A function of (instruction, response, language code)s that gives float32 (rows,),
       nats a token.
     """
-    params = training.trained_params(workspace, stage)
+    params = training.inference_params(workspace, stage)
     readings, length = _readings(workspace, stage)
 
     def logprobs(before: Sequence[list[int]], responses: Sequence[list[int]]) -> Any:

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from xinst_jax import shards
-from xinst_jax.config import DecodeConfig
+from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.data import fitting, prompts
+from xinst_jax.data.vocab import Vocabulary
 from xinst_jax.infer import score
 from xinst_jax.infer.engine import Engine
+from xinst_jax.models.decoder import Params
 from xinst_jax.pipeline import training
 from xinst_jax.pipeline.signals import Pair, Reading
 from xinst_jax.pipeline.workspace import Workspace
@@ -18,9 +20,20 @@ from xinst_jax.pipeline.workspace import Workspace
 
 def engine(workspace: Workspace, stage: str, config: DecodeConfig) -> Engine:
     """What generates with the model of a finished training stage."""
-    vocabulary, model = workspace.vocabulary, workspace.model
+    params = training.trained_params(workspace, stage)
+    return engine_of(workspace, params, workspace.model, workspace.vocabulary, config)
+
+
+def engine_of(
+    workspace: Workspace,
+    params: Params,
+    model: ModelConfig,
+    vocabulary: Vocabulary,
+    config: DecodeConfig,
+) -> Engine:
+    """What generates with a model, of the run or not, on the run's devices."""
     return Engine(
-        training.trained_params(workspace, stage),
+        params,
         model,
         workspace.rules,
         workspace.mesh,
@@ -48,7 +61,7 @@ def rater(
       for the rater's training length is cut at its end.
     """
     run, prompt_of = workspace.run, rating_prompt(workspace)
-    params = training.trained_params(workspace, stage)
+    params = training.inference_params(workspace, stage)
     labels = label_ids(workspace)
     longest = _longest_rated(workspace)
     buckets = [size for size in run.generate.prompt_buckets if size < longest]
@@ -190,7 +203,7 @@ def response_scorer(
     """
     run, vocabulary = workspace.run, workspace.vocabulary
     length = (run.generator if stage.startswith("generator/") else run.sft).length
-    params = training.trained_params(workspace, stage)
+    params = training.inference_params(workspace, stage)
 
     def logprobs(
         asked: Sequence[str], responses: Sequence[str]

@@ -102,6 +102,16 @@ def trained_params(workspace: Workspace, stage: str) -> Params:
     return lora.merge(model, rules, mesh, config, params, adapters)
 
 
+def inference_params(workspace: Workspace, stage: str) -> Params:
+    """`trained_params` as inference multiplies them: `decoder.compute_params`."""
+    return decoder.compute_params(
+        workspace.model,
+        workspace.rules,
+        workspace.mesh,
+        trained_params(workspace, stage),
+    )
+
+
 def trained_adapters(workspace: Workspace, stage: str) -> Params:
     """The adapters that a finished training stage left."""
     config = adapters_of(workspace.run, stage)

@@ -1,6 +1,5 @@
 """Stages in which finished models are measured on public benchmarks."""
 
-import functools
 import json
 from typing import TYPE_CHECKING
 
@@ -64,9 +63,20 @@ def print_tables(workspace: Workspace, console: rich.console.Console) -> None:
         console.print(benchmark_table.task_table(config, records))
 
 
-@functools.lru_cache(maxsize=1)
+_LOADED: dict[tuple[Workspace, str], "HarnessModel"] = {}
+"""The model that was measured last, kept from one of its tasks to the next."""
+
+
 def _harness_model(workspace: Workspace, model: str) -> "HarnessModel":
-    """The model as the harness asks it, kept from one of its tasks to the next."""
+    """The model as the harness asks it."""
+    if (workspace, model) not in _LOADED:
+        # The devices need not hold two.
+        _LOADED.clear()
+        _LOADED[workspace, model] = _load(workspace, model)
+    return _LOADED[workspace, model]
+
+
+def _load(workspace: Workspace, model: str) -> "HarnessModel":
     from xinst_jax.eval import harness
     from xinst_jax.pipeline import training
 
