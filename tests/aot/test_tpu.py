@@ -90,6 +90,18 @@ def test_decoding_holds_one_cache_and_lays_it_out_once(name, of, cache_dtype):
     assert built.needed > given + built.row + memory.temp_size_in_bytes
 
 
+def test_prompts_are_read_where_rows_are_divided():
+    """The kernel takes 128 columns of a row on each chip that has a part of it."""
+    model = presets.tiny(
+        vocab_size=1024, embed_dim=512, max_length=4096, compute_dtype="bfloat16"
+    )
+    devices = topology.devices(topology.parse("v5e:2x2"))
+    mesh = make_mesh(MeshConfig(sequence=2), devices)
+    decode = DecodeConfig(batch_rows=8, prompt_buckets=(320,), max_new_tokens=32)
+    built = generation.compiled(model, ShardingRules(), mesh, decode)
+    assert built.prefill.in_avals[0][2].shape == (2, 512)
+
+
 def test_slots_are_counted_until_they_do_not_fit():
     asked = argparse.Namespace(
         model="llama_3_8b",
