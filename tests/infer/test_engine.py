@@ -167,3 +167,19 @@ def test_sizes_that_do_not_fit_are_refused_at_once(decode, limit, message):
     mesh = make_mesh(MeshConfig(fsdp=8))
     with pytest.raises(UserError, match=message):
         Engine(_params(mesh), MODEL, RULES, mesh, decode, (), limit)
+
+
+@pytest.mark.parametrize("buckets", [(), (0,), (-8, 16), (16, 8), (8, 8)])
+def test_buckets_are_positive_and_ascend(buckets):
+    with pytest.raises(UserError, match=r"DecodeConfig\.prompt_buckets must be"):
+        DecodeConfig(prompt_buckets=buckets)
+
+
+@pytest.mark.parametrize("decode", [GREEDY, SAMPLED])
+def test_a_model_whose_scores_are_no_numbers_writes_nothing(decode):
+    mesh = _one_device()
+    params = _params(mesh)
+    params["final_norm"] = jax.tree.map(lambda a: a * np.nan, params["final_norm"])
+    engine = Engine(params, MODEL, RULES, mesh, decode, (), LIMIT)
+    with pytest.raises(UserError, match=r"row 'doc-0'.*its weights are damaged"):
+        engine.generate([[1, 2], [3]], ["doc-0", "doc-1"], seed=0)
