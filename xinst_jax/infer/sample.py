@@ -94,11 +94,12 @@ def sample(
         least_b1 = min_p * jnp.max(probs_bv, axis=-1, keepdims=True)
         probs_bv = jnp.where(probs_bv >= least_b1, probs_bv, 0)
     ids_v = jnp.arange(size)
-    # 1 - u is above 0: the sum first reaches it at a token of positive probability.
+    # 1 - u is above 0: the sum first reaches it at a token of positive probability, or,
+    # where two sums of all of them are rounded apart, takes the last of those.
     goal_b = jnp.sum(probs_bv, axis=-1) * (1 - uniforms_b)
     return _least(
         lambda id_b: _mass(probs_bv, ids_v <= id_b[:, None]) >= goal_b,
-        jnp.full_like(goal_b, size - 1, jnp.int32),
+        jnp.max(jnp.where(probs_bv > 0, ids_v, 0), axis=-1),
     )
 
 
