@@ -2,6 +2,7 @@ import json
 import threading
 import time
 
+import httpx2
 import pytest
 
 from tools.stub_endpoint import Stub
@@ -228,6 +229,48 @@ def test_a_key_that_is_missing_or_in_the_wrong_place_is_told(tmp_path, monkeypat
         with pytest.raises(UserError) as caught:
             EndpointConfig(**{"url": "https://host/v1", "model": "m", **fields})
         assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "url", "said"),
+    [
+        (f"{KEY}\n", "https://host/v1", None),
+        (f"{KEY}\r", "http://127.0.0.1:8000/v1", None),
+        (f"a\n{KEY}", "https://host/v1", "no header takes"),
+        (f"{KEY}\u2028", "https://host/v1", None),
+        (f"é{KEY}", "https://host/v1", "no header takes"),
+        (KEY, "http://host/v1", "unencrypted"),
+    ],
+)
+def test_a_key_that_cannot_be_sent_safely_is_refused_unsaid(
+    monkeypatch, value, url, said
+):
+    monkeypatch.setenv("PLANTED_KEY", value)
+    if said is None:
+        assert exchange.key_for(url, "PLANTED_KEY") == exchange.Key(KEY)
+        return
+    with pytest.raises(UserError, match=said) as caught:
+        exchange.key_for(url, "PLANTED_KEY")
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", range(300 - len(KEY) - 8, 301))
+def test_no_part_of_a_key_is_shown_wherever_an_error_is_cut(before):
+    body = "x" * before + KEY
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(401, text=body))
+    client = httpx2.Client(transport=transport)
+    with client, pytest.raises(UserError) as caught:
+        exchange.post(client, "https://host/v1", {}, exchange.Key(KEY))
+    assert KEY[:4] not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", [0, 400])
+def test_a_filtered_text_has_no_answer_wherever_the_reply_says_so(before):
+    body = json.dumps({"error": {"message": "x" * before, "code": "content_filter"}})
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(400, text=body))
+    with httpx2.Client(transport=transport) as client:
+        reply = exchange.post(client, "https://host/v1", {}, exchange.Key(KEY))
+    assert reply == exchange.Reply("", exchange.FILTERED, 0, 0)
 
 
 @pytest.mark.parametrize(

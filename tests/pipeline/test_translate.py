@@ -5,6 +5,7 @@ import http.server
 import json
 import pathlib
 import threading
+import time
 import zlib
 
 import pytest
@@ -19,6 +20,8 @@ from xinst_jax.pipeline import seed, translate
 SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample" / "seed"
 FI = BUILT_IN["fi"]
 KEY = "sk-secret-of-a-test"
+_CUT = 0
+"""In place of a status: a body that breaks off."""
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -30,6 +33,9 @@ class Server(http.server.ThreadingHTTPServer):
         self.asked: list[str] = []
         self.keys: set[str | None] = set()
         self.fail: list[int] = []
+        self.refused: set[str] = set()
+        self.refuse = threading.Event()
+        self.slow = 0.0
         self.finish = "stop"
 
     @property
@@ -42,6 +48,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = body["messages"][0]["content"]
         self.server.keys.add(self.headers["Authorization"])
+        if prompt.split("\n\n", 1)[1] in self.server.refused:
+            self.server.refuse.wait(10)
+            self.server.fail = [401]
+        if self.server.fail == [_CUT]:
+            self.server.fail.clear()
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": ')
+            return
         if self.server.fail:
             self.send_response(self.server.fail.pop(0))
             self.send_header("Location", "http://127.0.0.1:1/elsewhere")
@@ -51,6 +67,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         text = self.server.answers.get(prompt.split("\n\n", 1)[1], "Hello there.")
         choice = {"message": {"content": text}, "finish_reason": self.server.finish}
         content = json.dumps({"choices": [choice]}).encode()
+        self.server.refuse.set()
+        time.sleep(self.server.slow)
         self.send_response(200)
         self.end_headers()
         self.wfile.write(content)
@@ -184,6 +202,25 @@ def test_a_busy_server_is_waited_for_and_a_torn_cache_read(tmp_path, server):
     again = translate.Endpoint(config(server), cache)
     assert [a.text for _, a in again.translate(["three"], FI)] == ["kolme"]
     assert len(server.asked) == 4
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(tmp_path, server):
+    server.answers["one"], server.fail = "yksi", [_CUT]
+    endpoint = translate.Endpoint(config(server), tmp_path / "answers.jsonl")
+    assert [a.text for _, a in endpoint.translate(["one"], FI)] == ["yksi"]
+
+
+def test_what_is_being_answered_when_a_request_fails_is_kept(tmp_path, server):
+    """Here 'bad' is refused while 'one' is already paid for and not yet there."""
+    server.answers["one"], server.refused, server.slow = "yksi", {"bad"}, 0.3
+    settings = config(server, concurrency=2)
+    endpoint = translate.Endpoint(settings, tmp_path / "answers.jsonl")
+    with pytest.raises(UserError, match="status 401"):
+        list(endpoint.translate(["one", "bad"], FI))
+    server.asked.clear()
+    again = translate.Endpoint(settings, tmp_path / "answers.jsonl")
+    assert [a.text for _, a in again.translate(["one"], FI)] == ["yksi"]
+    assert server.asked == []
 
 
 def test_the_key_is_not_said_and_not_sent_elsewhere(tmp_path, server):

@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import functools
-import os
 import pathlib
 import random
 import ssl
@@ -246,14 +245,14 @@ class Endpoint:
         variable = self._config.key_variable
         if not variable:
             return exchange.Key("")
-        value = os.environ.get(variable, "").strip()
-        if not value:
+        key = exchange.key_for(self._config.url, variable)
+        if not key.value:
             raise UserError(
                 f"The environment has no {variable}, which EndpointConfig.key_variable "
                 f"names for {self._config.url}. Set it, or set key_variable = '' for "
                 "an endpoint that takes no key."
             )
-        return exchange.Key(value)
+        return key
 
     def _records(self, requests: Sequence[Request]) -> dict[str, dict[str, Any]]:
         records = [self._record(request) for request in requests]

@@ -3,8 +3,10 @@
 import dataclasses
 import email.utils
 import json
+import os
 import random
 import time
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ _LONGEST_BACKOFF = 60.0
 _LONGEST_WAIT = 600.0
 _PASSING = frozenset((408, 409, 425, 429))
 _SHOWN = 300
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 FILTERED = "content_filter"
 """How endpoints say that they do not answer a text."""
 
@@ -37,6 +40,27 @@ class Key:
     def struck(self, text: str) -> str:
         """A text without the key in it."""
         return text.replace(self.value, "[key]") if self.value else text
+
+
+def key_for(url: str, variable: str) -> Key:
+    """The key that an environment variable holds, for requests to a URL.
+
+    Raises:
+      UserError: it cannot be sent, or would go unencrypted to another machine.
+    """
+    value = os.environ.get(variable, "").strip()
+    if not (value.isascii() and value.isprintable()):
+        raise UserError(
+            f"The key in {variable} has characters that no header takes. Set the "
+            "variable to the key alone."
+        )
+    address = urllib.parse.urlsplit(url)
+    if value and address.scheme == "http" and address.hostname not in _LOCAL_HOSTS:
+        raise UserError(
+            f"{url} would carry the key of {variable} unencrypted. Give an https "
+            "address, or unset the variable."
+        )
+    return Key(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,14 +120,16 @@ def post(client: httpx2.Client, url: str, body: Mapping[str, Any], key: Key) -> 
         raise Failure("no answer in time", billed=not unsent) from None
     except httpx2.HTTPError as error:
         raise Failure(f"broken off ({key.struck(str(error))})", billed=True) from None
-    said = key.struck(response.text[:_SHOWN])
+    # Struck before it is cut, lest a part of the key is left.
+    answered = key.struck(response.text)
+    said = answered[:_SHOWN]
     if response.status_code in _PASSING or response.status_code >= 500:
         raise Failure(
             f"status {response.status_code}: {said}",
             billed=False,
             wait=asked_wait(response.headers.get("retry-after", "")),
         )
-    if response.status_code == 400 and FILTERED in said:
+    if response.status_code == 400 and FILTERED in answered:
         # One text that is not let through is no reason to stop at all others.
         return Reply("", FILTERED, 0, 0)
     if response.status_code != 200:

@@ -7,9 +7,10 @@ file, a line an answer, so that nothing is asked for, or paid for, twice.
 import concurrent.futures
 import dataclasses
 import hashlib
+import http.client
 import json
-import os
 import pathlib
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -19,6 +20,7 @@ from typing import Any
 
 from xinst_jax.config import TranslateConfig
 from xinst_jax.errors import UserError
+from xinst_jax.eval import exchange
 from xinst_jax.languages import Language
 from xinst_jax.pipeline import langid
 from xinst_jax.pipeline.clean import clean
@@ -29,7 +31,6 @@ _TRIES = 5
 _FIRST_WAIT_SECONDS = 1.0
 _TIMEOUT_SECONDS = 300.0
 _BUSY = (408, 409, 429, 500, 502, 503, 504)
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +64,13 @@ class Endpoint:
           cache: a JSONL file of answers; made if missing.
 
         Raises:
-          UserError: the address is no HTTP address, or a key would go unencrypted to
-            another machine.
+          UserError: the address is no HTTP address, the key cannot be sent, or would go
+            unencrypted to another machine.
         """
         self._config, self._cache = config, cache
         self._opener = urllib.request.build_opener(_NoRedirects())
-        self._key = os.environ.get(config.key_variable, "")
         self._check_address()
+        self._key = exchange.key_for(config.url, config.key_variable)
         self._answers = dict(_cached(cache))
 
     def translate(
@@ -101,15 +102,22 @@ class Endpoint:
         ):
             if file.tell() and not self._cache.read_bytes().endswith(b"\n"):
                 file.write(b"\n")
-            futures = {pool.submit(self._ask, prompt): prompt for prompt in prompts}
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    answer, digest = future.result(), self._digest(futures[future])
-                    record = {"key": digest, **dataclasses.asdict(answer)}
-                    line = json.dumps(record, ensure_ascii=True) + "\n"
+            writing = threading.Lock()
+
+            def ask(prompt: str) -> None:
+                """Keeps what is answered, also while another request ends the job."""
+                answer, digest = self._ask(prompt), self._digest(prompt)
+                record = {"key": digest, **dataclasses.asdict(answer)}
+                line = json.dumps(record, ensure_ascii=True) + "\n"
+                with writing:
                     file.write(line.encode())
                     file.flush()
-                    self._answers[digest] = answer
+                self._answers[digest] = answer
+
+            futures = [pool.submit(ask, prompt) for prompt in prompts]
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    future.result()
                     advance(1)
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -140,8 +148,8 @@ class Endpoint:
                         f"{self._config.key_variable}."
                     ) from None
                 wait = _seconds(error.headers.get("Retry-After"), wait)
-            except (OSError, ValueError) as error:
-                said = str(getattr(error, "reason", error))
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                said = self._key.struck(str(getattr(error, "reason", error)))
             if attempt + 1 < _TRIES:
                 time.sleep(wait)
                 wait *= 2
@@ -157,9 +165,7 @@ class Endpoint:
             "temperature": self._config.temperature,
             "max_tokens": self._config.max_tokens,
         }
-        headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        headers = {"Content-Type": "application/json", **self._key.headers()}
         url = f"{self._config.url.rstrip('/')}/chat/completions"
         return urllib.request.Request(url, json.dumps(body).encode(), headers)
 
@@ -169,13 +175,6 @@ class Endpoint:
             raise UserError(
                 f"TranslateConfig.url = {self._config.url!r}; expected the base of an "
                 "OpenAI-compatible server, such as 'http://localhost:8000/v1'."
-            )
-        plain = address.scheme == "http" and address.hostname not in _LOCAL_HOSTS
-        if plain and self._key:
-            raise UserError(
-                f"TranslateConfig.url = {self._config.url!r} would carry the key of "
-                f"{self._config.key_variable} unencrypted. Give an https address, or "
-                "unset the variable."
             )
 
 
