@@ -34,7 +34,6 @@ from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder as decoder_lib
 from xinst_jax.models.decoder import Params
 
-_LEGAL = ("LICENSE*", "LICENCE*", "USE_POLICY.md", "NOTICE*")
 _LARGE_FILES = ("*.safetensors", "tokenizer.json")
 _NOTICE = "NOTICE"
 _FILE_DTYPES = {"bfloat16": "BF16", "float32": "F32"}
@@ -322,7 +321,7 @@ def legal_files(base: pathlib.Path | None) -> dict[str, bytes]:
     """
     if base is None:
         return {}
-    present = {path for pattern in _LEGAL for path in base.glob(pattern)}
+    present = {path for pattern in licences.LEGAL for path in base.glob(pattern)}
     files = {path.name: path.read_bytes() for path in present if path.is_file()}
     licence = licences.of_base(base)
     terms = licences.TERMS.get(licence.title) if licence else None

@@ -16,7 +16,11 @@ from huggingface_hub import ModelCard
 OTHER = "other"
 """The hub's identifier of a licence that it has no identifier for."""
 
+LEGAL = ("LICENSE*", "LICENCE*", "USE_POLICY.md", "NOTICE*")
+"""Patterns of the files that go with every copy of a model."""
+
 _FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md")
+_CARD = "README.md"
 _READ_CHARS = 4_000
 _TEXTS = (
     (r"llama (2|3|3\.\d) community license", r"llama\1"),
@@ -135,6 +139,16 @@ def of_base(folder: pathlib.Path) -> Licence | None:
     return _of_card(folder) or _of_text(folder) or _of_family(folder)
 
 
+def files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What a base model's folder says of its licence: texts, notices and its card."""
+    patterns = (*LEGAL, _CARD)
+    return sorted(
+        path
+        for path in {path for pattern in patterns for path in folder.glob(pattern)}
+        if path.is_file()
+    )
+
+
 def name_warning(licence: str, name: str) -> str | None:
     """A sentence for a model whose name is not as its licence wants it, or None.
 
@@ -172,7 +186,7 @@ def _letters(name: str) -> str:
 
 
 def _of_card(folder: pathlib.Path) -> Licence | None:
-    card = folder / "README.md"
+    card = folder / _CARD
     if not card.is_file():
         return None
     text = card.read_text(encoding="utf-8", errors="replace")

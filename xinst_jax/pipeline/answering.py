@@ -70,6 +70,11 @@ def local_model(workspace: Workspace, name: str) -> LocalModel:
     return LocalModel(shape, params, vocab.load_vocabulary(folder))
 
 
+def folders(names: Sequence[str]) -> tuple[str, ...]:
+    """Of names of models, those that are paths."""
+    return tuple(name for name in names if name not in (*STAGES, ENDPOINT))
+
+
 def folder_name(name: str) -> str:
     """What a model named by its folder is called in tables and files."""
     return name if name in (*STAGES, ENDPOINT) else pathlib.PurePath(name).name

@@ -10,7 +10,7 @@ from xinst_jax import __version__, manifest
 from xinst_jax import config as config_lib
 from xinst_jax.config.judging import ENDPOINT
 from xinst_jax.errors import UserError
-from xinst_jax.pipeline import answering
+from xinst_jax.pipeline import answering, raw_files
 from xinst_jax.pipeline.make import evaluation as evaluation_make
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -80,10 +80,12 @@ def run(
         {
             "xinst_jax": __version__,
             "judge": config_lib.as_record(config),
+            "buckets": list(workspace.run.answer.prompt_buckets),
+            "model": config_lib.as_record(workspace.run.model),
             "languages": workspace.run.language_records,
             "names": list(rows),
         },
-        inputs,
+        {**inputs, **raw_files.folder_digests(answering.folders((config.judge,)))},
     )
     if not stage.finished():
         stage.begin()

@@ -12,6 +12,7 @@ from xinst_jax.data import sources, storage, tfds_rows
 from xinst_jax.errors import UserError
 
 _MIB = 2**20
+_PIECE = 2**14
 
 
 def located(path: str) -> str:
@@ -102,13 +103,9 @@ def tokenizer_digests(run: RunConfig) -> Mapping[str, str]:
         raise UserError(f"{field} = {given!r} does not exist.")
     folder = tokenizer.find(path).parent
     tokenizer.check_no_code(folder)
-    companions = (
-        *folder.glob("*.json"),
-        *folder.glob("*.model"),
-        *folder.glob("*.txt"),
-    )
-    found = companions if path.is_dir() else [path, *folder.glob("*token*.json")]
-    return {file.name: shards.file_digest(file) for file in sorted(set(found))}
+    beside = [path, *folder.glob("*token*.json")]
+    found = _companions(folder) if path.is_dir() else sorted(set(beside))
+    return {file.name: shards.file_digest(file) for file in found}
 
 
 @functools.cache
@@ -135,7 +132,7 @@ def template_digests(run: RunConfig) -> Mapping[str, str]:
 
 @functools.cache
 def base_model_digests(run: RunConfig) -> Mapping[str, str]:
-    """Digests of the base model's config, and of the ends of its weights' files.
+    """Digests of the base model's config, and of its weights' files by their parts.
 
     Those of the adapter that is merged into it too; none where it is trained.
 
@@ -161,22 +158,33 @@ def base_model_digests(run: RunConfig) -> Mapping[str, str]:
     model = hf_config.read(folder)
     config_lib.check_lengths(run, model)
     weights = importable.check(folder, model)
-    ends = {
-        file.name: _digest_of_ends(file) for file in sorted({*weights.files.values()})
+    found = {
+        file.name: _digest_of_parts(file) for file in sorted({*weights.files.values()})
     }
     if run.base_adapter:
         own = run_file.project_path(run.base_adapter)
         adapter.check(own)
-        ends |= {
-            f"adapter/{name}": _digest_of_ends(own / name)
+        found |= {
+            f"adapter/{name}": _digest_of_parts(own / name)
             for name in (adapter.CONFIG, adapter.WEIGHTS)
         }
-    return {"config.json": shards.file_digest(folder / "config.json"), **ends}
+    return {"config.json": shards.file_digest(folder / "config.json"), **found}
+
+
+@functools.cache
+def licence_digests(run: RunConfig) -> Mapping[str, str]:
+    """Digests of what the base model's folder says of its licence, word for word."""
+    from xinst_jax.hf import licences
+
+    if not run.base_model:
+        return {}
+    files = licences.files(run_file.project_path(run.base_model))
+    return {f"licence/{file.name}": shards.file_digest(file) for file in files}
 
 
 @functools.cache
 def folder_digests(paths: tuple[str, ...]) -> Mapping[str, str]:
-    """Digests of the models in Hugging Face folders, by their ends.
+    """Digests of the models in Hugging Face folders, by their parts.
 
     Raises:
       UserError: one is no such folder, or holds a model that the decoder does not
@@ -194,14 +202,16 @@ def folder_digests(paths: tuple[str, ...]) -> Mapping[str, str]:
                 "expected config.json and *.safetensors in it."
             )
         weights = importable.check(folder, hf_config.read(folder))
-        files = sorted({*weights.files.values(), folder / "config.json"})
-        found |= {f"{path}/{file.name}": _digest_of_ends(file) for file in files}
+        files = sorted({*weights.files.values()})
+        found |= {f"{path}/{file.name}": _digest_of_parts(file) for file in files}
+        beside = _companions(folder)
+        found |= {f"{path}/{file.name}": shards.file_digest(file) for file in beside}
     return found
 
 
 @functools.cache
 def encoder_digests(run: RunConfig) -> Mapping[str, str]:
-    """Digests of the sentence encoder's files, by their ends.
+    """Digests of the sentence encoder's files, by their parts.
 
     Raises:
       UserError: there is no such folder or package.
@@ -210,18 +220,37 @@ def encoder_digests(run: RunConfig) -> Mapping[str, str]:
 
     folder = encoder.locate(run.diversify.encoder)
     files = sorted(path for path in folder.glob("*.*") if path.is_file())
-    return {f"encoder/{path.name}": _digest_of_ends(path) for path in files}
+    return {f"encoder/{path.name}": _digest_of_parts(path) for path in files}
 
 
-def _digest_of_ends(path: pathlib.Path) -> str:
-    """Digest of a large file's size, first and last MiB: quick, and tells apart the
-    weights of two trainings, whose tensors differ everywhere."""
+def _companions(folder: pathlib.Path) -> list[pathlib.Path]:
+    """A Hugging Face folder's settings and tokenizer."""
+    return sorted(
+        path
+        for pattern in ("*.json", "*.model", "*.txt")
+        for path in folder.glob(pattern)
+    )
+
+
+def _digest_of_parts(path: pathlib.Path) -> str:
+    """Digest of a large file's size, of its first and last MiB, and of a piece from the
+    start and from the middle of each tensor: quick, and tells apart the weights of two
+    trainings, which may leave most tensors as they are."""
+    from xinst_jax.hf import header
+
     size = path.stat().st_size
+    pieces = [(0, _MIB), (max(0, size - _MIB), _MIB)]
+    if path.suffix == ".safetensors":
+        for entry in header.read(path).values():
+            piece = min(_PIECE, entry.size)
+            middle = entry.start + (entry.size - piece) // 2
+            pieces += [(entry.start, piece), (middle, piece)]
+    digest = hashlib.sha256(f"{size}/".encode())
     with path.open("rb") as file:
-        content = file.read(_MIB)
-        file.seek(max(0, size - _MIB))
-        content += file.read(_MIB)
-    return hashlib.sha256(f"{size}/".encode() + content).hexdigest()
+        for start, length in pieces:
+            file.seek(start)
+            digest.update(file.read(length))
+    return digest.hexdigest()
 
 
 def _beside(paths: tuple[str, ...], codes: tuple[str, ...]) -> Mapping[str, str]:

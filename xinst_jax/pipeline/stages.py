@@ -112,6 +112,7 @@ def graph(run: config_lib.RunConfig) -> list[Stage]:
             inputs=("tokenizer", "dataset", "model", *under(run.sft)),
             make=models.hf_model,
             devices=True,
+            files=functools.partial(raw_files.licence_digests, run),
         ),
         Stage(
             name="evaluation",
@@ -248,21 +249,17 @@ def _judgments(run: config_lib.RunConfig) -> list[Stage]:
             inputs=("seed", "evaluation", *local),
             make=evaluation.judgments,
             devices=judge != ENDPOINT,
-            files=functools.partial(raw_files.folder_digests, _folders((judge,))),
+            files=functools.partial(
+                raw_files.folder_digests, answering.folders((judge,))
+            ),
         )
     ]
 
 
 def _evaluated_files(run: config_lib.RunConfig) -> Mapping[str, str]:
     """Digests of the questions, and of the opponents that are folders."""
-    folders = raw_files.folder_digests(_folders(run.evaluate.opponents))
-    return {**question_files.digests(run), **folders}
-
-
-def _folders(names: Sequence[str]) -> tuple[str, ...]:
-    """Of names of models, those that are paths."""
-    known = (*answering.STAGES, ENDPOINT)
-    return tuple(name for name in names if name not in known)
+    opponents = raw_files.folder_digests(answering.folders(run.evaluate.opponents))
+    return {**question_files.digests(run), **opponents}
 
 
 def _report(run: config_lib.RunConfig) -> Stage:
