@@ -36,8 +36,8 @@ format: dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Compiles the paper's runs for TPU slices that are not there, for hours; goes on where it
-# stopped, and writes the table of docs/pods.md.
+# Compiles the paper's runs for TPU slices that are not there, for about an hour; goes on
+# where it stopped, and writes the table of docs/pods.md.
 pods: $(VENV)/installed-tpu
 	$(BIN)/python tools/pods_table.py
 

@@ -49,6 +49,29 @@ def test_bad_steps_can_be_skipped_from_the_command_line_without_a_new_start(path
         assert as_record(getattr(skipping, name)) == as_record(getattr(run, name))
 
 
+@pytest.mark.parametrize(
+    "path",
+    [path for path in _RUNS if "EVALUATION_SETS" in path.read_text()],
+    ids=lambda p: p.stem,
+)
+def test_questions_and_evaluation_sets_are_macros_of_run_files_for_own_text(path):
+    required = re.findall(r"^(\w+) = %gin\.REQUIRED", path.read_text(), re.MULTILINE)
+    given = [f"{name}='given'" for name in required]
+    run = run_file.load(str(path), [*given, "QUESTIONS='q/{lang}.jsonl'"])
+    assert run.evaluate.questions == "q/{lang}.jsonl"
+    sets = ("q/{lang}.jsonl",) if path.stem != "small_cpu" else ()
+    assert run.corpus.evaluation_sets == run.seed_pairs.evaluation_sets == sets
+    run = run_file.load(str(path), [*given, "EVALUATION_SETS=('a.jsonl', 'b.jsonl')"])
+    assert run.corpus.evaluation_sets == ("a.jsonl", "b.jsonl")
+    assert run.seed_pairs.evaluation_sets == ("a.jsonl", "b.jsonl")
+
+
+def test_a_judges_key_does_not_go_to_the_stub_that_is_an_opponent():
+    run = run_file.load("gin/runs/evaluate.gin", ["KEY_VARIABLE='JUDGE_KEY'"])
+    assert run.judge.endpoint.key_variable == "JUDGE_KEY"
+    assert run.evaluate.endpoint.key_variable == ""
+
+
 def test_a_scope_overrides_one_training_run(gin_path):
     run = run_file.load(str(gin_path), [])
     assert (run.generator.steps, run.sft.steps) == (7, 11)

@@ -1,6 +1,6 @@
 """Compiles the paper's runs for TPU slices: docs/pods.md and the files of gin/pods/.
 
-    python tools/pods_table.py              # compiles what is not compiled yet: hours
+    python tools/pods_table.py              # compiles what is not compiled yet: an hour
     python tools/pods_table.py --page       # compiles nothing, writes what is known
     python tools/pods_table.py llama3_8b:v5e-64 gemma_7b:v5p-256x2
 

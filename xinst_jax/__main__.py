@@ -21,6 +21,7 @@ from xinst_jax.errors import (
     Lost,
     Preempted,
     UserError,
+    may_pass,
 )
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; gives the exit status.
 
     0 is success, 1 a step that does not fit, 2 a user's error, 75 a machine or a
-    process that was taken away (start again and the run goes on), 130 an interrupt from
-    the keyboard. Of several processes all end with the status of the one that ended
-    first.
+    process that was taken away or a file system that failed for a moment (start again
+    and the run goes on), 130 an interrupt from the keyboard. Of several processes all
+    end with the status of the one that ended first.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = arguments_lib.parser().parse_args(
@@ -59,16 +60,24 @@ def _ending(run: Callable[[], int]) -> Ending:
     try:
         return Ending(run(), "")
     except UserError as error:
-        return Ending(MISTAKEN, f"error: {error}")
+        return _failed(error, str(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return Ending(MISTAKEN, f"error: {place}{error.strerror or error}")
+        return _failed(error, f"{place}{error.strerror or error}")
     except Preempted as notice:
         return Ending(PREEMPTED, f"preempted: {notice}")
     except Lost as notice:
         return Ending(PREEMPTED, f"lost: {notice}")
     except KeyboardInterrupt:
         return Ending(INTERRUPTED, "stopped; run the same command again to go on")
+
+
+def _failed(error: Exception, message: str) -> Ending:
+    """How an error ends the run: for good, or to be started again."""
+    if may_pass(error):
+        again = "What is finished is saved: run the same command again to go on."
+        return Ending(PREEMPTED, f"input or output failed: {message} ({again})")
+    return Ending(MISTAKEN, f"error: {message}")
 
 
 def _compile(options: argparse.Namespace, overrides: list[str]) -> int:

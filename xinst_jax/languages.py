@@ -33,7 +33,7 @@ class Language:
       stop_words: the commonest words, some of which a long document must hold
         (`stopwords` in FineWeb-2's `configs/{language}_{script}.yml`).
       cookie_words: what notices call a cookie.
-      consent_words: words of consent beside which it is a browser's.
+      consent_words: words of consent that show that a browser's cookie is meant.
       link_words: what links at the end of an article say: 'read more'.
       caption_words: what captions and credits begin with, before a colon: 'photo'.
       connectives: words that join a sentence to the one before: 'therefore'.

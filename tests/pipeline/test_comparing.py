@@ -52,7 +52,7 @@ def compare(runs, workdir, url, *overrides):
     given = [
         f"LANGUAGES={_LANGUAGES}",
         f"URL='{url}'",
-        "EndpointConfig.key_variable='PLANTED_KEY'",
+        "KEY_VARIABLE='PLANTED_KEY'",
         "EndpointConfig.attempts=40",
         "JudgeConfig.bootstrap=100",
         *(override for override in overrides if override != "--dry_run"),

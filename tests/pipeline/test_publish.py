@@ -13,7 +13,8 @@ from xinst_jax.pipeline import publish
 from xinst_jax.pipeline.workspace import Workspace
 
 _IDS = pa.schema([("id", pa.string())])
-_SPLITS = pa.schema([("split", pa.string())])
+_SPLITS = pa.schema([("split", pa.string()), ("license", pa.string())])
+_LICENCES = pa.schema([("license", pa.string())])
 _NOTES = {"loss": 1.5, "held_out_loss_before": 3.25, "held_out_loss": 2.125}
 
 
@@ -29,8 +30,13 @@ def workdir(tmp_path_factory) -> pathlib.Path:
     for code, pairs in (("fi", 5), ("th", 0)):
         rows = [{"id": str(number)} for number in range(pairs)]
         shards.write_shards(path / "dataset" / code, rows, _IDS, 4)
-        splits = [{"split": name} for name in ("train", "held_out", "train")]
+        splits = [
+            {"split": name, "license": "CC BY-SA 4.0"}
+            for name in ("train", "held_out", "train")
+        ]
         shards.write_shards(path / "seed" / code, splits, _SPLITS, 4)
+        texts = [{"license": "CC0-1.0"}, {"license": ""}] if code == "fi" else []
+        shards.write_shards(path / "corpus" / code, texts, _LICENCES, 4)
     StageDirectory(path / "dataset", "dataset", {}, {}).finish({})
     StageDirectory(path / "model", "model", {"k": 1}, {}).finish(
         {"all": Counts(notes=dict(_NOTES))}, "digest of the weights"
@@ -116,13 +122,30 @@ def test_a_bases_licence_wins_and_its_wishes_are_told(workdir, tmp_path, capsys)
 def test_a_base_without_a_licence_takes_the_given_one_or_none(
     workdir, tmp_path, capsys
 ):
-    where = base(tmp_path / "unknown")
-    silent = publish.model_card(workspace(workdir, f"RunConfig.{where}"), "")
+    settings = [f"RunConfig.{base(tmp_path / 'unknown')}", "ExportConfig.license=''"]
+    silent = publish.model_card(workspace(workdir, *settings), "")
     assert (read(silent)["license"], read(silent)["license_name"]) == (
         "other",
         "unknown",
     )
     assert "set ExportConfig.license" in " ".join(capsys.readouterr().out.split())
-    given = workspace(workdir, f"RunConfig.{where}", "ExportConfig.license='mit'")
+    given = workspace(workdir, settings[0], "ExportConfig.license='mit'")
     assert read(publish.model_card(given, ""))["license"] == "mit"
+    assert not capsys.readouterr().out
+
+
+def test_a_model_from_scratch_has_the_given_licence_or_none_and_its_texts_are_told(
+    workdir, capsys
+):
+    silent = publish.model_card(workspace(workdir, "ExportConfig.license=''"), "")
+    assert (read(silent)["license"], read(silent)["license_name"]) == (
+        "other",
+        "unknown",
+    )
+    assert "trained from scratch" in silent
+    output = " ".join(capsys.readouterr().out.split())
+    assert "pairs: CC BY-SA 4.0, CC0-1.0. " in output
+    assert "set ExportConfig.license" in output
+    given = workspace(workdir, "ExportConfig.license='cc-by-sa-4.0'")
+    assert read(publish.model_card(given, ""))["license"] == "cc-by-sa-4.0"
     assert not capsys.readouterr().out

@@ -112,9 +112,9 @@ class RateConfig(Typed):
         those that pass the rules and `min_score`.
       min_score: lowest score kept; a score is the expected level, 0 (bad) to 1 (good).
       keep_share_of: languages with another `keep_share`: (('sw', 0.7), ('ta', 0.4)).
-      min_score_of: languages with another `min_score`, in the same way.
+      min_score_of: languages with another `min_score`: (('sw', 0.3), ('ta', 0.6)).
       min_instruction_chars: shortest instruction, in characters.
-      max_instruction_chars: longest.
+      max_instruction_chars: longest instruction, in characters.
       max_copied_share: share of an instruction's character n-grams that may stand in
         the response before it counts as a copy of it.
       rules: thresholds of the other rules.

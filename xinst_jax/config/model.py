@@ -73,10 +73,11 @@ class ModelConfig(Typed):
         frequencies were changed.
       compute_dtype: dtype of activations and of the weights as multiplied.
       param_dtype: dtype in which parameters are kept and updated.
-      attention: what computes attention over packed rows: 'auto' (splash on a TPU, else
-        blockwise, or dense for rows of a few tokens), 'splash' (a TPU's kernel),
-        'triton' (a GPU's, without windows and soft caps), 'blockwise' (block by block,
-        in memory linear in length) or 'dense' (all scores at once).
+      attention: what computes attention over packed rows: 'auto' (splash on a TPU; on a
+        GPU triton where it can compute the model; else blockwise, or dense for rows of
+        a few tokens), 'splash' (a TPU's kernel), 'triton' (a GPU's, without windows and
+        soft caps), 'blockwise' (block by block, in memory linear in length) or 'dense'
+        (all scores at once).
       remat: what the backward pass recomputes: 'none', 'minimal' (all but the outputs
         of matrix products and of attention), 'offload' (as 'full', but a block's input
         and attention's products wait in the host's memory) or 'full' (the whole block).

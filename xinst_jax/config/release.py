@@ -29,8 +29,8 @@ class ExportConfig(Typed):
         folder, or for an adapter, which must find it, its path.
       dataset_name: the dataset's name on the hub, ORG/NAME, for the model card; empty
         where it is not there.
-      license: licence named on the model card where the base model's folder names none;
-        empty names apache-2.0 if there is no base model, and else none.
+      license: licence named on the model card where there is no base model, or its
+        folder names none; empty names 'other', with a warning.
       dataset_license: licence named on the dataset card; empty takes those of its rows.
     """
 

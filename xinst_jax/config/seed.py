@@ -30,9 +30,11 @@ class TranslateConfig(Typed):
       temperature: of the sampling; 0 is greedy.
       max_tokens: most tokens of a translation; a longer one is refused.
       min_length_ratio: least length of a translation, in characters, by its source's.
-      max_length_ratio: greatest.
-      min_lid_prob: share of it that must be in the language.
-      min_script_share: share of its letters that must be of the language's scripts.
+      max_length_ratio: greatest length of a translation, in characters, by its
+        source's.
+      min_lid_prob: share of a translation that must be in the language.
+      min_script_share: share of a translation's letters that must be of the language's
+        scripts.
       concurrency: requests under way at once.
     """
 
@@ -93,16 +95,18 @@ class SeedConfig(Typed):
       translate: English pairs whose responses are translated, beside those of `path`.
       evaluation_sets: as in `CorpusConfig`; here both sides of a pair are compared.
       max_pairs: most pairs used per language (the paper's seed is about 3,000).
-      max_output_chars: longer responses are cut at a sentence end.
-      max_title_chars: longest line that is a title; of a longer one its start is.
-      max_raw_chars: longest side of a pair as it was found, in characters; a longer one
-        is not even cleaned.
+      max_output_chars: longest response, in characters; a longer one is cut at a
+        sentence end.
+      max_title_chars: longest first line of a parallel document that is taken as its
+        title, in characters; of a longer line only the start is.
+      max_raw_chars: longest instruction or response as it was found, in characters; a
+        pair with a longer one is dropped before it is cleaned.
       held_out_share: share of pairs, chosen by a digest of the instruction, that is
         never trained on; nor is any other whose response has a piece of theirs.
       max_bad_share: share of unreadable rows that stops the stage.
-      texts: what is asked of every text.
-      decontamination: how long what a pair may share with `evaluation_sets`, and one
-        that is trained on with held-out responses, is.
+      texts: thresholds for every text.
+      decontamination: how much a pair may share with `evaluation_sets`, and a pair that
+        is trained on with held-out responses.
     """
 
     path: str = "data/sample/seed/{lang}.jsonl"

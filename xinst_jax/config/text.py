@@ -46,8 +46,10 @@ class CorpusConfig(Typed):
       id_field: field that names the row; where a row has none, its id is a digest of
         its text.
       min_chars: shortest text kept, in characters, after cleaning.
-      max_chars: longest; longer documents are cut at paragraph and sentence ends.
-      target_chars: length a segment is filled up to when a document is cut.
+      max_chars: longest text kept, in characters; a longer document is cut at ends of
+        paragraphs and sentences.
+      target_chars: length, in characters, that segments come near when a document is
+        cut.
       min_lid_prob: share of a text that language identification must give to its
         language.
       language_model: file of a fastText model (lid.176, GlotLID) that says which
@@ -56,13 +58,14 @@ class CorpusConfig(Typed):
       quality_filters: whether FineWeb-2's rules of quality and repetition are asked,
         with the values that it has for the language.
       evaluation_sets: files that a model is to be evaluated on, as `path`: a text with
-        an n-gram of one of them, or with all of a shorter item, is dropped; how long
-        these are says `decontamination`.
+        an n-gram of one of them, or with all of a shorter item, is dropped.
+        `decontamination` sets the lengths of both.
       screen_words: file of words and phrases, one a line, that no text may hold; a
         language without such a file goes without. Empty for none.
       screen_model: 'MODULE:FUNCTION' that gives the probability that a text, in the
         language of a code, should not be used. Empty for none.
-      max_screen_probability: greatest such probability that is accepted.
+      max_screen_probability: greatest probability by `screen_model` with which a text
+        is kept.
       near_duplicate_threshold: Jaccard similarity of character n-grams from which two
         texts are one.
       max_document_chars: longest raw document that is looked at, in characters.
@@ -75,15 +78,15 @@ class CorpusConfig(Typed):
       beam_options: command-line flags of Beam's pipeline: '--runner=FlinkRunner'.
       beam_scratch: directory, or URL that Beam can read and write (gs://BUCKET/scratch),
         that all of its workers see, for rows on their way. Empty for the workdir's.
-      texts: what is asked of every text.
-      page: what on a page is none of its text.
+      texts: thresholds for every text.
+      page: thresholds for what on a page is not part of its text.
       fineweb2: thresholds of FineWeb-2's rules.
       fineweb2_of: pairs of a language code and the thresholds of that language; made of
         what a gin file sets under languages' scopes.
       language_check: which language a text and its paragraphs are in.
       segments: what a cut costs where a document is cut.
       duplicates: how near-duplicates are looked for.
-      decontamination: how long what `evaluation_sets` and a text may share is.
+      decontamination: how much a text may share with `evaluation_sets`.
     """
 
     path: str = "data/sample/corpus/{lang}.jsonl"

@@ -17,14 +17,15 @@ class TextConfig(Thresholds):
     """What is asked of every text, of the corpus and of the seed.
 
     Attributes:
-      max_lost_share: share of its characters that were lost in an earlier decoding
-        (U+FFFD).
-      heading_chars: longest line without the end of a sentence that is a heading, in
-        characters; a text does not end with one.
+      max_lost_share: share of a text's characters that may have been lost in an earlier
+        decoding (U+FFFD).
+      heading_chars: longest line that counts as a heading if it does not end a
+        sentence, in characters; a text does not end with a heading.
       abbreviation_letters: longest word with a capital, in letters, whose full stop may
-        be an abbreviation's and ends no sentence.
-      unopened_chars: how far into its first line a text goes on from something before
-        it if it closes a bracket there that it did not open, in characters.
+        be that of an abbreviation and then ends no sentence.
+      unopened_chars: characters at the start of a text's first line; a bracket that is
+        closed there and was not opened shows that the text goes on from something
+        before it.
     """
 
     max_lost_share: float = threshold(0.002, most=1)
@@ -39,30 +40,39 @@ class PageConfig(Thresholds):
     """What on a page is none of its text: menus, notices, captions, tables.
 
     Attributes:
-      notice_chars: longest line that is cut out, whatever it is, in characters; so the
-        longest request for consent to cookies.
-      link_chars: longest line that is cut out as a link such as 'Read more: ...'.
-      caption_chars: longest that is cut out as a caption such as 'Photo: ...'.
-      cookie_gap_chars: most characters between 'uses' and 'cookies' of a line that says
-        so of its site.
-      line_items: fewest items between bars or dots that make a menu of a line, and
-        fewest in a row that make one of the start or end of a page.
-      end_line_items: fewest items of a line there that is one by itself.
-      item_chars: longest item of a menu, in characters, marks not counted.
-      long_item_chars: longest there among short ones.
-      marked_times: how many times as long an item may be with its marks.
-      min_short_share: share of the lines there that must be short.
-      max_telling_share: share of them that may have facts, or stop words in a clause.
-      clause_words: fewest words of such a clause; *news of the day* is none.
-      max_menu_share: share of a page's characters that a menu there may be; with more
-        the page is none with a menu but a list or a menu itself.
-      min_cookies: fewest mentions of cookies, beside a word of consent, that make a
-        notice of a text.
-      cookie_chars: most characters of such a text to a mention.
-      min_items: fewest items that make a menu of a text.
-      max_item_share: share of a text that short items may be.
-      min_letter_share: share of it that letters and marks must be.
-      max_repeated_share: share of its lines that may repeat another.
+      notice_chars: longest line that is cut out of a page by itself, in characters,
+        such as a request for consent to cookies.
+      link_chars: longest line that is cut out as a link such as 'Read more: ...', in
+        characters.
+      caption_chars: longest line that is cut out as a caption such as 'Photo: ...', in
+        characters.
+      cookie_gap_chars: most characters between 'uses' and 'cookies' in a line in which
+        a site says that it uses cookies.
+      line_items: fewest items between bars or dots that make a line a menu, and fewest
+        items in a row that make a menu at the start or end of a page.
+      end_line_items: fewest items between bars or dots that make one line at the very
+        start or end of a page a menu.
+      item_chars: longest short item of a menu, in characters, marks not counted.
+      long_item_chars: longest line that may stand among the short items of a menu at
+        the start or end of a page, in characters, marks not counted.
+      marked_times: how many times its allowed length an item may have with its marks
+        counted.
+      min_short_share: share of the lines of a menu at the start or end of a page that
+        must be short.
+      max_telling_share: share of the lines of a menu at the start or end of a page that
+        may say something: a fact, or a clause with a stop word.
+      clause_words: fewest words of a line with a stop word that count as a clause.
+      max_menu_share: share of a page's characters that a menu at its start or end may
+        be; above this share the page is treated as a list or a menu, not as text with a
+        menu.
+      min_cookies: fewest mentions of cookies that make a text with a word of consent a
+        cookie notice.
+      cookie_chars: most characters of a cookie notice for each mention of cookies.
+      min_items: fewest short items that make a whole text a menu.
+      max_item_share: share of a text's characters that short items may be; above it a
+        text with `min_items` of them is a menu.
+      min_letter_share: share of a text's characters that letters and marks must be.
+      max_repeated_share: share of a text's lines that may repeat another.
     """
 
     notice_chars: int = threshold(300)
@@ -99,32 +109,38 @@ class FineWeb2Config(Thresholds):
     `fi/FineWeb2Config.max_top_2_gram = 0.3` ('_' for the '-' of a code).
 
     Attributes:
-      max_repeated_line_chars: share of characters from which lines that came before are
-        too much.
+      max_repeated_line_chars: share of a document's characters that may be in lines
+        that repeat an earlier one; that share itself is already too much.
       max_bullet_lines: share of lines that may begin with a bullet.
       max_ellipsis_lines: share of lines that may end in an ellipsis.
-      max_symbols_per_word: most '#' or ellipses a word.
-      min_stop_words: fewest stop words of the language.
-      stop_words_from_chars: length from which they are looked for, in characters.
+      max_symbols_per_word: most '#' or ellipses for each word.
+      min_stop_words: fewest stop words of the language in a document.
+      stop_words_from_chars: shortest document, in characters, in which stop words are
+        looked for.
       min_word_chars: least mean length of a word (`min_avg_word_length`).
-      max_word_chars: greatest (`max_avg_word_length`).
+      max_word_chars: greatest mean length of a word (`max_avg_word_length`).
       min_alphabetic: share of words that must have a letter
         (`max_non_alpha_words_ratio`).
-      min_line_ends: share of lines that those which end a sentence must exceed
+      min_line_ends: share of lines that end a sentence must be greater than this
         (`line_punct_thr`).
-      max_line_breaks: most line breaks a word (`new_line_ratio`).
+      max_line_breaks: most line breaks for each word (`new_line_ratio`).
       max_repeated_lines: share of lines that may repeat another (`dup_line_frac`).
       max_top_2_gram: share of characters that may be in the commonest word 2-gram
         (`top_n_grams`).
-      max_top_3_gram: likewise.
-      max_top_4_gram: likewise.
+      max_top_3_gram: share of characters that may be in the commonest word 3-gram.
+      max_top_4_gram: share of characters that may be in the commonest word 4-gram.
       max_repeated_5_grams: share of characters that may be in word 5-grams that came
         before (`dup_n_grams`).
-      max_repeated_6_grams: likewise.
-      max_repeated_7_grams: likewise.
-      max_repeated_8_grams: likewise.
-      max_repeated_9_grams: likewise.
-      max_repeated_10_grams: likewise.
+      max_repeated_6_grams: share of characters that may be in word 6-grams that came
+        before.
+      max_repeated_7_grams: share of characters that may be in word 7-grams that came
+        before.
+      max_repeated_8_grams: share of characters that may be in word 8-grams that came
+        before.
+      max_repeated_9_grams: share of characters that may be in word 9-grams that came
+        before.
+      max_repeated_10_grams: share of characters that may be in word 10-grams that came
+        before.
     """
 
     max_repeated_line_chars: float = threshold(0.1, most=1)
@@ -178,12 +194,12 @@ class SegmentConfig(Thresholds):
     `CorpusConfig.target_chars`; the cuts are those that cost least in sum.
 
     Attributes:
-      paragraph_cost: at the end of a paragraph.
-      line_cost: at the end of a line.
-      sentence_cost: at the end of a sentence inside a line.
-      goes_on_cost: more before a part that could not be read by itself.
-      unfinished_cost: more where the part before it would not end a sentence.
-      short_cost: of a segment that is shorter than `CorpusConfig.min_chars`.
+      paragraph_cost: cost of a cut at the end of a paragraph.
+      line_cost: cost of a cut at the end of a line.
+      sentence_cost: cost of a cut at the end of a sentence inside a line.
+      goes_on_cost: added cost of a cut before a part that could not be read by itself.
+      unfinished_cost: added cost of a cut after a part that does not end a sentence.
+      short_cost: added cost of a segment that is shorter than `CorpusConfig.min_chars`.
     """
 
     paragraph_cost: float = threshold(0.0)
@@ -202,9 +218,10 @@ class DuplicatesConfig(Thresholds):
     Attributes:
       shingle_chars: length, in characters, of the n-grams that are compared.
       bands: bands of a MinHash signature; pairs that agree in one are compared.
-      band_rows: values of a band. More bands find more pairs, more values fewer.
+      band_rows: values of a band of a MinHash signature. More bands find more pairs,
+        more values fewer.
       score_gram_words: length, in words, of the n-grams whose repetition lowers a
-        text's score; the one with the best score stays.
+        text's score; of near-duplicates the text with the best score stays.
     """
 
     shingle_chars: int = threshold(5, least=1)
@@ -219,10 +236,14 @@ class DecontaminationConfig(Thresholds):
     """How much of an evaluation set's item a text or a pair may not have.
 
     Attributes:
-      gram_words: words of an n-gram.
-      gram_chars: its letters where words are not spaced.
-      item_words: fewest words of a shorter item that is looked for as a whole.
-      item_chars: fewest letters of one where words are not spaced.
+      gram_words: length, in words, of an n-gram that a text may not share with an
+        evaluation item.
+      gram_chars: length, in letters, of an n-gram that a text may not share with an
+        evaluation item, where words are not spaced.
+      item_words: fewest words of an evaluation item, shorter than an n-gram, that is
+        looked for as a whole.
+      item_chars: fewest letters of an evaluation item, shorter than an n-gram, that is
+        looked for as a whole where words are not spaced.
     """
 
     gram_words: int = threshold(8, least=1)
@@ -238,30 +259,36 @@ class RulesConfig(Thresholds):
 
     Attributes:
       min_latin_share: share of an instruction's letters that must be Latin.
-      min_english_share: share of its words that, common English ones, make it English
-        whatever CLD2 says.
-      prompt_words: first words of a line of a prompt that are a mark of it anywhere in
-        an instruction; a line of fewer words is one where a line begins with it.
-      word_run: times in a row that one word makes a loop.
-      gram_words: length of the word n-grams that are counted.
-      gram_times: times that one of them makes a loop, if it makes `gram_share` of all.
-      gram_share: share of an instruction's words that are in such a loop.
-      character_run: times in a row that one character makes a loop.
+      min_english_share: share of an instruction's words that, if they are common
+        English ones, make it English whatever CLD2 says.
+      prompt_words: how many first words of a line of a prompt give the prompt away
+        anywhere in an instruction; a line of fewer words does only where a line of the
+        instruction begins with it.
+      word_run: how many times in a row one word must come to be a loop.
+      gram_words: length, in words, of the n-grams that are counted to find a loop.
+      gram_times: how many times one n-gram must come to be a loop, if it makes up
+        `gram_share` of the instruction.
+      gram_share: share of an instruction's words that a repeated n-gram must make up to
+        be a loop.
+      character_run: how many times in a row one character must come to be a loop.
       copy_gram_chars: length of the character n-grams of `RateConfig.max_copied_share`.
-      quote_chars: characters in a row of the response that give it away.
-      given_source_chars: characters that must stand in an instruction for an article or
-        another long text that it speaks of to be given.
-      given_work_chars: the same of a poem, a letter, what is 'above' or 'attached'.
-      given_piece_chars: of a sentence, a word, a list, 'the following'.
-      last_item_chars: longest last line of a response that needs no mark at its end.
-      tail_chars: end of a response whose letters say whether it is in Thai, in which
-        sentences end in no mark.
-      list_items: fewest items with a bullet or a number that are a list.
-      list_things: fewest lines, or short things in a row, that are one too.
-      list_thing_chars: longest of these things.
-      table_lines: fewest lines with columns that are a table.
-      joined_things: of a number of things that is asked for, how many may be missing,
-        since two may be joined.
+      quote_chars: characters in a row of the response that an instruction may not have.
+      given_source_chars: characters that an instruction must give of an article, or
+        another long text that it speaks of.
+      given_work_chars: characters that an instruction must give of a poem, of a letter,
+        or of what it calls 'above' or 'attached'.
+      given_piece_chars: characters that an instruction must give of a sentence, a word,
+        a list, or 'the following'.
+      last_item_chars: longest last line of a response that needs no mark at its end, in
+        characters.
+      tail_chars: length, in characters, of the end of a response whose letters say
+        whether it is in Thai, in which sentences end in no mark.
+      list_items: fewest items with a bullet or a number that make a response a list.
+      list_things: fewest lines, or short things in a row, that make a response a list.
+      list_thing_chars: longest of the short things that make a list, in characters.
+      table_lines: fewest lines with columns that make a response a table.
+      joined_things: how many of a number of things that is asked for may be missing
+        from a response, since two may be joined.
     """
 
     min_latin_share: float = threshold(0.5, most=1)

@@ -51,7 +51,7 @@ def model_card(
     Args:
       name: the model's name.
       languages: English name of each language it answers in, by code.
-      licence: the model's licence; None where that of its base model is not known.
+      licence: the model's licence; None where it is not known.
       base_model: what it was tuned from, ORG/NAME where it is on the hub; empty if it
         was trained from scratch.
       datasets: names on the hub of the datasets it was tuned on.
@@ -208,6 +208,11 @@ def _licence_fields(licence: Licence | None) -> dict[str, str]:
 
 
 def _licence_text(licence: Licence | None, base_model: str) -> str:
+    if licence is None and not base_model:
+        return (
+            "None was chosen for this model, which was trained from scratch: look at "
+            "those of the texts that it was trained on before you give it on."
+        )
     if licence is None:
         return (
             f"The folder of the base model `{base_model}` says nothing of its licence, "

@@ -20,7 +20,6 @@ _OWN_FILES = (manifest.MANIFEST, "rejected/*")
 """Files of a stage's folder that are the pipeline's own, and are not sent."""
 
 _HUB_CACHE = re.compile(r"models--(.+?)--(.+)")
-_OF_SCRATCH = "apache-2.0"
 
 
 def check_target(run: RunConfig, target: hub.Target) -> None:
@@ -70,11 +69,11 @@ def model_card(workspace: Workspace, prompt: str, adapter: bool = False) -> str:
     console = rich.console.Console(quiet=not distributed.is_primary())
     record, licence = lineage(workspace), _licence(workspace)
     if licence is None:
-        console.print(
-            f"[yellow]{escape(run.base_model)} says nothing of its licence, and the "
-            "model card cannot: set ExportConfig.license.[/yellow]",
-            highlight=False,
+        warning = (
+            f"{_unlicensed(workspace)} The model card says 'other': set "
+            "ExportConfig.license."
         )
+        console.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
     _warn_of_name(licence, run.name, console)
     return cards.model_card(
         name=run.name,
@@ -173,11 +172,29 @@ def _left_out(run: RunConfig) -> str:
 
 def _licence(workspace: Workspace) -> Licence | None:
     run = workspace.run
-    if not run.base_model:
-        return Licence(run.export.license or _OF_SCRATCH)
-    of_base = licences.of_base(run_file.project_path(run.base_model))
     given = Licence(run.export.license) if run.export.license else None
-    return of_base or given
+    if not run.base_model:
+        return given
+    return licences.of_base(run_file.project_path(run.base_model)) or given
+
+
+def _unlicensed(workspace: Workspace) -> str:
+    """Why the model has no licence that a card could name, and whose count for it."""
+    run = workspace.run
+    if run.base_model:
+        return f"{run.base_model} says nothing of its licence."
+    found: set[str] = set()
+    for stage in ("corpus", "seed"):
+        for code in run.languages:
+            directory = workspace.path(stage) / code
+            if directory.is_dir():
+                texts = shards.read_table(directory, ["license"])
+                found |= set(texts["license"].unique().to_pylist())
+    named = ", ".join(sorted(filter(None, found))) or "none that they name"
+    return (
+        "A model that was trained from scratch has no licence by itself. Licences of "
+        f"its texts and seed pairs: {named}."
+    )
 
 
 def _warn_of_name(
