@@ -6,6 +6,7 @@ import pytest
 from xinst_jax import run_file
 from xinst_jax.config import RunConfig, SeedConfig, as_record
 from xinst_jax.errors import UserError
+from xinst_jax.pipeline import stages
 
 _RUNS = sorted((run_file.PROJECT / "gin" / "runs").glob("*.gin"))
 
@@ -125,3 +126,31 @@ def test_a_run_leaves_nothing_behind_in_gin():
     run = run_file.load("gin/runs/quickstart.gin", ["SeedConfig.held_out_share=0.3"])
     assert run.seed_pairs.held_out_share == 0.3
     assert SeedConfig().held_out_share == 0.1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kept"),
+    [
+        (["ModelConfig.remat='full'", "ModelConfig.attention='dense'"], True),
+        (["TrainConfig.microbatches=2", "TrainConfig.logit_chunk=64"], True),
+        (["TrainConfig.checkpoint_every=5", "TrainConfig.eval_every=5"], True),
+        (["ModelConfig.norm_eps=1e-4"], False),
+        (["TrainConfig.global_batch=64"], False),
+    ],
+)
+def test_how_the_devices_go_about_it_is_no_part_of_what_a_stage_is_made_from(
+    overrides, kept
+):
+    assert (_recorded(overrides) == _recorded([])) == kept
+
+
+def test_when_checkpoints_are_written_counts_where_the_best_is_handed_on():
+    best = ["TrainConfig.final='best'"]
+    rarer = [*best, "TrainConfig.checkpoint_every=40"]
+    assert _recorded(rarer) != _recorded(best)
+
+
+def _recorded(overrides):
+    given = [*overrides, "BASE_MODEL='given'"]
+    run = run_file.load("gin/runs/from_hf.gin", given)
+    return {stage.name: as_record(stage.config) for stage in stages.graph(run)}

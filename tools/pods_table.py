@@ -238,7 +238,8 @@ def _identity(model: str) -> dict[str, str]:
         for path in sorted((ROOT / "xinst_jax").glob(pattern)):
             code.update(path.read_bytes())
     run = _run(model)
-    settings = {name: getattr(run, name) for name in _SETTINGS}
+    # Operational fields too: they change no result, but the program.
+    settings = {name: dataclasses.asdict(getattr(run, name)) for name in _SETTINGS}
     try:
         compiler = importlib.metadata.version("libtpu")
     except importlib.metadata.PackageNotFoundError:

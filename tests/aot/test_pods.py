@@ -6,9 +6,9 @@ import pathlib
 
 import pytest
 
-from xinst_jax import run_file
+from xinst_jax import config, run_file
 from xinst_jax.aot import search
-from xinst_jax.pipeline import proof
+from xinst_jax.pipeline import proof, stages
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = sorted((ROOT / "gin" / "pods").glob("*.gin"))
@@ -32,3 +32,9 @@ def test_a_pods_file_lays_the_models_run_out_over_its_chips(path, monkeypatch):
         laid_out[task] = dataclasses.replace(of_task, microbatches=run.sft.microbatches)
     assert dataclasses.replace(own, **laid_out) == run
     assert dataclasses.replace(own.model, remat=run.model.remat) == run.model
+    # A run that moves from one of them to another makes nothing anew.
+    assert _fingerprinted(run) == _fingerprinted(own)
+
+
+def _fingerprinted(run):
+    return {stage.name: config.as_record(stage.config) for stage in stages.graph(run)}

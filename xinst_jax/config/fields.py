@@ -57,7 +57,8 @@ def one_of(config: Any, name: str, values: tuple[str, ...]) -> None:
 def operational(default: Any) -> Any:
     """A field that a finished stage does not depend on: changed, nothing is made anew.
 
-    It says how a run is watched or when it stops, not what comes out of one that ends.
+    It says how a run is watched, when it stops, or how the devices go about it, as a
+    mesh does: what comes out of a run that ends may differ in the last bits of sums.
     """
     return dataclasses.field(default=default, metadata={_OPERATIONAL: True})
 

@@ -2,7 +2,14 @@
 
 import dataclasses
 
-from xinst_jax.config.fields import Typed, not_negative, one_of, positive, registered
+from xinst_jax.config.fields import (
+    Typed,
+    not_negative,
+    one_of,
+    operational,
+    positive,
+    registered,
+)
 from xinst_jax.errors import UserError
 
 FAMILIES = (
@@ -117,9 +124,9 @@ class ModelConfig(Typed):
     rope_original_length: int = 8192
     compute_dtype: str = "bfloat16"
     param_dtype: str = "float32"
-    attention: str = "auto"
-    remat: str = "minimal"
-    unroll: int = 1
+    attention: str = operational("auto")
+    remat: str = operational("minimal")
+    unroll: int = operational(1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

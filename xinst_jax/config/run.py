@@ -212,10 +212,12 @@ def as_record(config: Any) -> Any:
     those that are recorded only if set.
     """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        unrecorded = getattr(config, "unrecorded", ())
         return {
             field.name: as_record(getattr(config, field.name))
             for field in dataclasses.fields(config)
-            if is_recorded(field, getattr(config, field.name))
+            if field.name not in unrecorded
+            and is_recorded(field, getattr(config, field.name))
         }
     if isinstance(config, (tuple, list)):
         return [as_record(item) for item in config]

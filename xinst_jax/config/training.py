@@ -105,7 +105,7 @@ class TrainConfig(Typed):
 
     length: int = 2048
     global_batch: int = 32
-    microbatches: int = 1
+    microbatches: int = operational(1)
     steps: int = 1000
     learning_rate: float = 1e-5
     warmup_steps: int = 30
@@ -121,7 +121,7 @@ class TrainConfig(Typed):
     skip_bad_steps: int = operational(0)
     passes: float = 1.0
     temperature: float = 2.0
-    logit_chunk: int = 1024
+    logit_chunk: int = operational(1024)
     z_loss: float = 0.0
     eval_every: int = 100
     eval_rows: int = 256
@@ -168,6 +168,12 @@ class TrainConfig(Typed):
                 f"TrainConfig.global_batch = {self.global_batch} is not a multiple of "
                 f"microbatches = {self.microbatches}."
             )
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """What is operational here: without a best checkpoint, when one is written."""
+        when = ("eval_every", "eval_rows", "checkpoint_every")
+        return () if self.compares_checkpoints else when
 
     @property
     def compares_checkpoints(self) -> bool:
