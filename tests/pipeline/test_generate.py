@@ -7,7 +7,7 @@ import types
 import pytest
 
 from xinst_jax import manifest, shards
-from xinst_jax.config import PromptConfig, RunConfig
+from xinst_jax.config import RunConfig
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
@@ -167,11 +167,10 @@ def test_each_part_of_the_key_makes_the_candidates_again(tmp_path, corpus_path):
     """Model, sampling, prompt and input; what changes none of them goes on."""
     config = {"model": 1, "generate": {"top_p": 0.9}, "seed": 1}
 
-    def made(kept=None, wording=prompts.PAPER, **changed):
+    def made(kept=None, longest=10_000, **changed):
         asked: list[str] = []
-        given = config | changed
-        writer = dataclasses.replace(_writer(asked), wording=wording)
-        _run(tmp_path / "out", corpus_path, writer, kept, 2, given)
+        writer = _writer(asked, longest)
+        _run(tmp_path / "out", corpus_path, writer, kept, 2, config | changed)
         return len(asked)
 
     assert made() == 7
@@ -180,7 +179,8 @@ def test_each_part_of_the_key_makes_the_candidates_again(tmp_path, corpus_path):
         assert made(**change) == 7
     assert made() == 7
     assert made(decontamination={"gram_words": 9}) == 7
-    assert made(wording=PromptConfig(reverse="Ask for this:\n{response}\n")) == 7
+    assert made(template="another") == 7
+    assert made(longest=9_999) == 7
     first = shards.read_rows(tmp_path / "out" / "fi")[0]
     assert made({"fi": {"d0": first | {"instruction": "Old", "round": 1}}}) == 6
     assert made() == 7

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import regex
 
-from xinst_jax import config, distributed, shards
+from xinst_jax import distributed, shards
 from xinst_jax.config import PromptConfig
 from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
@@ -22,6 +22,25 @@ from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.rejects import REJECTED, Dropped
 
 REJECTED_DIRECTORY = "rejected"
+
+CHANGES_NO_ROW = (
+    # How rows are batched and placed.
+    "config/generate/batch_rows",
+    "config/generate/pack_prompts",
+    "config/generate/placement",
+    "config/generate/prefill_columns",
+    "config/generate/unstacked",
+    # Of these the last alone, as far as the model's positions go: `longest_prompt`.
+    "config/generate/prompt_buckets",
+    # Which rounds, and which rows.
+    "config/limit",
+    "config/settled_change",
+    # These are read row by row, and the rows are in the key.
+    "inputs/corpus",
+    "inputs/candidates/*",
+    "inputs/ratings/*",
+)
+"""Patterns of the settings and inputs that may change and the candidates stay."""
 
 SCHEMA = pa.schema(
     [
@@ -128,7 +147,7 @@ def run(
                 _shard, parts, standing, number, writer, evaluated, held_out
             ),
             label=f"generate {language}",
-            key=_key(stage, documents, standing, shard_rows, writer.wording),
+            key=_key(stage, documents, standing, writer.longest_prompt),
             rejected=stage.path / REJECTED_DIRECTORY / language,
             share=writer.share,
         )
@@ -165,32 +184,16 @@ def _key(
     stage: StageDirectory,
     documents: Iterable[Mapping[str, Any]],
     standing: Mapping[str, Mapping[str, Any]],
-    shard_rows: int,
-    wording: PromptConfig,
-) -> dict[str, str]:
-    """Digests of what a language's candidates are made from."""
-    model = {
-        name: digest
-        for name, digest in stage.inputs.items()
-        if name.split("/")[0] in ("tokenizer", "base", "generator")
-    }
-    named = {name: stage.config.get(name) for name in ("model", "generate", "seed")}
-    evaluated = {
-        name: digest
-        for name, digest in stage.inputs.items()
-        if name.split("/")[0] in ("beside", "seed")
-    }
-    if lengths := stage.config.get("decontamination"):
-        evaluated["lengths"] = config.digest(lengths)
-    rows = hashlib.sha256(str(shard_rows).encode())
+    longest_prompt: int,
+) -> dict[str, Any]:
+    """What a language's candidates are made from."""
+    rows = hashlib.sha256()
     for row in (*documents, *standing.values()):
         rows.update(json.dumps(row, sort_keys=True).encode())
     return {
-        "template": config.digest(prompts.reverse("{text}", wording)),
-        "model": config.digest({"inputs": model, "config": named["model"]}),
-        "sampling": config.digest({name: named[name] for name in ("generate", "seed")}),
-        "input": rows.hexdigest(),
-        "evaluation": config.digest(evaluated),
+        **stage.key(CHANGES_NO_ROW),
+        "longest_prompt": longest_prompt,
+        "rows": rows.hexdigest(),
     }
 
 
