@@ -17,6 +17,7 @@ from xinst_jax.config import PromptConfig
 from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
+from xinst_jax.infer.usage import Usage
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.rejects import REJECTED, Dropped
@@ -73,22 +74,23 @@ class Writer:
     """The generator, and how text becomes its tokens.
 
     Attributes:
-      generate: writes after each of a list of prompts, given their row ids.
+      generate: writes after each of a list of prompts, given their row ids, and the
+        most tokens of each as `max_new_tokens` where that is not the generator's.
       encode: a prompt's token ids, begin token included.
       decode: the text of token ids.
       longest_prompt: tokens of the longest prompt.
       wording: the prompts.
-      usage: says in a line what generating took so far.
+      usage: what generating took so far.
       share: the shards that this process makes, where each has a whole model; None
         where all processes make each shard together.
     """
 
-    generate: Callable[[Sequence[Sequence[int]], Sequence[str]], list[Generation]]
+    generate: Callable[..., list[Generation]]
     encode: Callable[[str], list[int]]
     decode: Callable[[Sequence[int]], str]
     longest_prompt: int
     wording: PromptConfig = prompts.PAPER
-    usage: Callable[[], str] | None = None
+    usage: Usage = dataclasses.field(default_factory=Usage)
     share: jobs.Share | None = None
 
 
