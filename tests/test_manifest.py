@@ -58,6 +58,72 @@ def test_a_half_done_stage_of_another_config_starts_from_nothing(tmp_path):
     assert not (stage.path / "part").exists()
 
 
+def _keyed(path: pathlib.Path, **changes) -> manifest.StageDirectory:
+    """A stage with shards of keyed jobs, among other files."""
+    stage = _stage(path, keyed=("fi", "rejected/fi"), **changes)
+    for name in ("fi/part", "sw/part", "rejected/fi/part", "rejected/sw/part", "left"):
+        shards.write_bytes(path / name, b"rows")
+    return stage
+
+
+def _left(path: pathlib.Path) -> set[str]:
+    files = (each.relative_to(path).as_posix() for each in shards.each_file(path))
+    return {*files} - {"started.json"}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_of_another_config_only_the_shards_of_keyed_jobs_are_left(tmp_path, finished):
+    stage = _keyed(tmp_path / "rate")
+    stage.begin()
+    _keyed(stage.path)
+    if finished:
+        stage.finish({"fi": manifest.Counts()})
+    changed = _stage(stage.path, config={"steps": 4}, keyed=stage.keyed)
+    assert changed.begin()
+    assert _left(stage.path) == {"fi/part", "rejected/fi/part"}
+    assert not (stage.path / "sw").exists()
+    assert not changed.finished() and not stage.finished()
+    changed.finish({"fi": manifest.Counts()})
+    assert set(manifest.read(stage.path)["files"]) == {"fi/part", "rejected/fi/part"}
+
+
+def test_a_redone_stage_starts_from_nothing(tmp_path):
+    stage = _keyed(tmp_path / "rate")
+    assert stage.begin(redo=True) is False
+    assert _left(stage.path) == set()
+
+
+def test_a_removal_that_was_stopped_leaves_no_stage_with_keyed_shards(
+    tmp_path, monkeypatch
+):
+    stage = _keyed(tmp_path / "rate")
+    stage.begin()
+    _keyed(stage.path)
+    stage.finish({"fi": manifest.Counts()})
+    changed = _stage(stage.path, config={"steps": 4}, keyed=stage.keyed)
+    monkeypatch.setattr(pathlib.Path, "iterdir", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        changed.begin()
+    monkeypatch.undo()
+    assert not stage.finished() and not changed.finished()
+    changed.begin()
+    assert _left(stage.path) == {"fi/part", "rejected/fi/part"}
+
+
+def _stop(*given):
+    raise KeyboardInterrupt
+
+
+def test_a_key_has_each_setting_and_input_by_its_path(tmp_path):
+    stage = _stage(tmp_path)
+    assert stage.key(()) == {
+        "config/steps": 3,
+        "config/rate/share": 0.5,
+        "inputs/seed": "abc",
+    }
+    assert stage.key(("config/rate/*", "inputs/s*")) == {"config/steps": 3}
+
+
 def test_counts_and_files_are_in_the_manifest(tmp_path):
     stage = _stage(tmp_path / "rate")
     _finish(stage)

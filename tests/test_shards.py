@@ -1,5 +1,7 @@
 import errno
+import os
 import pathlib
+import random
 
 import pyarrow as pa
 import pytest
@@ -59,3 +61,60 @@ def test_a_full_disk_is_one_clear_error(tmp_path: pathlib.Path):
     with pytest.raises(UserError, match="No space left"), shards.atomic_path(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_shards_than_five_digits_are_in_their_order(tmp_path, monkeypatch):
+    count = 100_001
+    expected = [tmp_path / shards.shard_name(index, count) for index in range(count)]
+    found = random.Random(1).sample(expected, count)
+    monkeypatch.setattr(pathlib.Path, "glob", lambda *_: iter(found))
+    assert shards.shard_paths(tmp_path) == expected
+    found.remove(expected[100_000])
+    with pytest.raises(UserError, match="lacks part-100000-of-100001"):
+        shards.shard_paths(tmp_path)
+
+
+def test_a_name_is_on_the_disk_before_the_next_thing_is_written(tmp_path, monkeypatch):
+    """The file first, under its other name; then each new directory, and its name."""
+    waited: list[tuple[str, list[str]]] = []
+    descriptors: dict[int, pathlib.Path] = {}
+    open_, sync, close = os.open, os.fsync, os.close
+
+    def opened(path, *given, **also):
+        descriptors[found := open_(path, *given, **also)] = pathlib.Path(path)
+        return found
+
+    def synced(descriptor):
+        path = descriptors.get(descriptor)
+        if path is not None:
+            names = sorted(each.name for each in path.iterdir())
+            waited.append((path.relative_to(tmp_path).as_posix(), names))
+        sync(descriptor)
+
+    def closed(descriptor):
+        descriptors.pop(descriptor, None)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "close", closed)
+    shards.write_bytes(tmp_path / "new" / "fi" / "file", b"rows")
+    assert waited == [(".", ["new"]), ("new", ["fi"]), ("new/fi", ["file"])]
+    shards.write_bytes(tmp_path / "new" / "fi" / "other", b"rows")
+    assert waited[3:] == [("new/fi", ["file", "other"])]
+
+
+def test_a_file_system_that_refuses_to_wait_for_a_directory_is_no_error(
+    tmp_path, monkeypatch
+):
+    def refused(number):
+        def sync(descriptor):
+            raise OSError(number, os.strerror(number))
+
+        return sync
+
+    monkeypatch.setattr(os, "fsync", refused(errno.EINVAL))
+    shards.directory_to_disk(tmp_path)
+    monkeypatch.setattr(os, "fsync", refused(errno.EIO))
+    with pytest.raises(OSError, match="error"):
+        shards.directory_to_disk(tmp_path)

@@ -149,7 +149,8 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> int:
         from xinst_jax.pipeline import trial
 
         graph = trial.graph(workspace, graph, options.verb, options.limit)
-    workspace.name_programs()
+    if not getattr(options, "dry_run", False):
+        workspace.name_programs()
     conduct = functools.partial(_conduct, options, workspace, graph, target)
     if found is None:
         conduct()

@@ -3,14 +3,19 @@
 A manifest is a pure function of what was made, so that two runs that made the same have
 the same bytes; when it was made, and how long that took, is kept apart in the workdir's
 `timings.jsonl`.
+
+What a stage left half-done goes on where all that it depends on is as it was. Where
+something else is asked for its directory is emptied, but for the shards of keyed jobs
+(`infer.jobs`): each says what it was made from, and the job takes or replaces it.
 """
 
 import dataclasses
+import fnmatch
 import importlib.metadata
 import json
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -58,12 +63,14 @@ class StageDirectory:
       stage: the stage's name, e.g. 'ratings/round-1'.
       config: what the stage was told, ready for JSON.
       inputs: digest of each input's manifest, or of the files a first stage reads.
+      keyed: names of its directories that hold shards of keyed jobs, e.g. 'scores/fi'.
     """
 
     path: pathlib.Path
     stage: str
     config: Mapping[str, Any]
     inputs: Mapping[str, str]
+    keyed: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -94,10 +101,27 @@ class StageDirectory:
         )
         return "input changed: " + ", ".join(names)
 
-    def begin(self, redo: bool = False) -> bool:
-        """Readies the directory for writing; True if a half-done stage goes on.
+    def key(self, without: Sequence[str]) -> dict[str, Any]:
+        """The settings and the inputs' digests that the rows of a job depend on.
 
-        What another configuration, or another input, left here is removed first.
+        Example: {'config/generate/top_p': 0.9, 'inputs/tokenizer': '5e88…'}.
+
+        Args:
+          without: patterns, as `fnmatch` reads them, of those that change no row, such
+            as 'config/generate/batch_rows' and 'inputs/ratings/*'.
+        """
+        parts = {"config": config_lib.as_record(self.config), "inputs": self.inputs}
+        return {
+            name: value
+            for name, value in _leaves(parts)
+            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in without)
+        }
+
+    def begin(self, redo: bool = False) -> bool:
+        """Readies the directory for writing; True if something in it goes on.
+
+        What another configuration, or another input, left here is removed first, but
+        for what lies in the directories of `keyed`.
 
         Args:
           redo: start from nothing, whatever is there.
@@ -113,11 +137,35 @@ class StageDirectory:
             # a stage, whole or half-done.
             for name in (_STARTED, MANIFEST):
                 (self.path / name).unlink(missing_ok=True)
-            if self.path.exists():
-                shutil.rmtree(self.path)
+            self.clear(() if redo else self.keyed)
             record = {"stage": self.stage, "fingerprint": self.fingerprint}
             shards.write_bytes(started, _json(record))
-        return resumable
+        return resumable or any((self.path / name).exists() for name in self.keyed)
+
+    def clear(self, keep: Sequence[str] = ()) -> None:
+        """Empties the directory, but for the record that the stage is begun.
+
+        Args:
+          keep: names of directories in it that stay as they are.
+        """
+        kept = {self.path / _STARTED, *(self.path / name for name in keep)}
+        around = {parent for path in kept for parent in path.parents}
+
+        def empty(directory: pathlib.Path) -> None:
+            for path in directory.iterdir():
+                if path in around:
+                    empty(path)
+                elif path in kept:
+                    continue
+                elif path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+        if self.path.exists():
+            # The names that are gone, before what they spoke of.
+            shards.directory_to_disk(self.path)
+            empty(self.path)
 
     def finish(self, counts: Mapping[str, Counts], digest: str | None = None) -> str:
         """Writes the manifest, the last file of the directory.
@@ -154,6 +202,7 @@ class StageDirectory:
         # One rename ends the stage, so that it is never both started and finished.
         shards.write_bytes(self.path / _STARTED, _json(manifest))
         (self.path / _STARTED).replace(self.path / MANIFEST)
+        shards.directory_to_disk(self.path)
         return content_digest(manifest)
 
 
@@ -195,6 +244,15 @@ def content_digest(manifest: Mapping[str, Any]) -> str:
 
 def _json(record: Any) -> bytes:
     return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _leaves(record: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested records, each with its path: 'config/rate/keep_share'."""
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{place}{name}/")
+        else:
+            yield place + name, value
 
 
 def _differences(old: Any, new: Any, name: str = "") -> set[str]:

@@ -23,7 +23,7 @@ PROGRESS = "progress.json"
 """How far a job is or was, under this name or one that ends in it: it depends on when
 and how fast it ran, and so is no part of what a stage makes."""
 
-_SHARD = re.compile(r"part-(\d{5})-of-(\d{5})\.parquet")
+_SHARD = re.compile(r"part-(\d{5,})-of-(\d{5,})\.parquet")
 
 
 def shard_name(index: int, count: int) -> str:
@@ -58,16 +58,41 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
       UserError: the disk is full; what was complete before stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with told_when_full(path):
+            _make_directory(path.parent)
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
+            directory_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def directory_to_disk(directory: pathlib.Path) -> None:
+    """Waits until the names in a directory are on the disk, after any power loss too.
+
+    A file system that cannot be asked, such as a mounted bucket, is not waited for.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _make_directory(directory: pathlib.Path) -> None:
+    """Makes a directory and those around it, their names on the disk too."""
+    if directory.exists():
+        return
+    _make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    directory_to_disk(directory.parent)
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
@@ -137,6 +162,7 @@ class ShardWriter:
             self._flush()
         for index, path in enumerate(self._waiting):
             path.replace(self._directory / shard_name(index, len(self._waiting)))
+        directory_to_disk(self._directory)
 
     def _flush(self) -> None:
         path = self._directory / f".waiting-{len(self._waiting):05d}"
@@ -151,14 +177,13 @@ def shard_paths(directory: pathlib.Path) -> list[pathlib.Path]:
     Raises:
       UserError: the directory is missing, has no shards, or lacks some of them.
     """
-    found = sorted(
-        path for path in directory.glob("part-*.parquet") if _SHARD.fullmatch(path.name)
-    )
-    if not found:
+    named = ((_SHARD.fullmatch(p.name), p) for p in directory.glob("part-*.parquet"))
+    # By number, for names of five digits and of more do not sort as theirs do.
+    numbered = sorted((int(match[1]), int(match[2]), p) for match, p in named if match)
+    if not numbered:
         raise UserError(f"No Parquet shards in {directory}.")
-    match = _SHARD.fullmatch(found[0].name)
-    assert match is not None
-    count = int(match[2])
+    found = [path for _, _, path in numbered]
+    count = numbered[0][1]
     expected = [directory / shard_name(index, count) for index in range(count)]
     if found != expected:
         missing = sorted({p.name for p in expected} - {p.name for p in found})

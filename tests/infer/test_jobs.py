@@ -209,6 +209,23 @@ def test_progress_json_says_how_far_a_job_is(tmp_path):
     assert (stopped["state"], stopped["shards_done"]) == ("stopped", 0)
 
 
+def test_progress_of_another_number_of_processes_is_removed(tmp_path):
+    for index in range(4):
+        share = Share(index, 4)
+        run_shards(tmp_path, 8, _table, "job", key={"a": "b"}, share=share)
+
+    def told():
+        return sorted(path.name for path in tmp_path.glob(f"*{shards.PROGRESS}"))
+
+    assert told() == [f"0000{index}-of-00004.progress.json" for index in range(4)]
+    for index in range(2):
+        share = Share(index, 2)
+        run_shards(tmp_path, 8, _table, "job", key={"a": "b"}, share=share)
+    assert told() == [f"0000{index}-of-00002.progress.json" for index in range(2)]
+    run_shards(tmp_path, 8, _table, "job", key={"a": "b"})
+    assert told() == [shards.PROGRESS]
+
+
 def test_tokens_per_second_are_told_where_they_are_counted(tmp_path, capsys):
     run_shards(tmp_path, 3, lambda index: Part(_table(index), tokens=7), "job")
     assert " tokens/s, 0 s left" in capsys.readouterr().out

@@ -7,11 +7,12 @@ import types
 import pytest
 
 from xinst_jax import manifest, shards
-from xinst_jax.config import PromptConfig, RunConfig
+from xinst_jax.config import RunConfig
 from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
+from xinst_jax.infer.usage import Usage
 from xinst_jax.pipeline import generate, text_models
 from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.corpus import stage as corpus
@@ -28,8 +29,12 @@ def _writer(
     read: list | None = None,
     share: jobs.Share | None = None,
 ) -> generate.Writer:
-    def write(rows, ids):
+    usage = Usage()
+
+    def write(rows, ids, max_new_tokens=None):
         asked.extend(ids)
+        usage.slot_steps += 2 * len(ids)
+        usage.live_slot_steps += len(ids)
         if read is not None:
             read.extend("".join(map(chr, row)) for row in rows)
         written = [says.format(one) if says else "" for one in ids]
@@ -40,6 +45,7 @@ def _writer(
         encode=lambda text: [ord(c) for c in text],
         decode=lambda ids: "".join(map(chr, ids)),
         longest_prompt=longest,
+        usage=usage,
         share=share,
     )
 
@@ -167,11 +173,10 @@ def test_each_part_of_the_key_makes_the_candidates_again(tmp_path, corpus_path):
     """Model, sampling, prompt and input; what changes none of them goes on."""
     config = {"model": 1, "generate": {"top_p": 0.9}, "seed": 1}
 
-    def made(kept=None, wording=prompts.PAPER, **changed):
+    def made(kept=None, longest=10_000, **changed):
         asked: list[str] = []
-        given = config | changed
-        writer = dataclasses.replace(_writer(asked), wording=wording)
-        _run(tmp_path / "out", corpus_path, writer, kept, 2, given)
+        writer = _writer(asked, longest)
+        _run(tmp_path / "out", corpus_path, writer, kept, 2, config | changed)
         return len(asked)
 
     assert made() == 7
@@ -180,7 +185,8 @@ def test_each_part_of_the_key_makes_the_candidates_again(tmp_path, corpus_path):
         assert made(**change) == 7
     assert made() == 7
     assert made(decontamination={"gram_words": 9}) == 7
-    assert made(wording=PromptConfig(reverse="Ask for this:\n{response}\n")) == 7
+    assert made(template="another") == 7
+    assert made(longest=9_999) == 7
     first = shards.read_rows(tmp_path / "out" / "fi")[0]
     assert made({"fi": {"d0": first | {"instruction": "Old", "round": 1}}}) == 6
     assert made() == 7
@@ -220,7 +226,7 @@ def test_the_writer_makes_the_shards_of_its_engines_replica(
         replicas=replicas,
         leads=False,
         longest_prompt=9,
-        usage="7 rows",
+        usage=Usage(rows=7),
         generate=lambda prompts, ids, seed: [seed, *ids],
     )
     monkeypatch.setattr(text_models, "engine", lambda *_: engine)
@@ -230,6 +236,5 @@ def test_the_writer_makes_the_shards_of_its_engines_replica(
     workspace = Workspace(RunConfig(name="t", languages=("fi",)), tmp_path)
     writer = answers.writer(workspace, 3)
     assert writer.generate([[1]], ["a"])[1:] == ["a"]
-    assert writer.usage().startswith("7 rows")
+    assert writer.usage is engine.usage
     assert writer.share == (jobs.Share(1, 2, writes=False) if replica else None)
-    assert ("one of 2" in writer.usage()) == bool(replica)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ import pytest
 from xinst_jax import config as config_lib
 from xinst_jax import shards
 from xinst_jax.config import RateConfig, RunConfig
-from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import generate, rate
@@ -234,7 +234,9 @@ def test_finished_languages_are_not_rated_again(tmp_path):
     signals = Signals(rater)
     again = rate.run(stage, _CONFIG, ["fi"], tmp_path / "candidates", signals)
     assert (rater.calls, again) == (0, counts)
-    assert not (stage.path / "scores").exists()
+    shutil.rmtree(stage.path / "fi")
+    again = rate.run(stage, _CONFIG, ["fi"], tmp_path / "candidates", signals)
+    assert (rater.calls, again) == (0, counts)
 
 
 def test_no_candidates_give_an_empty_shard(tmp_path):
@@ -342,38 +344,6 @@ def test_a_pmi_that_is_no_number_is_refused(tmp_path):
 
     with pytest.raises(UserError, match=r"The model gives .* mutual information"):
         _run(tmp_path, _topics(6), pmi=broken)
-
-
-def test_each_part_of_the_key_scores_a_half_done_stage_again(tmp_path, monkeypatch):
-    """Models, prompts, rules and candidates; the quota and the threshold go on."""
-    _candidates(tmp_path / "candidates", _topics(6))
-    inputs = dict.fromkeys(
-        ("rater/round-1", "follower/round-1", "base", "candidates/round-1"), "a"
-    )
-
-    def scored(config=_CONFIG, **changed):
-        rater = _Rater()
-        stage = StageDirectory(tmp_path / "r", "ratings", {}, inputs | changed)
-        rate._score(stage, config, tmp_path / "candidates", "fi", Signals(rater))
-        return rater.rows
-
-    assert scored() == 6
-    assert scored(dataclasses.replace(_CONFIG, keep_share=0.1, min_score=0.9)) == 0
-    assert scored(**{"candidates/round-1": "same rows"}) == 0
-    for name in ("base", "rater/round-1", "follower/round-1"):
-        assert scored(**{name: "b"}) == scored() == 6
-    assert scored(dataclasses.replace(_CONFIG, min_instruction_chars=5)) == 6
-    based = dataclasses.replace(_CONFIG, pmi_model="base")
-    for name, config in (("rate", _CONFIG), ("answer", _CONFIG), ("pair", based)):
-        scored(config)
-        assert scored(config) == 0
-        with monkeypatch.context() as patch:
-            patch.setattr(prompts, name, lambda *given, **also: f"Other: {given}")
-            assert scored(config) == 6
-    assert scored() == 6
-    _candidates(tmp_path / "candidates", [*_topics(5), "Describe the sea."])
-    assert scored() == 6
-    assert scored() == 0
 
 
 def test_progress_has_the_tokens_that_were_read(tmp_path):

@@ -144,3 +144,20 @@ def test_a_shift_is_that_of_the_two_distributions(seed: int):
     points = np.r_[before, now]
     shares = [(one[:, None] <= points).mean(axis=0) for one in (before, now)]
     assert found == pytest.approx(np.abs(shares[0] - shares[1]).max())
+
+
+def test_shards_of_a_round_that_has_settled_since_are_replaced(tmp_path):
+    workspace = _workspace(tmp_path)
+    for number, rows in enumerate((_FIRST, _SECOND, _SECOND), 1):
+        _ratings(workspace, number, rows)
+    path = workspace.path("ratings/round-4")
+    shards.write_shards(path / "scores" / "fi", _FIRST, rate.SCHEMA, 1)
+    shards.write_shards(path / "fi", _FIRST, rate.SCHEMA, 1)
+    stage = StageDirectory(
+        path, "ratings/round-4", {}, {}, keyed=("scores/fi", "scores/sw")
+    )
+    stage.begin()
+    stage.finish(answers.ratings(workspace, stage, 4).counts)
+    before = workspace.path("ratings/round-3")
+    assert shards.read_rows(path / "fi") == shards.read_rows(before / "fi")
+    assert not (path / "scores").exists()

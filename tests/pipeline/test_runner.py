@@ -2,16 +2,19 @@
 
 import functools
 import io
+import math
 import os
 import pathlib
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 import rich.console
 
-from xinst_jax import manifest, shards
-from xinst_jax.config import RunConfig
+from xinst_jax import manifest, mesh, shards
+from xinst_jax.config import DecodeConfig, RateConfig, RunConfig, TrainConfig
 from xinst_jax.errors import UserError
 from xinst_jax.pipeline import runner
 from xinst_jax.pipeline.workspace import Workspace
@@ -144,6 +147,37 @@ def test_two_processes_never_share_a_workdir(tmp_path):
         workspace.lock(),
     ):
         pass
+
+
+def _on_hosts(workspace: Workspace, hosts: int, shape) -> Workspace:
+    """The run on a mesh of this shape, whose devices know their host."""
+    grid = np.empty(math.prod(shape), object)
+    for at in range(grid.size):
+        grid[at] = types.SimpleNamespace(process_index=at * hosts // grid.size)
+    sizes = dict(zip(mesh.AXES, shape, strict=True))
+    workspace.__dict__["mesh"] = types.SimpleNamespace(
+        shape=sizes, devices=grid.reshape(shape)
+    )
+    return workspace
+
+
+def test_slots_divide_over_the_devices_of_a_replica(tmp_path):
+    def check(**decode) -> None:
+        batch = TrainConfig(global_batch=64)
+        run = RunConfig(
+            *("test", ("fi",)),
+            **dict.fromkeys(("base", "generator", "rater", "follower", "sft"), batch),
+            answer=DecodeConfig(batch_rows=64),
+            rate=RateConfig(batch_rows=64),
+            generate=DecodeConfig(**decode),
+        )
+        _on_hosts(Workspace(run, tmp_path), 8, (2, 32, 1, 1)).check_devices()
+
+    check(batch_rows=32, placement="host")
+    check(batch_rows=32, placement="slice")
+    for decode in ({"batch_rows": 32}, {"batch_rows": 4, "placement": "host"}):
+        with pytest.raises(UserError, match=r"generate/DecodeConfig\.batch_rows: "):
+            check(**decode)
 
 
 def test_stage_seeds_differ_and_repeat(tmp_path):

@@ -14,7 +14,7 @@ from xinst_jax import manifest, shards
 from xinst_jax.config import DecodeConfig, RunConfig
 from xinst_jax.models import flops
 from xinst_jax.models.presets import tiny
-from xinst_jax.pipeline import dry_run, runner, seed, stages, trial
+from xinst_jax.pipeline import dry_run, probes, rounds, runner, seed, stages, trial
 from xinst_jax.pipeline.corpus import stage as corpus
 from xinst_jax.pipeline.make import answers
 from xinst_jax.pipeline.workspace import Workspace
@@ -98,7 +98,7 @@ def test_a_dry_run_counts_rows_tokens_and_cuts_and_makes_nothing(workspace):
     )
     assert (work["fi"].rows, work["fi"].cut, work["fi"].rejected) == (7, 2, 0)
     assert (probe.rows, probe.new_tokens, behind) == (4, len(" About d0 "), 0)
-    assert probe.seconds > 0
+    assert probe.seconds > probe.end_seconds >= 0 and probe.shard_rows == 3
     assert sorted(workspace.workdir.rglob("*")) == before
     assert dry_run._generation(workspace, 1, 3)[0]["fi"].rows == 3
 
@@ -106,7 +106,7 @@ def test_a_dry_run_counts_rows_tokens_and_cuts_and_makes_nothing(workspace):
 def test_the_table_of_a_dry_run_scales_its_sample(workspace):
     model = tiny()
     work = {"fi": dry_run.Work(1000, [[1] * 30, [1] * 10], cut=1, rejected=0)}
-    probe = dry_run.Probe(rows=4, seconds=2.0, new_tokens=5)
+    probe = probes.Probe(rows=4, seconds=2.0, new_tokens=5)
     out = io.StringIO()
     table = dry_run.table("candidates", model, work, probe)
     rich.console.Console(file=out, width=200).print(table)
@@ -142,6 +142,47 @@ def test_a_dry_run_says_what_is_missing_before_anything_is_measured(tmp_path, ca
     assert command.main(["generate", *arguments]) == 2
     assert "needs corpus, which is not up to date" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_a_settled_round_says_that_there_is_nothing_to_do(
+    workspace, monkeypatch
+):
+    """It has no generator, whose checkpoint would be missed."""
+    monkeypatch.setattr(rounds, "settled", lambda workspace, number: True)
+    stage = _stage(stages.graph(RUN), "generate")
+    third = dataclasses.replace(stage, name="candidates/round-3")
+    monkeypatch.setattr(runner, "due", lambda *_: third)
+    out = io.StringIO()
+    console = rich.console.Console(file=out, width=200)
+    dry_run.report(workspace, [], [third], console, None)
+    assert out.getvalue() == (
+        "candidates/round-3: nothing to do, for what is kept settled in round 2\n"
+    )
+
+
+@pytest.mark.parametrize("verb", ["generate", "rate"])
+def test_a_trial_of_a_settled_round_copies_nothing(verb, workspace, monkeypatch):
+    monkeypatch.setattr(rounds, "settled", lambda workspace, number: True)
+    graph = trial.graph(workspace, stages.graph(RUN), verb, 4)
+    tried = [stage for stage in graph if stage.verb == verb][-1]
+    made = _make(workspace, tried)
+    assert [path.name for path in made.path.iterdir()] == ["manifest.json"]
+    counts = json.loads((made.path / "manifest.json").read_bytes())["counts"]
+    assert counts["all"]["notes"] == {"settled_in_round": 1}
+
+
+def test_a_dry_run_keeps_no_compiled_programs(tmp_path, monkeypatch):
+    """A torn one, of a process that was killed, would be read by the next."""
+    said: list[str] = []
+    monkeypatch.setattr(Workspace, "name_programs", lambda _: said.append("kept"))
+    monkeypatch.setattr(dry_run, "report", lambda *_: said.append("counted"))
+    monkeypatch.setattr(runner, "run_verb", lambda *_: said.append("made"))
+    arguments = ["--workdir", str(tmp_path / "run")]
+    arguments += ["--gin_file", "gin/runs/quickstart.gin"]
+    assert command.main(["generate", *arguments, "--dry_run"]) == 0
+    assert said == ["counted"] and not (tmp_path / "run").exists()
+    assert command.main(["generate", *arguments]) == 0
+    assert said == ["counted", "kept", "made"]
 
 
 @pytest.mark.parametrize("given", ["0", "-3", "many"])
@@ -184,8 +225,3 @@ def test_the_verbs_try_and_count_on_a_trained_run(tmp_path, capsys):
     whole = shards.read_rows(tmp_path / "candidates" / "round-1" / "fi")
     assert tried == whole[: len(tried)] and len(rated) == len(tried) <= 5 < len(whole)
     assert not (tmp_path / "trial" / "ratings" / "round-1" / "candidates").exists()
-
-
-def test_evenly_spaced_rows():
-    assert dry_run.evenly(list(range(100)), 4) == [0, 25, 50, 75]
-    assert dry_run.evenly([1, 2], 4) == [1, 2]

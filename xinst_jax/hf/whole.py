@@ -35,11 +35,11 @@ def written_whole(folder: pathlib.Path, size: int) -> Iterator[pathlib.Path]:
             temporary.mkdir(parents=True)
             _check_room(folder, temporary, size)
             yield temporary
-            _directory_to_disk(temporary)
+            shards.directory_to_disk(temporary)
             if folder.exists():
                 folder.rename(former)
             temporary.rename(folder)
-            _directory_to_disk(folder.parent)
+            shards.directory_to_disk(folder.parent)
     finally:
         _clear(folder, temporary, former)
 
@@ -68,11 +68,3 @@ def write_file(path: pathlib.Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _directory_to_disk(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

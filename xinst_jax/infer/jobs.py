@@ -9,6 +9,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import pyarrow as pa
@@ -76,7 +77,7 @@ def run_shards(
     compute: Callable[[int], Part | pa.Table],
     label: str,
     *,
-    key: Mapping[str, str] | None = None,
+    key: Mapping[str, Any] | None = None,
     rejected: pathlib.Path | None = None,
     share: Share | None = None,
 ) -> int:
@@ -93,9 +94,10 @@ def run_shards(
       compute: gives shard `index`; a function of the index alone, called by all
         processes of a run, or by the one whose share it is in.
       label: what the progress is called.
-      key: digests of what the shards depend on, by name, such as model and input. Each
-        shard carries the digest of them all, and is made again where that differs;
-        `job.json` says what they are. None trusts every shard that is there.
+      key: all that the shards depend on, by name and ready for JSON, such as settings
+        and the digests of model and input. Each shard carries the digest of them all,
+        and is made again where that differs; `job.json` says what they are. None trusts
+        every shard that is there.
       rejected: where rows that failed go, in a shard for each shard.
       share: the shards that this process takes; None where the processes of a run make
         each shard together.
@@ -109,9 +111,11 @@ def run_shards(
         digest = distributed.from_primary(label, lambda: config.digest(dict(key)))
     # Of processes that know nothing of each other each is its own primary.
     notes = share is None or share.index == 0 or jax.process_count() > 1
-    if key is not None and notes and distributed.is_primary():
-        _note(directory, count, key, digest)
-        _remove_other_cuts((directory, rejected), count)
+    if notes and distributed.is_primary():
+        _remove_other_progress(directory, share)
+        if key is not None:
+            _note(directory, count, key, digest)
+            _remove_other_cuts((directory, rejected), count)
     missing = distributed.from_primary(
         label,
         lambda: [
@@ -148,8 +152,18 @@ def _progress_name(share: Share | None) -> str:
     return f"{share.index:05d}-of-{share.count:05d}.{shards.PROGRESS}"
 
 
+def _remove_other_progress(directory: pathlib.Path, share: Share | None) -> None:
+    """Removes how far the job was when it had another number of shares."""
+    own = {_progress_name(share)}
+    if share:
+        own = {_progress_name(Share(n, share.count)) for n in range(share.count)}
+    for path in directory.glob(f"*{shards.PROGRESS}"):
+        if path.name not in own:
+            path.unlink()
+
+
 def _note(
-    directory: pathlib.Path, count: int, key: Mapping[str, str], digest: str
+    directory: pathlib.Path, count: int, key: Mapping[str, Any], digest: str
 ) -> None:
     note = {"digest": digest, "shards": count, "key": dict(key)}
     content = f"{json.dumps(note, indent=1, sort_keys=True)}\n".encode()

@@ -1,5 +1,6 @@
 """Where generation runs: a model over the mesh, or a replica on each host or slice."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -91,6 +92,25 @@ def grouped(grid: np.ndarray, placement: str) -> np.ndarray:
         f"{grid.shape[0]}, fsdp={grid.shape[1]}, sequence={grid.shape[2]}, tensor="
         f"{grid.shape[3]}) a model's weights are divided over several of the "
         f"{count} hosts. Make sequence and tensor smaller, or set it to 'mesh'."
+    )
+
+
+def replica_shape(mesh: Mesh, placement: str) -> Mapping[str, int]:
+    """The size of each mesh axis on the devices that continue a row together.
+
+    Example: on 8 hosts of 8 devices, fsdp = 64, a replica of 'host' has fsdp = 8.
+
+    Args:
+      mesh: all devices of the run.
+      placement: a value of `DecodeConfig.placement`.
+
+    Raises:
+      UserError: sequence or tensor divide over several hosts.
+    """
+    if placement == "mesh":
+        return mesh.shape
+    return dict(
+        zip(AXES, (1, *grouped(mesh.devices, placement).shape[1:]), strict=True)
     )
 
 

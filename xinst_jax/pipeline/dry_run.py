@@ -1,9 +1,7 @@
 """What a job would take: rows, tokens and FLOPs counted, time from a measured probe."""
 
 import dataclasses
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import jax
 import rich.console
@@ -16,6 +14,8 @@ from xinst_jax.pipeline import (
     dependencies,
     generate,
     mutual_information,
+    probes,
+    rounds,
     runner,
     text_models,
     training_rows,
@@ -26,8 +26,6 @@ from xinst_jax.pipeline.workspace import Workspace
 
 SAMPLE_ROWS = 512
 """Rows of a language whose tokens are counted; of more, evenly spaced ones."""
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +51,6 @@ class Work:
     def scale(self) -> float:
         """Rows for each row of the sample."""
         return self.rows / max(1, len(self.prompts) + self.rejected)
-
-
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """What a few rows took.
-
-    Attributes:
-      rows: how many.
-      seconds: that they took, compilation not counted.
-      new_tokens: that were written, in the mean of a row; 0 where none are.
-    """
-
-    rows: int
-    seconds: float
-    new_tokens: float
 
 
 def report(
@@ -100,6 +83,13 @@ def report(
     if stage is None:
         return
     number = int(stage.name.rpartition("-")[2])
+    if rounds.settled(workspace, number):
+        console.print(
+            f"{stage.name}: nothing to do, for what is kept settled in round "
+            f"{number - 1}",
+            highlight=False,
+        )
+        return
     measure = _generation if stage.verb == "generate" else _rating
     work, probe, behind = measure(workspace, number, limit)
     console.print(table(stage.name, workspace.model, work, probe, behind))
@@ -109,7 +99,7 @@ def table(
     title: str,
     model: config.ModelConfig,
     work: dict[str, Work],
-    probe: Probe | None,
+    probe: probes.Probe | None,
     behind: int = 0,
 ) -> rich.table.Table:
     """A row for each language, and one for all.
@@ -138,16 +128,12 @@ def table(
     counted = "every row" if sampled == rows else f"{sampled:,} rows, evenly spaced"
     made.caption = f"tokens counted in {counted}"
     if probe is not None:
-        speed = probe.rows / probe.seconds
-        made.caption += (
-            f"; hours from a probe: {probe.rows} rows in {probe.seconds:.2f} s, "
-            f"{speed:.2f} rows/s"
-        )
+        made.caption += f"; hours from {probe}"
     return made
 
 
 def _figures(
-    model: config.ModelConfig, work: Work, probe: Probe | None, behind: int
+    model: config.ModelConfig, work: Work, probe: probes.Probe | None, behind: int
 ) -> list[float]:
     new = probe.new_tokens if probe else 0.0
     tokens = sum(map(len, work.prompts))
@@ -162,16 +148,15 @@ def _figures(
         flops.attended_pairs(model, lengths),
         predicted=round(predicted),
     )
-    hours = probe.seconds / probe.rows / 3600 if probe else 0.0
     counted = [
         tokens,
         work.cut,
         work.rejected,
         len(work.prompts) * new,
         done.total / 1e15,
-        len(work.prompts) * hours,
     ]
-    return [work.rows, *(figure * work.scale for figure in counted)]
+    hours = probe.hours(len(work.prompts) * work.scale) if probe else 0.0
+    return [work.rows, *(figure * work.scale for figure in counted), hours]
 
 
 def _cells(figures: Sequence[float]) -> list[str]:
@@ -179,30 +164,9 @@ def _cells(figures: Sequence[float]) -> list[str]:
     return [*counts, f"{figures[5]:,.3g}", f"{figures[6]:,.3g}"]
 
 
-def evenly(rows: Sequence[T], most: int) -> list[T]:
-    """At most so many of the rows, at equal distances.
-
-    >>> evenly("abcdefg", 3)
-    ['a', 'c', 'e']
-    """
-    if len(rows) <= most:
-        return list(rows)
-    return [rows[number * len(rows) // most] for number in range(most)]
-
-
-def _timed(
-    compute: Callable[[], Any], rows: int, new_tokens: Callable[[Any], float]
-) -> Probe:
-    """The second of two times, of which the first compiles."""
-    compute()
-    start = time.monotonic()
-    made = compute()
-    return Probe(rows, time.monotonic() - start, new_tokens(made))
-
-
 def _generation(
     workspace: Workspace, number: int, limit: int | None
-) -> tuple[dict[str, Work], Probe | None, int]:
+) -> tuple[dict[str, Work], probes.Probe | None, int]:
     from xinst_jax.pipeline.make import answers
 
     run = workspace.run
@@ -214,7 +178,7 @@ def _generation(
         documents = generate.corpus_rows(workspace.path("corpus"), code, limit)
         standing = {row["id"] for row in kept.get(code, {}).values()}
         new = [one for one in documents if one["id"] not in standing]
-        sample = evenly(new, SAMPLE_ROWS)
+        sample = probes.evenly(new, SAMPLE_ROWS)
         fitted = [(one["id"], generate.fitted(writer, one["text"])) for one in sample]
         found = [(name, prompt) for name, prompt in fitted if prompt is not None]
         asked += [(name, prompt.ids) for name, prompt in found]
@@ -224,21 +188,13 @@ def _generation(
             sum(prompt.cut for _, prompt in found),
             len(fitted) - len(found),
         )
-    chosen = evenly(asked, 2 * run.generate.batch_rows)
-    if not chosen:
-        return work, None, 0
-    ids, names = [ids for _, ids in chosen], [name for name, _ in chosen]
-    probe = _timed(
-        lambda: writer.generate(ids, names),
-        len(chosen),
-        lambda made: sum(len(one.tokens) for one in made) / len(chosen),
-    )
-    return work, probe, 0
+    chosen = probes.evenly(asked, 2 * run.generate.batch_rows)
+    return work, probes.of_generation(writer, chosen, run.generate.shard_rows), 0
 
 
 def _rating(
     workspace: Workspace, number: int, limit: int | None
-) -> tuple[dict[str, Work], Probe | None, int]:
+) -> tuple[dict[str, Work], probes.Probe | None, int]:
     from xinst_jax.pipeline.make import answers
 
     run, this = workspace.run, f"round-{number}"
@@ -253,7 +209,7 @@ def _rating(
         rows = shards.read_rows(source / code, columns)[:limit]
         sample = [
             (one["instruction"], one["output"], one["lang"])
-            for one in evenly(rows, SAMPLE_ROWS)
+            for one in probes.evenly(rows, SAMPLE_ROWS)
         ]
         prompts = [prompt_of(pair) for pair in sample]
         chosen += sample
@@ -264,12 +220,10 @@ def _rating(
             rejected=0,
             beside=[one for pair in sample for one in beside_of(pair)],
         )
-    chosen = evenly(chosen, 4 * run.rate.batch_rows)
+    chosen = probes.evenly(chosen, 4 * run.rate.batch_rows)
     behind = sum(map(len, text_models.label_ids(workspace)))
     if not chosen:
         return work, None, behind
     signals = answers.signals(workspace, number)
-    probe = _timed(
-        lambda: signals.read(chosen, "the probe"), len(chosen), lambda _: 0.0
-    )
-    return work, probe, behind
+    _, seconds = probes.timed(lambda: signals.read(chosen, "the probe"))
+    return work, probes.Probe(len(chosen), seconds, new_tokens=0.0), behind

@@ -12,16 +12,36 @@ from typing import Any
 import pyarrow as pa
 import regex
 
-from xinst_jax import config, distributed, shards
+from xinst_jax import distributed, shards
 from xinst_jax.config import PromptConfig
 from xinst_jax.data import fitting, prompts
 from xinst_jax.infer import jobs
 from xinst_jax.infer.engine import Generation
+from xinst_jax.infer.usage import Usage
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.rejects import REJECTED, Dropped
 
 REJECTED_DIRECTORY = "rejected"
+
+CHANGES_NO_ROW = (
+    # How rows are batched and placed.
+    "config/generate/batch_rows",
+    "config/generate/pack_prompts",
+    "config/generate/placement",
+    "config/generate/prefill_columns",
+    "config/generate/unstacked",
+    # Of these the last alone, as far as the model's positions go: `longest_prompt`.
+    "config/generate/prompt_buckets",
+    # Which rounds, and which rows.
+    "config/limit",
+    "config/settled_change",
+    # These are read row by row, and the rows are in the key.
+    "inputs/corpus",
+    "inputs/candidates/*",
+    "inputs/ratings/*",
+)
+"""Patterns of the settings and inputs that may change and the candidates stay."""
 
 SCHEMA = pa.schema(
     [
@@ -54,22 +74,23 @@ class Writer:
     """The generator, and how text becomes its tokens.
 
     Attributes:
-      generate: writes after each of a list of prompts, given their row ids.
+      generate: writes after each of a list of prompts, given their row ids, and the
+        most tokens of each as `max_new_tokens` where that is not the generator's.
       encode: a prompt's token ids, begin token included.
       decode: the text of token ids.
       longest_prompt: tokens of the longest prompt.
       wording: the prompts.
-      usage: says in a line what generating took so far.
+      usage: what generating took so far.
       share: the shards that this process makes, where each has a whole model; None
         where all processes make each shard together.
     """
 
-    generate: Callable[[Sequence[Sequence[int]], Sequence[str]], list[Generation]]
+    generate: Callable[..., list[Generation]]
     encode: Callable[[str], list[int]]
     decode: Callable[[Sequence[int]], str]
     longest_prompt: int
     wording: PromptConfig = prompts.PAPER
-    usage: Callable[[], str] | None = None
+    usage: Usage = dataclasses.field(default_factory=Usage)
     share: jobs.Share | None = None
 
 
@@ -128,7 +149,7 @@ def run(
                 _shard, parts, standing, number, writer, evaluated, held_out
             ),
             label=f"generate {language}",
-            key=_key(stage, documents, standing, shard_rows, writer.wording),
+            key=_key(stage, documents, standing, writer.longest_prompt),
             rejected=stage.path / REJECTED_DIRECTORY / language,
             share=writer.share,
         )
@@ -165,32 +186,16 @@ def _key(
     stage: StageDirectory,
     documents: Iterable[Mapping[str, Any]],
     standing: Mapping[str, Mapping[str, Any]],
-    shard_rows: int,
-    wording: PromptConfig,
-) -> dict[str, str]:
-    """Digests of what a language's candidates are made from."""
-    model = {
-        name: digest
-        for name, digest in stage.inputs.items()
-        if name.split("/")[0] in ("tokenizer", "base", "generator")
-    }
-    named = {name: stage.config.get(name) for name in ("model", "generate", "seed")}
-    evaluated = {
-        name: digest
-        for name, digest in stage.inputs.items()
-        if name.split("/")[0] in ("beside", "seed")
-    }
-    if lengths := stage.config.get("decontamination"):
-        evaluated["lengths"] = config.digest(lengths)
-    rows = hashlib.sha256(str(shard_rows).encode())
+    longest_prompt: int,
+) -> dict[str, Any]:
+    """What a language's candidates are made from."""
+    rows = hashlib.sha256()
     for row in (*documents, *standing.values()):
         rows.update(json.dumps(row, sort_keys=True).encode())
     return {
-        "template": config.digest(prompts.reverse("{text}", wording)),
-        "model": config.digest({"inputs": model, "config": named["model"]}),
-        "sampling": config.digest({name: named[name] for name in ("generate", "seed")}),
-        "input": rows.hexdigest(),
-        "evaluation": config.digest(evaluated),
+        **stage.key(CHANGES_NO_ROW),
+        "longest_prompt": longest_prompt,
+        "rows": rows.hexdigest(),
     }
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,6 @@ import pyarrow as pa
 import rich.table
 import scipy.special
 
-from xinst_jax import config as config_lib
 from xinst_jax import distributed, shards
 from xinst_jax.config import PromptConfig, RateConfig
 from xinst_jax.data import prompts
@@ -36,6 +34,28 @@ BELOW_MIN_SCORE = "below_min_score"
 BELOW_QUOTA = "below_quota"
 QUALITY = "rater_quality.json"
 CALIBRATION = "calibration.json"
+
+CHANGES_NO_SCORE = (
+    # Which of the scored are kept.
+    "config/rate/keep_share",
+    "config/rate/keep_share_of",
+    "config/rate/min_score",
+    "config/rate/min_score_of",
+    # How pairs are batched.
+    "config/prompt_buckets",
+    "config/rate/batch_rows",
+    # Which rounds, and which rows.
+    "config/limit",
+    "config/round",
+    "config/settled_change",
+    # What the rater learnt from: its own digest is in the key.
+    "config/rate/examples_per_pair",
+    "config/seed",
+    # These are read row by row, and the rows are in the key.
+    "inputs/*candidates/*",
+    "inputs/ratings/*",
+)
+"""Patterns of the settings and inputs that may change and the scores stay."""
 
 SCHEMA = pa.schema(
     [
@@ -82,6 +102,9 @@ def run(
     of the language's candidates, each as that language has it. Of rows that break a
     rule the score is kept too, to see whether the rater agrees.
 
+    The models' own numbers stay in `scores/{lang}`: to keep another share of the
+    candidates, no pair is read again.
+
     Args:
       stage: the directory to write.
       config: thresholds and quota.
@@ -115,7 +138,6 @@ def run(
                 _write(directory, own, candidates / language, scored, calibrated)
     if not distributed.is_primary():
         return {}
-    shutil.rmtree(stage.path / _SCORES, ignore_errors=True)
     measured = json.loads((stage.path / QUALITY).read_bytes())["languages"]
     return {
         language: _counts(stage.path / language, measured.get(language))
@@ -259,41 +281,16 @@ def _score(
         max(1, -(-table.num_rows // config.shard_rows)),
         compute,
         label=f"rate {language}",
-        key=_key(stage, config, table, wording),
+        key=_key(stage, table),
     )
 
 
-def _key(
-    stage: StageDirectory, config: RateConfig, table: pa.Table, wording: PromptConfig
-) -> dict[str, str]:
-    """Digests of what a language's signals and broken rules are made from.
-
-    What only says which of the scored are kept is no part of it.
-    """
-    models = {
-        name: digest
-        for name, digest in stage.inputs.items()
-        if name.split("/")[0] in ("tokenizer", "base", "rater", "follower")
-    }
-    named = {name: stage.config.get(name) for name in ("model", "prompt_buckets")}
-    settings = config_lib.as_record(
-        dataclasses.replace(
-            config, keep_share=1.0, min_score=0.0, keep_share_of=(), min_score_of=()
-        )
-    )
-    asked: list[Any] = list(prompts.of_rating(config.pmi_model, wording))
-    # The rule `prompt_echo` looks for marks of all of them.
-    if spelled := config_lib.as_record(wording):
-        asked.append(spelled)
+def _key(stage: StageDirectory, table: pa.Table) -> dict[str, Any]:
+    """What a language's signals and broken rules are made from."""
     rows = hashlib.sha256()
     for column in table.columns:
         rows.update(json.dumps(column.to_pylist()).encode())
-    return {
-        "template": config_lib.digest(asked),
-        "model": config_lib.digest({"inputs": models, "config": named["model"]}),
-        "scoring": config_lib.digest({"rate": settings} | named),
-        "input": rows.hexdigest(),
-    }
+    return {**stage.key(CHANGES_NO_SCORE), "rows": rows.hexdigest()}
 
 
 def _write(

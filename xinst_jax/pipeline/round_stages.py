@@ -62,6 +62,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             ),
             make=functools.partial(answers.candidates, number=number),
             devices=True,
+            keyed=(*run.languages, *(f"rejected/{code}" for code in run.languages)),
             files=functools.partial(raw_files.evaluation_digests, run),
         ),
         Stage(
@@ -98,6 +99,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             ),
             make=functools.partial(answers.ratings, number=number),
             devices=True,
+            keyed=tuple(f"scores/{code}" for code in run.languages),
         ),
     ]
 

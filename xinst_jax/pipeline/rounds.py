@@ -55,12 +55,16 @@ def last_trained(workspace: Workspace) -> int:
 
 
 def left_out(number: int) -> Made:
-    """What a training of a round that has nothing to do reports of itself."""
+    """What a training, or a trial, of a round that has nothing to do reports."""
     return Made({"all": Counts(notes={"settled_in_round": number - 1})})
 
 
 def carried(
-    workspace: Workspace, stage: StageDirectory, part: str, number: int
+    workspace: Workspace,
+    stage: StageDirectory,
+    part: str,
+    number: int,
+    limit: int | None = None,
 ) -> Made:
     """The shards of the round before, and what it dropped, as this round's.
 
@@ -69,9 +73,14 @@ def carried(
       stage: the directory to write.
       part: 'candidates' or 'ratings'.
       number: this round.
+      limit: rows of each language of a trial, which has nothing to carry: nothing is
+        made from it.
     """
     if not distributed.is_primary():
         return Made({})
+    stage.clear()  # of shards that were made before the rounds had settled
+    if limit is not None:
+        return left_out(number)
     before = workspace.path(f"{part}/round-{number - 1}")
     record = manifest.read(before)
     assert record is not None

@@ -40,6 +40,8 @@ class Stage:
       files: digests of the files from outside the workdir that it reads, by name; it
         raises UserError where one is missing.
       make: writes the stage's directory.
+      keyed: names of the directories in it whose shards say what they were made from:
+        they stay where another configuration or input makes the stage anew.
       partial: whether it can be made from whatever part of its inputs there is.
       devices: whether all processes of a run make it together, on the devices of all;
         what only reads and writes text is made by process 0 alone.
@@ -51,6 +53,7 @@ class Stage:
     inputs: tuple[str, ...]
     make: Callable[[Workspace, manifest.StageDirectory], Made]
     files: Callable[[], Mapping[str, str]] = dict
+    keyed: tuple[str, ...] = ()
     partial: bool = False
     devices: bool = False
 
@@ -203,10 +206,10 @@ def make(
     console: rich.console.Console,
     together: Together,
 ) -> None:
-    """Makes one stage, or goes on with it where a stopped process left off."""
+    """Makes one stage, of what there is of it already."""
     resumed = directory.begin(redo)
     if resumed:
-        console.print(f"  going on with the half-done {stage.name}", style="dim")
+        console.print(f"  going on with what is there of {stage.name}", style="dim")
     with workspace.timed(stage.name, resumed):
         with together(stage.name) if stage.devices else contextlib.nullcontext():
             made = stage.make(workspace, directory)
@@ -246,6 +249,7 @@ def stage_directory(workspace: Workspace, stage: Stage) -> manifest.StageDirecto
         stage=stage.name,
         config=stage.config,
         inputs=inputs,
+        keyed=stage.keyed,
     )
 
 

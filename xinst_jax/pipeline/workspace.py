@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from xinst_jax import config as config_lib
@@ -129,22 +129,32 @@ class Workspace:
 
     def check_devices(self) -> None:
         """Raises UserError unless every batch of the run divides over the devices."""
+        from xinst_jax.infer import placement
+
         sizes: dict[str, tuple[int, ...]] = {}
         for name in self.run.trainings:
             config = getattr(self.run, name)
             part = config.global_batch // config.microbatches
             field = f"{name}/TrainConfig.global_batch / microbatches, or length"
             sizes[field] = (part, config.length)
-        for name in ("generate", "answer"):
-            field = f"{name}/DecodeConfig.batch_rows"
-            sizes[field] = (getattr(self.run, name).batch_rows,)
+        # Held-out pairs are scored in batches of `answer`, on all devices.
+        sizes["answer/DecodeConfig.batch_rows"] = (self.run.answer.batch_rows,)
         sizes["RateConfig.batch_rows"] = (self.run.rate.batch_rows,)
         for field, size in sizes.items():
-            try:
-                axes = ("batch", "length")[: len(size)]
-                self.rules.divide(self.mesh.shape, size, axes)
-            except UserError as error:
-                raise UserError(f"{field}: {error}") from error
+            self._check_divides(field, self.mesh.shape, size)
+        for name in ("generate", "answer"):
+            decode = getattr(self.run, name)
+            shape = placement.replica_shape(self.mesh, decode.placement)
+            field = f"{name}/DecodeConfig.batch_rows"
+            self._check_divides(field, shape, (decode.batch_rows,))
+
+    def _check_divides(
+        self, field: str, mesh: Mapping[str, int], size: tuple[int, ...]
+    ) -> None:
+        try:
+            self.rules.divide(mesh, size, ("batch", "length")[: len(size)])
+        except UserError as error:
+            raise UserError(f"{field}: {error}") from error
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

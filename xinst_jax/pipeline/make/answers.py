@@ -24,10 +24,9 @@ def writer(workspace: Workspace, number: int) -> "generate.Writer":
 
     run, vocabulary = workspace.run, workspace.vocabulary
     engine = text_models.engine(workspace, f"generator/round-{number}", run.generate)
-    share, of_replicas = None, ""
+    share = None
     if engine.replicas > 1:
         share = jobs.Share(engine.replica, engine.replicas, engine.leads)
-        of_replicas = f"; by this replica, one of {engine.replicas}"
     # A trial draws what the whole round draws.
     seed = workspace.seed(f"candidates/round-{number}")
     return generate.Writer(
@@ -36,7 +35,7 @@ def writer(workspace: Workspace, number: int) -> "generate.Writer":
         vocabulary.decode,
         engine.longest_prompt,
         run.prompts,
-        lambda: f"{engine.usage}{of_replicas}",
+        engine.usage,
         share,
     )
 
@@ -53,7 +52,7 @@ def candidates(
     from xinst_jax.pipeline.corpus import decontamination
 
     if rounds.settled(workspace, number):
-        return rounds.carried(workspace, stage, "candidates", number)
+        return rounds.carried(workspace, stage, "candidates", number, limit)
     run, generator = workspace.run, writer(workspace, number)
     sets = tuple(map(raw_files.located, raw_files.evaluation_sets(run)))
     lengths = run.corpus.decontamination
@@ -71,8 +70,10 @@ def candidates(
             [("seed", training_rows.held_out_responses(workspace))], lengths
         ),
     )
-    if distributed.is_primary() and generator.usage is not None:
-        print(f"generate: {generator.usage()}", flush=True)
+    if distributed.is_primary():
+        share = generator.share
+        by = f"; by this replica, one of {share.count}" if share else ""
+        print(f"generate: {generator.usage}{by}", flush=True)
     return Made(counts)
 
 
@@ -100,7 +101,7 @@ def ratings(
     from xinst_jax.pipeline import rate, trial
 
     if rounds.settled(workspace, number):
-        return rounds.carried(workspace, stage, "ratings", number)
+        return rounds.carried(workspace, stage, "ratings", number, limit)
     this, run = f"round-{number}", workspace.run
     rated = workspace.path(f"candidates/{this}")
     first = stage.path / "candidates"
