@@ -132,6 +132,17 @@ def test_rows_that_cannot_be_measured_are_refused(tmp_path, text, message):
         task.data_files(config)
 
 
+def test_a_string_may_hold_what_other_formats_take_for_the_end_of_a_line(tmp_path):
+    config = BenchmarkConfig(sets=("belebele",), data=str(tmp_path))
+    path = _write(tmp_path, "belebele", "fi", [])
+    [task] = benchmarks.tasks(config, {"fi": BUILT_IN["fi"]})
+    fields = benchmarks.COVERAGE["belebele"].fields
+    row = dict.fromkeys(fields, "a\u2028b\u2029c\x85d")
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n{\n")
+    with pytest.raises(UserError, match="line 2 is not JSON"):
+        task.data_files(config)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xinst_jax.config import DecontaminationConfig
 from xinst_jax.hf import dataset_card as cards
 
 LANGUAGES = {"fi": "Finnish", "ur": "Urdu"}
@@ -58,6 +59,7 @@ def dataset_card(**changes) -> str:
             "fi": [cards.Sample("best", 0.9, "Say | hello.", "Hei\n\n</details>vaan.")]
         },
         "lineage": {"run": "tiny"},
+        "decontamination": DecontaminationConfig(),
     }
     return cards.dataset_card(**settings | changes)
 
@@ -92,6 +94,12 @@ def test_a_dataset_card_has_the_rubric_and_the_clusters_drawn_from():
     assert "| Finnish (fi) | 0.25 | 60% |" in text
     assert "| Finnish (fi) | 1,200 of 1,300 | 15% |" in text
     assert "| Urdu (ur) | 2 of 2 | 50%, lifted from 15%: too few verbs |" in text
+
+
+def test_a_dataset_card_says_how_much_of_an_item_was_too_much():
+    text = dataset_card(decontamination=DecontaminationConfig(gram_words=13))
+    assert "What shared 13 words in a row" in text
+    assert "25 letters), had all of a shorter item of 5 words (16 letters)" in text
 
 
 def test_a_samples_tags_are_shown_and_not_obeyed():

@@ -10,7 +10,13 @@ import pathlib
 import pytest
 
 from xinst_jax import shards
-from xinst_jax.config import CorpusConfig, RunConfig, SeedConfig, as_record
+from xinst_jax.config import (
+    CorpusConfig,
+    DecontaminationConfig,
+    RunConfig,
+    SeedConfig,
+    as_record,
+)
 from xinst_jax.infer.engine import Generation
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
@@ -158,6 +164,16 @@ def test_instructions_are_compared_with_the_sets_of_corpus_and_seed_pairs(tmp_pa
     (written,) = (s for s in stages.graph(run) if s.name == "candidates/round-1")
     assert list(written.config["evaluation_sets"]) == [one, two]
     assert len({name for name in written.files() if name.endswith(".json")}) == 2 * 2
+
+
+def test_how_much_of_an_item_was_too_much_is_what_the_corpus_was_told(tmp_path):
+    assert contamination.lengths([tmp_path]) == DecontaminationConfig()
+    lengths = DecontaminationConfig(gram_words=13)
+    record = {"corpus": as_record(CorpusConfig(decontamination=lengths))}
+    stage = StageDirectory(tmp_path, "corpus", record, {})
+    stage.begin()
+    stage.finish({})
+    assert contamination.lengths([tmp_path]) == lengths
 
 
 def test_hits_are_counted_by_set_stage_and_language(workdir):

@@ -111,8 +111,9 @@ def test_rounds_after_a_settled_one_train_nothing_and_carry_its_rows_on(tmp_path
         assert shards.read_rows(stage.path / code) == shards.read_rows(before / code)
         assert made.counts[code].rows_out == 3
         assert made.counts[code].notes["settled_in_round"] == 3
-    # And so does every round after it.
+    # And so does every round after it, which names the same.
     assert rounds.settled(workspace, 5)
+    assert rounds.left_out(workspace, 5).counts["all"].notes == {"settled_in_round": 3}
 
 
 def test_what_a_settled_round_dropped_is_carried_on_with_it(tmp_path):

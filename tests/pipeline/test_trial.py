@@ -148,7 +148,7 @@ def test_a_dry_run_of_a_settled_round_says_that_there_is_nothing_to_do(
     workspace, monkeypatch
 ):
     """It has no generator, whose checkpoint would be missed."""
-    monkeypatch.setattr(rounds, "settled", lambda workspace, number: True)
+    monkeypatch.setattr(rounds, "settled", lambda workspace, number: number > 2)
     stage = _stage(stages.graph(RUN), "generate")
     third = dataclasses.replace(stage, name="candidates/round-3")
     monkeypatch.setattr(runner, "due", lambda *_: third)
@@ -162,7 +162,7 @@ def test_a_dry_run_of_a_settled_round_says_that_there_is_nothing_to_do(
 
 @pytest.mark.parametrize("verb", ["generate", "rate"])
 def test_a_trial_of_a_settled_round_copies_nothing(verb, workspace, monkeypatch):
-    monkeypatch.setattr(rounds, "settled", lambda workspace, number: True)
+    monkeypatch.setattr(rounds, "settled", lambda workspace, number: number > 1)
     graph = trial.graph(workspace, stages.graph(RUN), verb, 4)
     tried = [stage for stage in graph if stage.verb == verb][-1]
     made = _make(workspace, tried)

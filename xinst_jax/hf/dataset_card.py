@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData
 
+from xinst_jax.config import DecontaminationConfig
 from xinst_jax.hf.cards import (
     CITATION,
     METHOD,
@@ -129,6 +130,7 @@ def dataset_card(
     stages: Sequence[tuple[str, int, int, Mapping[str, int]]],
     evaluation_sets: Sequence[str],
     contamination: Sequence[Contamination],
+    decontamination: DecontaminationConfig,
     rubric: Mapping[str, Any],
     scores: Sequence[Scores],
     coverage: Mapping[str, Mapping[str, Any]],
@@ -149,6 +151,7 @@ def dataset_card(
       stages: name, rows in, rows out and dropped rows by reason of each stage.
       evaluation_sets: names of the sets that texts and instructions were compared with.
       contamination: what was left out for it.
+      decontamination: how much of an item was too much.
       rubric: what pairs were rated by; see `rubric_card.rubric_section`.
       scores: the ratings, part by part.
       coverage: of each language's clusters; see `rubric_card.coverage_table`.
@@ -214,7 +217,7 @@ Lengths in characters, mean ± standard deviation.
 
 ## Evaluation sets
 
-{_contamination(evaluation_sets, contamination)}
+{_contamination(evaluation_sets, contamination, decontamination)}
 
 ## Ratings
 
@@ -302,14 +305,17 @@ def _stages_table(stages: Sequence[tuple[str, int, int, Mapping[str, int]]]) -> 
     return table(("stage", "in", "out", "dropped"), rows)
 
 
-def _contamination(names: Sequence[str], found: Sequence[Contamination]) -> str:
+def _contamination(
+    names: Sequence[str], found: Sequence[Contamination], lengths: DecontaminationConfig
+) -> str:
     if not names:
         return "Texts and instructions were compared with no evaluation set."
     compared = (
-        f"Texts and instructions were compared with {'; '.join(names)}. What shared 8 "
-        "words in a row with an item of one (where words are not spaced, 25 letters), "
-        "had all of an item of 5 to 7 words (16 to 24 letters), or was nothing but a "
-        "shorter one was left out."
+        f"Texts and instructions were compared with {'; '.join(names)}. What shared "
+        f"{lengths.gram_words} words in a row with an item of one (where words are not "
+        f"spaced, {lengths.gram_chars} letters), had all of a shorter item of "
+        f"{lengths.item_words} words ({lengths.item_chars} letters) or more, or was "
+        "nothing but one that is shorter still, was left out."
     )
     if not found:
         return f"{compared} Nothing was."

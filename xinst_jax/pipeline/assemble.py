@@ -166,6 +166,7 @@ def run(
         ),
         evaluation_sets=contamination.sets(searched),
         contamination=contamination.hits(searched, languages),
+        decontamination=contamination.lengths(searched),
         rubric=figures["rubric"],
         coverage={
             code: {

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xinst_jax import manifest, shards
+from xinst_jax.config import DecontaminationConfig
 from xinst_jax.hf.dataset_card import Contamination
 from xinst_jax.pipeline.corpus import decontamination
 from xinst_jax.pipeline.corpus.decontamination import CONTAMINATED
@@ -59,6 +60,17 @@ def sets(directories: Iterable[pathlib.Path]) -> list[str]:
                 found[pathlib.PurePath(path).name] = None
         found |= said
     return list(found)
+
+
+def lengths(directories: Iterable[pathlib.Path]) -> DecontaminationConfig:
+    """How much of an item the stages let no text have, all the same."""
+    for directory in directories:
+        record = manifest.read(directory)
+        config = record["config"] if record else {}
+        for part in (config, config.get("corpus", {})):
+            if changed := part.get("decontamination"):
+                return DecontaminationConfig(**changed)
+    return DecontaminationConfig()
 
 
 def _values(directory: pathlib.Path) -> Iterable[str]:

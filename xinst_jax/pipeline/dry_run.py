@@ -86,7 +86,7 @@ def report(
     if rounds.settled(workspace, number):
         console.print(
             f"{stage.name}: nothing to do, for what is kept settled in round "
-            f"{number - 1}",
+            f"{rounds.last_trained(workspace, number)}",
             highlight=False,
         )
         return

@@ -46,17 +46,23 @@ def settled(workspace: Workspace, number: int) -> bool:
     return distributed.from_primary(f"settled before round {number}", look)
 
 
-def last_trained(workspace: Workspace) -> int:
-    """The last round that was not left out: the one with a generator and a rater."""
-    number = workspace.run.rounds
+def last_trained(workspace: Workspace, number: int = 0) -> int:
+    """The last round that was not left out: the one with a generator and a rater.
+
+    Args:
+      workspace: the run.
+      number: the last round that is asked about; the run's by default.
+    """
+    number = number or workspace.run.rounds
     while settled(workspace, number):
         number -= 1
     return number
 
 
-def left_out(number: int) -> Made:
+def left_out(workspace: Workspace, number: int) -> Made:
     """What a training, or a trial, of a round that has nothing to do reports."""
-    return Made({"all": Counts(notes={"settled_in_round": number - 1})})
+    settled_in = last_trained(workspace, number)
+    return Made({"all": Counts(notes={"settled_in_round": settled_in})})
 
 
 def carried(
@@ -76,11 +82,12 @@ def carried(
       limit: rows of each language of a trial, which has nothing to carry: nothing is
         made from it.
     """
+    nothing_to_do = left_out(workspace, number)
     if not distributed.is_primary():
         return Made({})
     stage.clear()  # of shards that were made before the rounds had settled
     if limit is not None:
-        return left_out(number)
+        return nothing_to_do
     before = workspace.path(f"{part}/round-{number - 1}")
     record = manifest.read(before)
     assert record is not None
@@ -95,7 +102,7 @@ def carried(
         shutil.copy(looked_for, stage.path)
     counts = {code: Counts(**made) for code, made in record["counts"].items()}
     for count in counts.values():
-        count.notes["settled_in_round"] = number - 1
+        count.notes |= nothing_to_do.counts["all"].notes
     if part == "ratings":
         nothing = {"rows": 0, "changed": 0.0, "kept": 0, "score_shift": 0.0}
         shards.write_bytes(stage.path / MOVED, _json({"all": nothing}))

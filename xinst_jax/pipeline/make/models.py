@@ -80,7 +80,7 @@ def generator(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     from xinst_jax.data import tasks
 
     if rounds.settled(workspace, number):
-        return rounds.left_out(number)
+        return rounds.left_out(workspace, number)
     config = workspace.run.generator
     pairs = stage.path / "pairs"
 
@@ -104,7 +104,7 @@ def rater(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     from xinst_jax.pipeline import levels
 
     if rounds.settled(workspace, number):
-        return rounds.left_out(number)
+        return rounds.left_out(workspace, number)
     config, rows = workspace.run.rater, stage.path / "levels"
     if not distributed.from_primary("levels", lambda: shards.complete(rows)):
         training_rows.write_levels(workspace, rows, number)
@@ -134,7 +134,7 @@ def follower(workspace: Workspace, stage: StageDirectory, number: int) -> Made:
     from xinst_jax.data import tasks
 
     if rounds.settled(workspace, number):
-        return rounds.left_out(number)
+        return rounds.left_out(workspace, number)
     config, kept = workspace.run.follower, stage.path / "kept"
 
     def register() -> None:
