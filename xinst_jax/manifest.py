@@ -124,7 +124,8 @@ class StageDirectory:
         for what lies in the directories of `keyed`.
 
         Args:
-          redo: start from nothing, whatever is there.
+          redo: nothing that the directory is said to be goes on, since an input was
+            made again; keyed shards say for themselves what they were made from.
         """
         started = self.path / _STARTED
         resumable = (
@@ -137,7 +138,7 @@ class StageDirectory:
             # a stage, whole or half-done.
             for name in (_STARTED, MANIFEST):
                 (self.path / name).unlink(missing_ok=True)
-            self.clear(() if redo else self.keyed)
+            self.clear(self.keyed)
             record = {"stage": self.stage, "fingerprint": self.fingerprint}
             shards.write_bytes(started, _json(record))
         return resumable or any((self.path / name).exists() for name in self.keyed)

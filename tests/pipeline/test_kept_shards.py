@@ -5,6 +5,7 @@ import dataclasses
 import fnmatch
 import io
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -53,12 +54,16 @@ class _Job:
     rows: int = 0
     calls: int = 0
 
-    def make(self, verb: str, run: RunConfig = RUN, redo: bool = False) -> int:
+    def make(
+        self, verb: str, run: RunConfig = RUN, fresh: bool = False, redo: bool = False
+    ) -> int:
         """Makes the first stage of a verb; how many rows a model was asked for."""
         self.rows = self.calls = 0
         stage = _stage(run, verb)
         workspace = Workspace(run, self.path)
         directory = runner.stage_directory(workspace, stage)
+        if fresh:
+            shutil.rmtree(directory.path)
         console = rich.console.Console(file=io.StringIO())
         together = contextlib.nullcontext
         runner.make(workspace, stage, directory, redo, console, together)
@@ -169,7 +174,7 @@ def test_the_candidates_are_those_of_a_run_that_was_never_changed(job):
     job.stop("generate", after=2)
     job.make("generate", _decoding(batch_rows=1))
     files = job.bytes("candidates/round-1")
-    job.make("generate", _decoding(batch_rows=1), redo=True)
+    job.make("generate", _decoding(batch_rows=1), fresh=True)
     assert job.bytes("candidates/round-1") == files
 
 
@@ -186,7 +191,7 @@ def test_the_candidates_are_those_of_a_run_that_was_never_changed(job):
 def test_what_changes_rows_makes_all_candidates_again(job, changed):
     job.stop("generate", after=2)
     assert job.make("generate", _decoding(**changed)) == 2 * _ROWS
-    assert job.make("generate", _decoding(**changed), redo=True) == 2 * _ROWS
+    assert job.make("generate", _decoding(**changed), fresh=True) == 2 * _ROWS
 
 
 def test_a_change_that_is_stopped_half_way_never_mixes_what_is_finished(job):
@@ -196,7 +201,7 @@ def test_a_change_that_is_stopped_half_way_never_mixes_what_is_finished(job):
     assert manifest.read(job.path / "candidates/round-1") is None
     assert job.make("generate", warm) == 2 * _ROWS - 6
     mixed = job.bytes("candidates/round-1")
-    job.make("generate", warm, redo=True)
+    job.make("generate", warm, fresh=True)
     assert job.bytes("candidates/round-1") == mixed
 
 
@@ -226,8 +231,15 @@ def test_another_quota_reads_no_pair_of_a_half_done_rating_again(job):
     few = _rating(keep_share=0.25)
     assert job.make("rate", few) == 2 * _ROWS - 6
     changed = job.bytes("ratings/round-1")
-    assert job.make("rate", few, redo=True) == 2 * _ROWS
+    assert job.make("rate", few, fresh=True) == 2 * _ROWS
     assert job.bytes("ratings/round-1") == changed
+
+
+@pytest.mark.parametrize("verb", ["generate", "rate"])
+def test_an_input_that_was_made_again_the_same_costs_no_row(job, verb):
+    job.make("generate")
+    job.make(verb)
+    assert job.make(verb, redo=True) == 0
 
 
 def test_another_quota_reads_no_pair_of_a_finished_rating_again(job):
