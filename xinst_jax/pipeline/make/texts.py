@@ -114,5 +114,8 @@ def report(workspace: Workspace, stage: StageDirectory) -> Made:
 
     run = workspace.run
     path = stage.path / "report.html"
-    page.write(workspace.workdir, path, run.name, run.language_table)
+    # The report reads every other stage of the run, and nothing else.
+    page.write(
+        workspace.workdir, path, run.name, run.language_table, list(stage.inputs)
+    )
     return Made({"all": Counts(rows_in=len(run.languages), rows_out=1)})
