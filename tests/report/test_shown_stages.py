@@ -104,3 +104,13 @@ def test_what_was_made_from_earlier_inputs_is_named(path):
     text = _report(RUN, path).text
     assert "Made from earlier inputs than there are now: evaluation." in text
     assert text.count("earlier inputs") == 2
+
+
+def test_equal_runs_have_equal_manifests_of_reports_whatever_the_clock(path, tmp_path):
+    again = shutil.copytree(path, tmp_path / "again")
+    slower = (again / "timings.jsonl").read_text().replace("100.5", "2100.5")
+    (again / "timings.jsonl").write_text(slower)
+    pages = [_report(RUN, one).text for one in (path, again)]
+    assert pages[0] != pages[1]
+    first, second = (one / "report" / "manifest.json" for one in (path, again))
+    assert first.read_bytes() == second.read_bytes()
