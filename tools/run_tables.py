@@ -15,17 +15,19 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
+from xinst_jax import manifest
 from xinst_jax.report import collect, counts
 from xinst_jax.report.table import dropped_words
 
 
 def tables(workdir: pathlib.Path) -> str:
     """All tables of a run, a blank line between two."""
+    names = _stage_names(workdir)
     made = (
-        _stages(workdir),
-        _losses(workdir),
-        *_raters(workdir),
-        _rounds(workdir),
+        _stages(workdir, names),
+        _losses(workdir, names),
+        *_raters(workdir, names),
+        _rounds(workdir, names),
         _variety(workdir),
         _draw(workdir),
         _tuned(workdir),
@@ -40,12 +42,19 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _stages(workdir: pathlib.Path) -> str:
-    made = [
-        stage
-        for stage in counts.stage_counts(workdir, counts.stage_names(workdir))
-        if stage.made
-    ]
+def _stage_names(workdir: pathlib.Path) -> list[str]:
+    """The run's stages in the order in which they were last made.
+
+    They are those that the run's report shows; before there is one, all in the workdir.
+    """
+    lines = counts.json_lines(workdir / "timings.jsonl")
+    made = list(dict.fromkeys(line["stage"] for line in reversed(lines)))[::-1]
+    report = manifest.read(workdir / "report")
+    return [name for name in made if report is None or name in report["inputs"]]
+
+
+def _stages(workdir: pathlib.Path, names: Sequence[str]) -> str:
+    made = [stage for stage in counts.stage_counts(workdir, names) if stage.made]
     seconds = sum(stage.seconds or 0 for stage in made)
     rows = [
         [
@@ -61,8 +70,8 @@ def _stages(workdir: pathlib.Path) -> str:
     return _table(headings, [*rows, ["together", "", "", "", f"{seconds:,.0f}"]])
 
 
-def _losses(workdir: pathlib.Path) -> str:
-    curves = [collect.curve(workdir, name) for name in counts.stage_names(workdir)]
+def _losses(workdir: pathlib.Path, names: Sequence[str]) -> str:
+    curves = [collect.curve(workdir, name) for name in names]
     rows = [
         [
             curve.name,
@@ -90,8 +99,8 @@ def _losses(workdir: pathlib.Path) -> str:
     )
 
 
-def _raters(workdir: pathlib.Path) -> list[str]:
-    rounds = collect.rater_quality(workdir, counts.rounds(workdir))
+def _raters(workdir: pathlib.Path, names: Sequence[str]) -> list[str]:
+    rounds = collect.rater_quality(workdir, counts.rounds(names))
     if not rounds:
         return []
     last = rounds[max(rounds)]
@@ -163,14 +172,14 @@ def _raters(workdir: pathlib.Path) -> list[str]:
     return [whole, spoilt, both, alone, confusions, _precision(rounds)]
 
 
-def _rounds(workdir: pathlib.Path) -> str:
+def _rounds(workdir: pathlib.Path, names: Sequence[str]) -> str:
     """What each round keeps of its candidates, and how far it is from the one before.
 
     Changed is the share of the pairs kept in either round that is in one alone; shift
     the largest distance between the distributions of their scores.
     """
-    names = [f"ratings/round-{number}" for number in counts.rounds(workdir)]
-    made = [stage for stage in counts.stage_counts(workdir, names) if stage.made]
+    rated = [f"ratings/round-{number}" for number in counts.rounds(names)]
+    made = [stage for stage in counts.stage_counts(workdir, rated) if stage.made]
     if not made:
         return ""
     rows = []

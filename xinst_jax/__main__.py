@@ -234,7 +234,8 @@ def _make(
 
     if options.verb == "pipeline":
         runner.run_all(workspace, graph, console, together)
-        table.print_results(workspace.run, workspace.workdir, console)
+        (shown,) = stages.of_verb(graph, "report")
+        table.print_results(workspace.run, workspace.workdir, shown.inputs, console)
         return
     verb = options.verb
     if verb == "compare":

@@ -194,7 +194,8 @@ def test_hits_are_counted_by_set_stage_and_language(workdir):
 
 
 def test_the_report_names_set_stage_and_n_gram(workdir):
-    page.write(workdir, workdir / "report.html", "planted", LANGUAGES)
+    names = ["corpus", "seed", "candidates/round-1"]
+    page.write(workdir, workdir / "report.html", "planted", LANGUAGES, names)
     text = (workdir / "report.html").read_text()
     table = text.partition("Pieces of evaluation sets")[2].partition("</table>")[0]
     assert "Compared with lights (2 items by n-grams, 2 shorter" in table

@@ -109,11 +109,9 @@ def config(server, **settings):
 def prepared(tmp_path, server, rows, **settings):
     path = tmp_path / "en.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"path": f"{tmp_path}/none/{{lang}}.jsonl", **settings}
     seed_config = SeedConfig(
-        path=f"{tmp_path}/none/{{lang}}.jsonl",
-        translate=config(server, path=str(path)),
-        max_bad_share=1.0,
-        **settings,
+        translate=config(server, path=str(path)), max_bad_share=1.0, **settings
     )
     out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
     stage = StageDirectory(out, "seed", {}, {})
@@ -173,6 +171,26 @@ def test_translated_pairs_have_ids_that_given_ones_do_not(tmp_path, server):
     assert len(ids) == 6 and set(ids) == {*("e", "e~2", "e~2~1"), "e~3", "e~4", "e~5"}
 
 
+def test_what_is_asked_in_the_language_itself_is_counted_and_not_translated(
+    tmp_path, server
+):
+    texts = finnish()[:3]
+    server.answers = {english(text): text for text in texts}
+    own = {"id": "own", "instruction": "say 1.", "output": texts[0]}
+    (tmp_path / "fi.jsonl").write_text(json.dumps(own) + "\n")
+    rows = [
+        {"id": f"e{n}", "instruction": f"Say {n}.", "output": english(text)}
+        for n, text in enumerate(texts)
+    ]
+    given = f"{tmp_path}/fi.jsonl"
+    counts, kept, rejected = prepared(tmp_path, server, rows, path=given)
+    assert {row["id"] for row in kept} == {"own", "e0", "e2"}
+    (row,) = rejected
+    assert (row["id"], row["reason"], row["value"]) == ("e1", "already_asked", "by own")
+    assert counts.rows_in == 4 and counts.dropped == {"already_asked": 1}
+    assert len(server.asked) == 2
+
+
 def test_no_more_is_translated_than_there_is_room_for(tmp_path, server):
     texts = finnish()
     server.answers = {english(text): text for text in texts}
@@ -180,8 +198,13 @@ def test_no_more_is_translated_than_there_is_room_for(tmp_path, server):
         {"id": f"e{n}", "instruction": f"Say {n}.", "output": english(text)}
         for n, text in enumerate(texts)
     ]
-    _, kept, _ = prepared(tmp_path, server, rows, max_pairs=4)
+    counts, kept, rejected = prepared(tmp_path, server, rows, max_pairs=4)
     assert len(kept) == 4 and len(server.asked) == 4
+    left = len(rows) - 4
+    assert counts.rows_in == len(rows) and counts.dropped == {"over_max_pairs": left}
+    assert {row["value"] for row in rejected} == {str(len(rows))}
+    ids = {row["id"] for row in rejected} | {row["id"] for row in kept}
+    assert ids == {row["id"] for row in rows}
 
 
 def test_a_busy_server_is_waited_for_and_a_torn_cache_read(tmp_path, server):

@@ -29,10 +29,11 @@ DOCUMENTS, REJECTED, KEPT, DRAWN = 40, 4, 24, 16
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """The workdir and its run's languages."""
+    """The workdir, its run's languages, and its run's stages in order."""
 
     path: pathlib.Path
     languages: dict[str, Language]
+    stages: tuple[str, ...]
 
 
 def make_workdir(path: pathlib.Path) -> Workdir:
@@ -69,7 +70,7 @@ def make_workdir(path: pathlib.Path) -> Workdir:
         lines.append(json.dumps(line))
     lines += ['{"stage": "seed", "seconds": 7.25, "resumed": false}', '{"stage": "cut']
     (path / "timings.jsonl").write_text("\n".join(lines))
-    return Workdir(path, {code: BUILT_IN[code] for code in TEXTS})
+    return Workdir(path, {code: BUILT_IN[code] for code in TEXTS}, tuple(stages))
 
 
 @pytest.fixture(scope="session")

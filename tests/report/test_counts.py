@@ -1,46 +1,45 @@
 import json
+import shutil
 
 import pytest
 
-from xinst_jax.config import RateConfig, RunConfig
 from xinst_jax.errors import UserError
-from xinst_jax.manifest import Counts
+from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.report import counts
 from xinst_jax.report.counts import StageCounts
 
 
-def test_stages_come_in_the_pipelines_order_with_every_round(workdir):
-    assert counts.stage_names(workdir.path) == [
-        *("corpus", "seed", "tokenizer", "base"),
-        *("generator/round-1", "candidates/round-1", "rater/round-1"),
-        *("ratings/round-1", "generator/round-2", "candidates/round-2"),
-        *("rater/round-2", "ratings/round-2", "diverse", "dataset", "model"),
-        *("hf_model", "evaluation"),
-    ]
+def test_rounds_are_those_that_the_names_say():
+    names = ["base", "ratings/round-2", "ratings/round-10", "rater/round-3"]
+    assert counts.rounds(names) == [2, 10]
+    assert counts.rounds(["base"]) == []
 
 
-def test_one_round_is_expected_where_none_has_begun(tmp_path):
-    assert counts.rounds(tmp_path) == [1]
+def _made(workdir, name, config=0, **inputs):
+    """Makes a stage; returns the digest of what it made."""
+    stage = StageDirectory(workdir / name, name, {"value": config}, inputs)
+    stage.begin()
+    return stage.finish({"all": Counts(1, 1)})
 
 
-def test_stage_names_are_those_of_the_pipelines_graph():
-    pytest.importorskip("xinst_jax.pipeline.seed")
-    from xinst_jax.pipeline import stages
+def test_a_stage_is_outdated_once_what_it_was_made_from_is_another(tmp_path):
+    names = ["model", "evaluation", "judgments", "hf_model"]
 
-    graph = stages.graph(RunConfig(name="run", languages=("fi",), rounds=1))
-    made = [stage.name for stage in graph if stage.name != "report"]
-    names = [*counts._BEFORE, *(f"{part}/round-1" for part in counts._ROUND)]
-    assert made == [*names, *counts._AFTER]
+    def outdated(names):
+        stages = counts.stage_counts(tmp_path, names)
+        return [stage.name for stage in stages if stage.outdated]
 
-
-@pytest.mark.parametrize("pmi_model", ["base", "none"])
-def test_a_run_without_followers_has_none_among_its_stages(workdir, pmi_model):
-    from xinst_jax.pipeline import stages
-
-    rate = RateConfig(pmi_model=pmi_model)
-    graph = stages.graph(RunConfig(name="run", languages=("fi",), rounds=2, rate=rate))
-    made = [stage.name for stage in graph if stage.name != "report"]
-    assert made == counts.stage_names(workdir.path)
+    model = _made(tmp_path, "model")
+    evaluation = _made(tmp_path, "evaluation", model=model, questions="a digest")
+    _made(tmp_path, "judgments", evaluation=evaluation)
+    assert outdated(names) == []
+    again = _made(tmp_path, "model", config=1)
+    _made(tmp_path, "hf_model", model=again)
+    # The judgments' own input is as it was, but that is outdated itself.
+    assert outdated(names) == ["evaluation", "judgments"]
+    shutil.rmtree(tmp_path / "model")
+    assert outdated(names) == ["evaluation", "judgments", "hf_model"]
+    assert outdated(["evaluation", "judgments"]) == []
 
 
 def test_the_last_making_of_a_stage_gives_its_seconds(workdir):
@@ -55,13 +54,13 @@ def test_totals_add_up_over_languages():
         "fi": Counts(10, 7, {"short": 2, "copy": 1}),
         "ur": Counts(5, 1, {"short": 4}),
     }
-    total = StageCounts("corpus", True, by_language, None, False).total
+    total = StageCounts("corpus", True, by_language, None, False, False).total
     assert (total.rows_in, total.rows_out) == (15, 8)
     assert total.dropped == {"short": 6, "copy": 1}
 
 
 def test_the_way_shows_the_last_finished_round_only(workdir):
-    stages = counts.stage_counts(workdir.path, counts.stage_names(workdir.path))
+    stages = counts.stage_counts(workdir.path, workdir.stages)
     steps = counts.flow(stages, ["fi", "ur"])
     assert [(step.stage, step.rows["ur"]) for step in steps] == [
         ("corpus", 44),

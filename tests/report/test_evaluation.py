@@ -63,6 +63,14 @@ _FIDELITY = {
 }
 
 
+STAGES = (
+    "evaluation",
+    "judgments",
+    *(f"benchmark/{model}/{task}" for model, task in ACCURACY),
+    "benchmark/base/mine",
+)
+
+
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     path = tmp_path_factory.mktemp("run")
@@ -98,12 +106,12 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shown(workdir, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.html"
-    page.write(workdir, out, "run", LANGUAGES)
+    page.write(workdir, out, "run", LANGUAGES, STAGES)
     return Page(out.read_text()).text
 
 
 def test_benchmarks_stand_by_language_set_and_model_with_their_errors(workdir):
-    records = evaluation.benchmark_records(workdir)
+    records = evaluation.benchmark_records(workdir, STAGES)
     assert records.keys() == {*ACCURACY, ("base", "mine")}
     grid, others = evaluation.benchmark_tables(records, NAMES)
     assert [title for title, _ in grid.groups] == [
@@ -132,7 +140,7 @@ def test_retrieval_stands_beside_its_chance_and_interval(workdir):
 
 
 def test_the_judges_own_record_stands_in_the_row_of_every_win_rate(workdir):
-    (table,) = evaluation.win_rates(workdir)
+    (table,) = evaluation.win_rates(workdir, STAGES)
     assert "tuned judged by by length (prompt 'verdict', rule 'agree', the first" in (
         table.caption
     )
@@ -153,7 +161,15 @@ def test_the_page_shows_what_was_measured(shown):
     assert "No judge was asked." not in shown
 
 
-def test_a_run_without_judge_and_benchmarks_says_so(tmp_path):
-    page.write(tmp_path / "none", tmp_path / "report.html", "run", LANGUAGES)
+@pytest.mark.parametrize("made", [False, True])
+def test_a_run_without_judge_and_benchmarks_says_so(made, workdir, tmp_path):
+    """Also where a judge was asked, and tasks were measured, before they were not."""
+    path = workdir if made else tmp_path / "none"
+    page.write(path, tmp_path / "report.html", "run", LANGUAGES, ["evaluation"])
     text = Page((tmp_path / "report.html").read_text()).text
     assert "No judge was asked." in text and "No benchmark was measured." in text
+
+
+def test_a_task_that_a_run_no_longer_names_is_not_shown(workdir):
+    shown = [name for name in STAGES if name != "benchmark/base/mine"]
+    assert evaluation.benchmark_records(workdir, shown).keys() == ACCURACY.keys()

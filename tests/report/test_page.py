@@ -65,7 +65,7 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def report(workdir, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "deep" / "report.html"
-    page.write(workdir.path, out, "run <b>one</b>", workdir.languages)
+    page.write(workdir.path, out, "run <b>one</b>", workdir.languages, workdir.stages)
     return out.read_text()
 
 
@@ -168,14 +168,14 @@ def test_figures_on_the_page_are_those_of_the_manifests(parsed):
 
 def test_equal_workdirs_give_equal_pages(report, workdir, tmp_path):
     out = tmp_path / "again.html"
-    page.write(workdir.path, out, "run <b>one</b>", workdir.languages)
+    page.write(workdir.path, out, "run <b>one</b>", workdir.languages, workdir.stages)
     equal = out.read_text() == report
     assert equal
 
 
 def test_an_empty_workdir_gives_a_page_that_says_so(workdir, tmp_path):
     out = tmp_path / "report.html"
-    page.write(tmp_path / "none", out, "empty", workdir.languages)
+    page.write(tmp_path / "none", out, "empty", workdir.languages, workdir.stages)
     parsed = Page(out.read_text())
     assert {element.get("id") for element in parsed.all("section")} >= set(SECTIONS)
     assert parsed.text.count("not made yet") > 10
@@ -202,7 +202,13 @@ def test_a_stage_that_is_not_made_yet_leaves_the_rest_standing(
     shutil.copytree(workdir.path, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / stage)
     out = tmp_path / "report.html"
-    page.write(tmp_path / "run", out, "partial", {"fi": workdir.languages["fi"]})
+    page.write(
+        tmp_path / "run",
+        out,
+        "partial",
+        {"fi": workdir.languages["fi"]},
+        workdir.stages,
+    )
     parsed = Page(out.read_text())
     assert "not made yet" in parsed.text
     if stage != "dataset":
@@ -217,7 +223,7 @@ def test_a_half_made_stage_is_not_made_yet(workdir, tmp_path):
         (whole,) = (directory / code).glob("*.parquet")
         whole.rename(directory / code / "part-00001-of-00002.parquet")
     out = tmp_path / "report.html"
-    page.write(tmp_path / "run", out, "half", workdir.languages)
+    page.write(tmp_path / "run", out, "half", workdir.languages, workdir.stages)
     assert "the dataset is not made yet" in Page(out.read_text()).text
 
 
@@ -238,7 +244,7 @@ def test_a_language_of_which_nothing_was_kept_is_not_called_unmade(workdir, tmp_
     figures["languages"]["fi"] = {"rows": 0, "top_verbs": []}
     (run / "dataset" / "statistics.json").write_text(json.dumps(figures))
     out = tmp_path / "report.html"
-    page.write(run, out, "nothing", {"fi": workdir.languages["fi"]})
+    page.write(run, out, "nothing", {"fi": workdir.languages["fi"]}, workdir.stages)
     text = Page(out.read_text()).text
     assert "No pair of this language is in the dataset." in text
     assert "Map of the instructions: no row to show." in text
@@ -250,7 +256,9 @@ def test_pictures_of_a_large_run_are_drawn_from_a_part_and_say_so(
 ):
     monkeypatch.setattr(page, "LIMIT", 10)
     out = tmp_path / "report.html"
-    page.write(workdir.path, out, "large", {"fi": workdir.languages["fi"]})
+    page.write(
+        workdir.path, out, "large", {"fi": workdir.languages["fi"]}, workdir.stages
+    )
     text = Page(out.read_text()).text
     assert "Drawn from 10 of 16 pairs." in text
     assert "Map of 10 of 24 kept instructions" in text
@@ -263,5 +271,7 @@ def test_an_imported_base_model_is_named(workdir, tmp_path):
     record["config"]["base_model"] = "models/large"
     path.write_text(json.dumps(record))
     out = tmp_path / "report.html"
-    page.write(tmp_path / "run", out, "large", {"fi": workdir.languages["fi"]})
+    page.write(
+        tmp_path / "run", out, "large", {"fi": workdir.languages["fi"]}, workdir.stages
+    )
     assert "start from models/large." in Page(out.read_text()).text

@@ -1,5 +1,6 @@
 import importlib.util
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -19,31 +20,31 @@ def _tool():
     return tool
 
 
-def printed(workdir, languages=("fi", "th", "ur")) -> str:
+def printed(path, stages, languages=("fi", "th", "ur")) -> str:
     console = rich.console.Console(width=110, record=True, force_terminal=False)
     run = RunConfig(name="run", languages=languages)
-    table.print_results(run, workdir, console)
+    table.print_results(run, path, stages, console)
     return console.export_text()
 
 
 def test_the_table_shows_rows_reasons_and_seconds(workdir):
-    text = printed(workdir.path)
+    text = printed(workdir.path, workdir.stages)
     (line,) = [line for line in text.splitlines() if " corpus " in line]
     for part in ("132", "120", "near duplicate 6, too short 6", "100.5"):
         assert part in line
 
 
 def test_three_samples_in_three_languages_and_the_paths_end_it(workdir):
-    text = printed(workdir.path)
+    text = printed(workdir.path, workdir.stages)
     for code in ("fi", "th", "ur"):
         assert f"{code}  score 0." in text
     assert text.count("alert('planted')") == 6
     assert f"{workdir.path}/dataset" in text.replace("\n", "")
 
 
-def test_a_stage_that_is_not_made_is_named_as_such(tmp_path):
-    text = printed(tmp_path)
-    assert text.count("not made yet") == 13
+def test_a_stage_that_is_not_made_is_named_as_such(workdir, tmp_path):
+    text = printed(tmp_path, workdir.stages)
+    assert text.count("not made yet") == len(workdir.stages)
     assert "score" not in text
 
 
@@ -79,6 +80,19 @@ def test_a_pages_tables_have_every_part_of_the_run(workdir):
         assert len({line.count("|") for line in text.splitlines()}) == 1
 
 
+def test_a_pages_tables_are_of_the_stages_that_the_report_shows(workdir, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(workdir.path, run)
+    assert _tool().tables(run).count("round-2") == 6
+    shown = {name: "digest" for name in workdir.stages if "round-2" not in name}
+    report = StageDirectory(run / "report", "report", {}, shown)
+    report.begin()
+    report.finish({"all": Counts(3, 1)})
+    found = _tool().tables(run)
+    assert found.count("round-1") == 6 and "round-2" not in found
+    assert "round 2" not in found
+
+
 def test_precision_and_recall_are_those_of_the_counts():
     """Held against scikit-learn, on the rows that the counts stand for."""
     metrics = pytest.importorskip("sklearn.metrics")
@@ -106,15 +120,15 @@ def test_rounds_are_told_by_what_they_keep_and_how_far_they_move(tmp_path):
             "th": Counts(8, 1, notes={"kept_changed": 1.0, "score_shift": 0.5}),
         },
     }
-    for number, counted in made.items():
-        name = f"ratings/round-{number}"
+    names = [f"ratings/round-{number}" for number in made]
+    for name, counted in zip(names, made.values(), strict=True):
         stage = StageDirectory(tmp_path / name, name, {}, {})
         stage.begin()
         stage.finish(counted)
-    lines = _tool()._rounds(tmp_path).splitlines()
+    lines = _tool()._rounds(tmp_path, names).splitlines()
     assert lines[0].startswith("| language | kept, round 1 | changed, round 1 |")
     assert lines[2:] == [
         "| fi | 4 of 10 | - | - | 5 of 12 | 0.250 | 0.062 |",
         "| th | 0 of 8 | - | - | 1 of 8 | 1.000 | 0.500 |",
     ]
-    assert _tool()._rounds(tmp_path / "none") == ""
+    assert _tool()._rounds(tmp_path / "none", names) == ""

@@ -134,8 +134,7 @@ def _language(
         kept, dropped = _selected(_numbered(clear, numbers), config)
         found = dataclasses.replace(found, kept=kept, dropped=dropped)
     if endpoint is not None:
-        room = config.max_pairs - len(found.kept)
-        made = list(_translated(config, language, endpoint, found.kept, room))
+        made = list(_translated(config, language, endpoint, found.kept))
         found.notes["translated"] = sum(isinstance(pair, Pair) for pair in made)
         clear = (_clear(pair, index) for pair in made)
         both = itertools.chain(found.kept, _numbered(clear, numbers))
@@ -200,23 +199,29 @@ def _translated(
     language: Language,
     endpoint: translate.Endpoint,
     kept: Sequence[Pair],
-    room: int,
 ) -> Iterator[Pair | Dropped]:
     """English pairs with their responses translated: as many as there is room for.
 
-    Of more, those with the smallest digests are taken, in every language the same.
+    Of more, those with the smallest digests are taken, in every language the same. What
+    is asked in the language's own pairs is not translated.
     """
-    known = {pair.instruction.casefold() for pair in kept}
+    known = {pair.instruction.casefold(): pair.id for pair in kept}
     pairs = seed_pairs.read(config, config.translate.path, ENGLISH)
     english: list[Pair] = []
     for pair in pairs:
         if isinstance(pair, Dropped):
             yield pair
-        elif pair.instruction.casefold() not in known:
+        elif given := known.get(pair.instruction.casefold()):
+            own, none = f"by {given}", "not in the language's own pairs"
+            yield Dropped(pair.id, "already_asked", own, none, pair.output)
+        else:
             english.append(pair)
-    english = sorted(english, key=lambda pair: seed_split.place(pair.instruction))[
-        :room
-    ]
+    english.sort(key=lambda pair: seed_split.place(pair.instruction))
+    room = config.max_pairs - len(kept)
+    found, most = str(len(kept) + len(english)), f"<= {config.max_pairs}"
+    for pair in english[room:]:
+        yield Dropped(pair.id, "over_max_pairs", found, most, pair.output)
+    english = english[:room]
     answers = endpoint.translate([pair.output for pair in english], language)
     for pair, (source, answer) in zip(english, answers, strict=True):
         flaw = translate.flaw(source, answer, config.translate, language)

@@ -1,4 +1,4 @@
-"""What every stage of a workdir made, from manifests and timings."""
+"""What every stage of a run made, from manifests and timings."""
 
 import dataclasses
 import json
@@ -9,10 +9,7 @@ from typing import Any
 from xinst_jax import manifest
 from xinst_jax.manifest import Counts
 
-_BEFORE = ("corpus", "seed", "tokenizer", "base")
-_ROUND = ("generator", "candidates", "rater", "follower", "ratings")
-_AFTER = ("diverse", "dataset", "model", "hf_model", "evaluation")
-_FOLLOWER, _JUDGED = "follower", "judgments"
+_RATINGS = "ratings/round-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +23,7 @@ class StageCounts:
       seconds: wall seconds of its last making; None where no line tells.
       resumed: whether that making went on with a half-done one, so that the seconds
         are only those since it was taken up again.
+      outdated: whether it was made from earlier inputs than the run has now.
     """
 
     name: str
@@ -33,6 +31,7 @@ class StageCounts:
     counts: Mapping[str, Counts]
     seconds: float | None
     resumed: bool
+    outdated: bool
 
     @property
     def total(self) -> Counts:
@@ -65,41 +64,32 @@ class Step:
     dropped: Mapping[str, Mapping[str, int]]
 
 
-def rounds(workdir: pathlib.Path) -> list[int]:
-    """The numbers of the rounds that have begun, from 1; [1] where none has."""
-    found = [
-        int(path.name.removeprefix("round-"))
-        for part in _ROUND
-        for path in (workdir / part).glob("round-*")
-        if path.name.removeprefix("round-").isdigit()
-    ]
-    return list(range(1, max(found, default=1) + 1))
+def rounds(names: Iterable[str]) -> list[int]:
+    """The numbers of the rounds whose ratings are among the stages, ascending.
 
-
-def stage_names(workdir: pathlib.Path) -> list[str]:
-    """The stages of a workdir in the pipeline's order, those not made yet included.
-
-    Followers, and the judge's stage, are named where one has begun: a run need not
-    have them.
+    >>> rounds(["base", "ratings/round-1", "rater/round-2", "ratings/round-2"])
+    [1, 2]
     """
-    parts = [part for part in _ROUND if part != _FOLLOWER or (workdir / part).exists()]
-    in_rounds = [
-        f"{part}/round-{number}" for number in rounds(workdir) for part in parts
-    ]
-    judged = [_JUDGED] if (workdir / _JUDGED).exists() else []
-    return [*_BEFORE, *in_rounds, *_AFTER, *judged]
+    return sorted(
+        int(name.removeprefix(_RATINGS)) for name in names if name.startswith(_RATINGS)
+    )
 
 
-def stage_counts(workdir: pathlib.Path, names: Iterable[str]) -> list[StageCounts]:
+def stage_counts(workdir: pathlib.Path, names: Sequence[str]) -> list[StageCounts]:
     """What the named stages made, in that order.
+
+    Args:
+      workdir: the run's directory; what else lies in it is not looked at.
+      names: stages of the run, each after all of them that it reads.
 
     Raises:
       UserError: a manifest is damaged.
     """
     timings = _timings(workdir / "timings.jsonl")
+    records = {name: manifest.read(workdir / name) for name in names}
+    outdated = _outdated(records)
     found = []
-    for name in names:
-        record = manifest.read(workdir / name)
+    for name, record in records.items():
         seconds, resumed = timings.get(name, (None, False))
         found.append(
             StageCounts(
@@ -111,8 +101,28 @@ def stage_counts(workdir: pathlib.Path, names: Iterable[str]) -> list[StageCount
                 },
                 seconds=seconds if record else None,
                 resumed=resumed,
+                outdated=name in outdated,
             )
         )
+    return found
+
+
+def _outdated(records: Mapping[str, Mapping[str, Any] | None]) -> set[str]:
+    """The stages of which an input is gone, made again with other content, or outdated.
+
+    Args:
+      records: the manifest of every stage, None where there is none, in order.
+    """
+    digests = {
+        name: manifest.content_digest(record) if record else None
+        for name, record in records.items()
+    }
+    found: set[str] = set()
+    for name, record in records.items():
+        for source, digest in record["inputs"].items() if record else ():
+            # Others are files from outside the workdir.
+            if source in digests and (source in found or digests[source] != digest):
+                found.add(name)
     return found
 
 

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from xinst_jax import manifest
@@ -11,6 +11,7 @@ from xinst_jax.eval.benchmarks import COVERAGE
 from xinst_jax.report.grid import Table
 
 _MODELS = ("base", "tuned")
+_JUDGMENTS, _BENCHMARK = "judgments", "benchmark/"
 _FIDELITY = {
     "in_language": "in language",
     "sentences": "by sentence",
@@ -99,10 +100,15 @@ def mean_reciprocal_rank(record: Mapping[str, Any] | None) -> list[Table]:
     ]
 
 
-def win_rates(workdir: pathlib.Path) -> list[Table]:
-    """What the judge said, a table a question set; none where none was asked."""
-    path = workdir / "judgments" / judging.FIGURES
-    if manifest.read(path.parent) is None:
+def win_rates(workdir: pathlib.Path, stages: Collection[str]) -> list[Table]:
+    """What the judge said, a table a question set; none where none was asked.
+
+    Args:
+      workdir: the run's directory.
+      stages: the run's stages.
+    """
+    path = workdir / _JUDGMENTS / judging.FIGURES
+    if _JUDGMENTS not in stages or manifest.read(path.parent) is None:
         return []
     record = json.loads(path.read_bytes())
     right = [words.replace("\n", " ") for words in tables.PLANTED.values()]
@@ -134,14 +140,21 @@ def win_rates(workdir: pathlib.Path) -> list[Table]:
     return found
 
 
-def benchmark_records(workdir: pathlib.Path) -> Records:
-    """What every finished benchmark task of a workdir found."""
+def benchmark_records(workdir: pathlib.Path, stages: Iterable[str]) -> Records:
+    """What every finished benchmark task of a run found.
+
+    Args:
+      workdir: the run's directory.
+      stages: the run's stages.
+    """
     found = {}
-    for model in _MODELS:
-        directory = workdir / "benchmark" / model
-        for path in sorted(directory.iterdir()) if directory.exists() else ():
-            if manifest.read(path) is not None and (record := benchmarks.read(path)):
-                found[model, path.name] = record
+    for name in stages:
+        if not name.startswith(_BENCHMARK):
+            continue
+        path = workdir / name
+        if manifest.read(path) is not None and (record := benchmarks.read(path)):
+            model, _, task = name.removeprefix(_BENCHMARK).partition("/")
+            found[model, task] = record
     return found
 
 

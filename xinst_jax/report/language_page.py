@@ -61,7 +61,7 @@ def language_page(
     Args:
       workdir: the run's directory.
       language: the language.
-      stages: all stages.
+      stages: the run's stages.
       steps: the way of the rows.
       figures: the dataset's statistics of the language; None before there are any.
       limit: most rows that a picture is drawn from.
@@ -75,10 +75,12 @@ def language_page(
     answers = collect.answers(workdir, code, _ANSWERS)
     for answer in answers:
         answer["answer"] = collect.cut(answer["answer"], _RESPONSE_CHARS)
+    finished = (stage.name for stage in stages if stage.made)
+    last = max(counts.rounds(finished), default=1)
     return LanguagePage(
         language=language,
         way=_way(steps, code),
-        panels=panels.of_language(workdir, code, figures, clusters, limit),
+        panels=panels.of_language(workdir, code, last, figures, clusters, limit),
         clusters=clusters.summary[:_CLUSTERS] if clusters else [],
         rows=figures["rows"] if figures else None,
         samples=samples,

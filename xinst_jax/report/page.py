@@ -33,19 +33,22 @@ def write(
     out_path: pathlib.Path,
     run_name: str,
     languages: Mapping[str, Language],
+    stage_names: Sequence[str],
 ) -> None:
-    """Writes the report of a workdir, whatever part of it is made.
+    """Writes the report of a run, whatever part of it is made.
 
     Args:
       workdir: the run's directory.
       out_path: the HTML file.
       run_name: heading of the page.
       languages: the run's languages by code, in the order of every table.
+      stage_names: the run's stages in the order of its graph; nothing else that lies
+        in the workdir is shown.
 
     Raises:
       UserError: a manifest in the workdir is damaged.
     """
-    content = _content(workdir, run_name, languages)
+    content = _content(workdir, run_name, languages, stage_names)
     shards.write_bytes(out_path, _template().render(content).encode())
 
 
@@ -66,10 +69,14 @@ def _template() -> jinja2.Template:
 
 
 def _content(
-    workdir: pathlib.Path, run_name: str, languages: Mapping[str, Language]
+    workdir: pathlib.Path,
+    run_name: str,
+    languages: Mapping[str, Language],
+    stage_names: Sequence[str],
 ) -> dict[str, Any]:
     """Everything that the template names."""
-    stages = counts.stage_counts(workdir, counts.stage_names(workdir))
+    stages = counts.stage_counts(workdir, stage_names)
+    rounds = counts.rounds(stage_names)
     steps = counts.flow(stages, list(languages))
     statistics = collect.statistics(workdir)
     pages = [
@@ -83,7 +90,7 @@ def _content(
         )
         for code, language in languages.items()
     ]
-    raters = collect.rater_quality(workdir, counts.rounds(workdir))
+    raters = collect.rater_quality(workdir, rounds)
     names = {code: language.name for code, language in languages.items()}
     evaluated = collect.evaluation(workdir)
     return {
@@ -96,18 +103,17 @@ def _content(
         "flow": steps,
         "flow_panel": panels.flow(steps, names),
         "drops": counts.drops(stages),
-        "evaluation_sets": evaluation_sets.table(
-            workdir, counts.stage_names(workdir), names
-        ),
+        "evaluation_sets": evaluation_sets.table(workdir, stage_names, names),
         "stages": stages,
+        "outdated": [stage.name for stage in stages if stage.outdated],
         "overall_notes": counts.notes(stages, "all"),
-        "training": panels.training(workdir),
+        "training": panels.training(workdir, stage_names),
         "quality": rater.tables(raters, names),
         "confusions": rater.confusions(raters),
         "rubric": rubric.tables(statistics, names),
         "coverage": rubric.coverage(statistics, names),
         "scores": [
-            *panels.scores(workdir, list(languages)),
+            *panels.scores(workdir, rounds, list(languages)),
             *panels.reliability(raters),
         ],
         "verbs_panel": panels.verb_nouns(
@@ -119,9 +125,9 @@ def _content(
         "evaluation": evaluated,
         "answered": evaluation.by_question_set(evaluated),
         "ranked": evaluation.mean_reciprocal_rank(evaluated),
-        "judged": evaluation.win_rates(workdir),
+        "judged": evaluation.win_rates(workdir, stage_names),
         "benchmarks": evaluation.benchmark_tables(
-            evaluation.benchmark_records(workdir), names
+            evaluation.benchmark_records(workdir, stage_names), names
         ),
         "model_words": _model_words(workdir),
         "pages": pages,

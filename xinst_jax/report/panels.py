@@ -12,6 +12,13 @@ import pyarrow as pa
 from xinst_jax.report import collect, counts, pictures
 
 NOT_MADE, NO_ROWS = "not made yet", "no row to show"
+_TRAINED = {
+    "base": "Base model",
+    "generator": "Generator",
+    "rater": "Rater",
+    "follower": "Follower",
+    "model": "Tuned model",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,21 +53,19 @@ def flow(steps: Sequence[counts.Step], names: Mapping[str, str]) -> Panel:
     )
 
 
-def training(workdir: pathlib.Path) -> list[Panel]:
-    """Loss curves of every model, the rounds of one in one picture."""
-    numbers = counts.rounds(workdir)
-    followers = []
-    if (workdir / "follower").exists():
-        followers = [("Follower", [f"follower/round-{number}" for number in numbers])]
+def training(workdir: pathlib.Path, stages: Sequence[str]) -> list[Panel]:
+    """Loss curves of every model, the rounds of one in one picture.
+
+    Args:
+      workdir: the run's directory.
+      stages: the run's stages; of a model that is not among them there is no panel.
+    """
     panels = []
-    for title, stages in (
-        ("Base model", ["base"]),
-        ("Generator", [f"generator/round-{number}" for number in numbers]),
-        ("Rater", [f"rater/round-{number}" for number in numbers]),
-        *followers,
-        ("Tuned model", ["model"]),
-    ):
-        curves = [collect.curve(workdir, stage) for stage in stages]
+    for part, title in _TRAINED.items():
+        of_part = [name for name in stages if name.partition("/")[0] == part]
+        if not of_part:
+            continue
+        curves = [collect.curve(workdir, stage) for stage in of_part]
         made = [curve for curve in curves if curve is not None]
         if not made:
             panels.append(Panel(title))
@@ -71,10 +76,12 @@ def training(workdir: pathlib.Path) -> list[Panel]:
     return panels
 
 
-def scores(workdir: pathlib.Path, languages: Sequence[str]) -> list[Panel]:
+def scores(
+    workdir: pathlib.Path, rounds: Sequence[int], languages: Sequence[str]
+) -> list[Panel]:
     """The histogram of every round's scores, over all languages."""
     panels = []
-    for number in counts.rounds(workdir):
+    for number in rounds:
         parts = [collect.scores(workdir, number, code) for code in languages]
         scores_n = np.concatenate([part[0] for part in parts])
         kept_n = np.concatenate([part[1] for part in parts])
@@ -106,6 +113,7 @@ def reliability(raters: Mapping[int, Mapping[str, Any]]) -> list[Panel]:
 def of_language(
     workdir: pathlib.Path,
     code: str,
+    last: int,
     figures: Mapping[str, Any] | None,
     clusters: collect.Clusters | None,
     limit: int,
@@ -115,11 +123,11 @@ def of_language(
     Args:
       workdir: the run's directory.
       code: language code.
+      last: the round whose scores are shown.
       figures: the dataset's statistics of the language; None before there are any.
       clusters: the clusters of its instructions; likewise.
       limit: most pairs whose lengths are drawn.
     """
-    last = counts.rounds(workdir)[-1]
     return [
         _scores(f"Scores of round {last}", *collect.scores(workdir, last, code)),
         _lengths(collect.pairs(workdir, code, limit), figures),

@@ -16,11 +16,21 @@ _RESPONSE_CHARS = 240
 
 
 def print_results(
-    run: RunConfig, workdir: pathlib.Path, console: rich.console.Console
+    run: RunConfig,
+    workdir: pathlib.Path,
+    names: Sequence[str],
+    console: rich.console.Console,
 ) -> None:
-    """Prints the stage table, three samples and the paths of what was made."""
+    """Prints the stage table, three samples and the paths of what was made.
+
+    Args:
+      run: the run.
+      workdir: its directory.
+      names: its stages in the order to show.
+      console: where they are printed.
+    """
     console.print()
-    console.print(summary_table(workdir, counts.stage_names(workdir)))
+    console.print(summary_table(workdir, names))
     console.print()
     for sample in three_samples(workdir, run.languages):
         console.print(sample_text(sample))
