@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import pathlib
 import random
@@ -118,3 +119,10 @@ def test_a_file_system_that_refuses_to_wait_for_a_directory_is_no_error(
     monkeypatch.setattr(os, "fsync", refused(errno.EIO))
     with pytest.raises(OSError, match="error"):
         shards.directory_to_disk(tmp_path)
+
+
+def test_a_line_cut_short_is_ignored(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps({"a": 1}) + '\n{"a": 2')
+    assert shards.json_lines(path) == [{"a": 1}]
+    assert shards.json_lines(tmp_path / "missing") == []

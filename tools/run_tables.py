@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from xinst_jax import manifest
+from xinst_jax import manifest, shards
 from xinst_jax.report import collect, counts
 from xinst_jax.report.table import dropped_words
 
@@ -47,7 +47,7 @@ def _stage_names(workdir: pathlib.Path) -> list[str]:
 
     They are those that the run's report shows; before there is one, all in the workdir.
     """
-    lines = counts.json_lines(workdir / "timings.jsonl")
+    lines = shards.json_lines(workdir / "timings.jsonl")
     made = list(dict.fromkeys(line["stage"] for line in reversed(lines)))[::-1]
     report = manifest.read(workdir / "report")
     return [name for name in made if report is None or name in report["inputs"]]

@@ -233,7 +233,7 @@ def _make(
     from xinst_jax.report import table
 
     if options.verb == "pipeline":
-        runner.run_all(workspace, graph, console, together)
+        runner.run_all(workspace, graph, console, together, remake=options.remake)
         (shown,) = stages.of_verb(graph, "report")
         table.print_results(workspace.run, workspace.workdir, shown.inputs, console)
         return
@@ -247,17 +247,25 @@ def _make(
     if verb == "train":
         verb += f" --task {options.task}"
     wanted = stages.of_verb(graph, verb)
+    make = functools.partial(
+        runner.run_verb,
+        workspace,
+        graph,
+        console=console,
+        together=together,
+        remake=options.remake,
+    )
     if verb == "benchmark":
         from xinst_jax.pipeline.make import benchmarks
 
         for stage in wanted:
-            runner.run_verb(workspace, graph, [stage], console, together)
+            make([stage])
         benchmarks.print_tables(workspace, console)
         return
     told = verb == "evaluate" and all(
         runner.stage_directory(workspace, stage).finished() for stage in wanted
     )
-    runner.run_verb(workspace, graph, wanted, console, together)
+    make(wanted)
     if told:
         from xinst_jax.pipeline.make import evaluation
 

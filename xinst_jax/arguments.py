@@ -31,6 +31,8 @@ _TASKS = ("lm", "reverse", "rate", "follow", "sft")
 PUSHED: "dict[str, Kind]" = {"export-hf": "model", "assemble": "dataset"}
 """What can be sent to the hub, by verb."""
 
+_MAKES_NO_STAGE = ("compare", "trace", "compile")
+
 TRIED = ("generate", "rate")
 """Verbs that can make a trial, or count what they would do."""
 
@@ -81,6 +83,13 @@ def parser() -> argparse.ArgumentParser:
                 metavar="NAME,NAME",
                 help="measure these tasks of lm-evaluation-harness, and not those that "
                 "the run file names",
+            )
+        if verb not in _MAKES_NO_STAGE:
+            command.add_argument(
+                "--remake",
+                action="store_true",
+                help="also remove finished stages that took over an hour to make, "
+                "where they are made again",
             )
         if verb in _DRY_RUN:
             command.add_argument("--dry_run", action="store_true", help=_DRY_RUN[verb])

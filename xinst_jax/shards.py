@@ -7,6 +7,7 @@ renamed, so a name that exists is a file that is complete.
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -231,3 +232,17 @@ def each_file(directory: pathlib.Path) -> list[pathlib.Path]:
         and not path.name.startswith(".")
         and not path.name.endswith(PROGRESS)
     )
+
+
+def json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The records of a JSONL file, none if it is missing; a line cut short is ignored.
+
+    Only a process killed while it wrote the last line leaves such a one.
+    """
+    records = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records

@@ -1,10 +1,13 @@
 """The rule of what is made again, on a graph of four small stages."""
 
+import dataclasses
 import functools
 import io
+import json
 import math
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import types
@@ -53,10 +56,12 @@ def _workspace(path: pathlib.Path) -> Workspace:
     return Workspace(RunConfig(name="test", languages=("fi",)), path / "work")
 
 
-def _run(workspace: Workspace, recorder: _Recorder, **config: int) -> list[str]:
+def _run(
+    workspace: Workspace, recorder: _Recorder, *, remake: bool = False, **config: int
+) -> list[str]:
     recorder.made.clear()
     console = rich.console.Console(file=io.StringIO())
-    runner.run_all(workspace, recorder.stages(**config), console)
+    runner.run_all(workspace, recorder.stages(**config), console, remake=remake)
     return list(recorder.made)
 
 
@@ -240,3 +245,55 @@ def test_the_program_that_a_killed_process_wrote_last_is_removed(tmp_path, monke
     with workspace.kept_programs():
         left = [p.name for p in (workspace.workdir / ".programs").glob("*-cache")]
         assert left == ["whole-cache"]
+
+
+def test_what_took_long_is_not_removed_unasked(tmp_path):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    _run(workspace, recorder)
+    _took(workspace, seed=3500, rate=7200)
+    recorder.made.clear()
+    for changed, hours in ({"seed": 1}, "3.0"), ({"rate": 1}, "2.0"):
+        with pytest.raises(UserError, match=rf"took {hours} hours .*--remake") as said:
+            _run(workspace, recorder, **changed)
+        assert "rate (2.0 h)" in str(said.value)
+        assert recorder.made == []
+        assert _run(workspace, recorder) == []
+    assert _run(workspace, recorder, remake=True, seed=1) == ["seed", "rate", "dataset"]
+
+
+def test_what_took_long_is_not_removed_by_its_own_verb_either(tmp_path):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    _run(workspace, recorder)
+    _took(workspace, seed=7200)
+    stages = recorder.stages(seed=1)
+    console = rich.console.Console(file=io.StringIO())
+    recorder.made.clear()
+    with pytest.raises(UserError, match=r"value 0 -> 1.*--remake"):
+        runner.run_verb(workspace, stages, stages[1:2], console)
+    runner.run_verb(workspace, stages, stages[1:2], console, remake=True)
+    assert recorder.made == ["seed"]
+
+
+def test_what_is_missing_or_keyed_is_made_without_being_asked_for(tmp_path):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    _run(workspace, recorder)
+    _took(workspace, rate=7200, dataset=7200)
+    for name in ("rate", "dataset"):
+        shutil.rmtree(workspace.path(name))
+    assert _run(workspace, recorder, rate=1) == ["rate", "dataset"]
+    _took(workspace, rate=7200)
+    keyed = [
+        dataclasses.replace(stage, keyed=("fi",) if stage.name == "rate" else ())
+        for stage in recorder.stages(rate=2)
+    ]
+    recorder.made.clear()
+    runner.run_all(workspace, keyed, rich.console.Console(file=io.StringIO()))
+    assert recorder.made == ["rate", "dataset"]
+
+
+def _took(workspace: Workspace, **seconds: float) -> None:
+    """Notes that the making of stages took so long."""
+    with (workspace.workdir / "timings.jsonl").open("a") as file:
+        for name, took in seconds.items():
+            line = {"stage": name, "seconds": took, "resumed": False}
+            file.write(json.dumps(line) + "\n")

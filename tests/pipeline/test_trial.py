@@ -176,7 +176,7 @@ def test_a_dry_run_keeps_no_compiled_programs(tmp_path, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(Workspace, "name_programs", lambda _: said.append("kept"))
     monkeypatch.setattr(dry_run, "report", lambda *_: said.append("counted"))
-    monkeypatch.setattr(runner, "run_verb", lambda *_: said.append("made"))
+    monkeypatch.setattr(runner, "run_verb", lambda *_, **__: said.append("made"))
     arguments = ["--workdir", str(tmp_path / "run")]
     arguments += ["--gin_file", "gin/runs/quickstart.gin"]
     assert command.main(["generate", *arguments, "--dry_run"]) == 0

@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import pytest
@@ -78,13 +77,6 @@ def test_a_damaged_manifest_is_a_clear_error(tmp_path):
     (tmp_path / "corpus" / "manifest.json").write_text('{"cou')
     with pytest.raises(UserError, match="is damaged"):
         counts.stage_counts(tmp_path, ["corpus"])
-
-
-def test_a_line_cut_short_is_ignored(tmp_path):
-    path = tmp_path / "lines.jsonl"
-    path.write_text(json.dumps({"a": 1}) + '\n{"a": 2')
-    assert counts.json_lines(path) == [{"a": 1}]
-    assert counts.json_lines(tmp_path / "missing") == []
 
 
 def test_reasons_rank_by_rows_then_by_the_alphabet():

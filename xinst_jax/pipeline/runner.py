@@ -11,7 +11,11 @@ from rich.markup import escape
 
 from xinst_jax import manifest
 from xinst_jax.errors import UserError
+from xinst_jax.pipeline import workspace as workspace_lib
 from xinst_jax.pipeline.workspace import Workspace
+
+_LONG_SECONDS = 3600
+"""Seconds of finished work that are not removed unasked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +71,8 @@ def run_all(
     stages: Sequence[Stage],
     console: rich.console.Console,
     together: Together = contextlib.nullcontext,
+    *,
+    remake: bool = False,
 ) -> None:
     """Brings every stage up to date, in order; what is up to date is left alone.
 
@@ -78,12 +84,15 @@ def run_all(
       stages: its stages, each after all that it reads.
       console: where progress is said.
       together: around what all processes make, where there are several.
+      remake: also removes what took long to make, where it is made again.
 
     Raises:
-      UserError: as the stages do; stages finished before stay as they are.
+      UserError: as the stages do, or what took long would be removed unasked; stages
+        finished before stay as they are.
     """
-    for stage in stages:
-        stage.files()
+    due = dict(_planned(workspace, stages))
+    if not remake:
+        _check_kept(workspace, stages, due)
     made: set[str] = set()
     for number, stage in enumerate(stages, 1):
         directory = stage_directory(workspace, stage)
@@ -106,23 +115,66 @@ def preview(
 ) -> None:
     """Prints what `run_all` would make, and why, without making it."""
     workspace.check_owner()
+    for name, reason in _planned(workspace, stages):
+        said = f"would be made ({reason})" if reason else "up to date"
+        console.print(f"{name}: {said}", highlight=False, markup=False)
+
+
+def _planned(
+    workspace: Workspace, stages: Sequence[Stage]
+) -> list[tuple[str, str | None]]:
+    """Each stage, and why it would be made; None where it is up to date."""
     for stage in stages:
         stage.files()
-    would: set[str] = set()
+    found: dict[str, str | None] = {}
     for stage in stages:
         directory = stage_directory(workspace, stage)
-        redo = bool(would & set(stage.inputs))
-        if directory.finished() and not redo:
-            console.print(f"{stage.name}: up to date", highlight=False)
-            continue
-        would.add(stage.name)
+        redo = any(found.get(name) for name in stage.inputs)
         made = manifest.read(directory.path) is not None
-        reason = "an input would be made again" if redo and made else None
-        console.print(
-            f"{stage.name}: would be made ({reason or directory.why_stale()})",
-            highlight=False,
-            markup=False,
-        )
+        reason = None
+        if redo and made:
+            reason = "an input would be made again"
+        elif redo or not directory.finished():
+            reason = directory.why_stale()
+        found[stage.name] = reason
+    return list(found.items())
+
+
+def _check_kept(
+    workspace: Workspace, stages: Sequence[Stage], due: Mapping[str, str | None]
+) -> None:
+    """Refuses to remove, unasked, finished stages that took long to make.
+
+    Shards of keyed jobs stay as far as they can be used, and are not asked for.
+
+    Args:
+      workspace: the run.
+      stages: its stages.
+      due: why each stage is made; None where it is not.
+
+    Raises:
+      UserError: making them took over an hour in all.
+    """
+    timings = workspace_lib.timings(workspace.workdir)
+    took = {
+        stage.name: timings.get(stage.name, (0.0, False))[0]
+        for stage in stages
+        if due.get(stage.name) and not stage.keyed
+        if manifest.read(workspace.path(stage.name)) is not None
+    }
+    if sum(took.values()) <= _LONG_SECONDS:
+        return
+    lost = "; ".join(
+        f"{name} ({seconds / 3600:.1f} h): {due[name]}"
+        for name, seconds in took.items()
+        if seconds > _LONG_SECONDS / 60
+    )
+    raise UserError(
+        f"Finished stages that took {sum(took.values()) / 3600:.1f} hours would be "
+        f"removed and made again: {lost}. If settings or files were forgotten, give "
+        "them as before ('pipeline --dry_run' shows why each is made); if this is "
+        "meant, add --remake."
+    )
 
 
 def run_verb(
@@ -131,6 +183,8 @@ def run_verb(
     wanted: Sequence[Stage],
     console: rich.console.Console,
     together: Together = contextlib.nullcontext,
+    *,
+    remake: bool = False,
 ) -> None:
     """Makes the first of the wanted stages that is not up to date, and those after it
     that can be made then.
@@ -141,10 +195,11 @@ def run_verb(
       wanted: the stages that the verb stands for, in order (one a round).
       console: where progress is said.
       together: as for `run_all`.
+      remake: likewise.
 
     Raises:
       UserError: what that stage is made from is not up to date; the message names the
-        command that makes it.
+        command that makes it. Or what took long would be removed unasked.
     """
     made = False
     for _ in wanted:
@@ -152,6 +207,8 @@ def run_verb(
         if stage is None:
             return
         directory = stage_directory(workspace, stage)
+        if not remake:
+            _check_kept(workspace, [stage], {stage.name: directory.why_stale()})
         make(workspace, stage, directory, False, console, together)
         made = True
 

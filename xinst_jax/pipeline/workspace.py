@@ -228,6 +228,14 @@ class Workspace:
             file.write(json.dumps(line) + "\n")
 
 
+def timings(workdir: pathlib.Path) -> dict[str, tuple[float, bool]]:
+    """Each stage's last wall seconds, and whether it had been begun before them."""
+    return {
+        record["stage"]: (record["seconds"], record["resumed"])
+        for record in shards.json_lines(workdir / _TIMINGS)
+    }
+
+
 def model_shape(run: config_lib.RunConfig) -> config_lib.ModelConfig:
     """The decoder's shape of a run, read from its base model's folder if it has one."""
     if not run.base_model:

@@ -17,7 +17,6 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from xinst_jax import shards
-from xinst_jax.report.counts import json_lines
 
 MAX_SHARDS = 8
 """Shards of a directory that texts are read from; figures are read from all."""
@@ -235,7 +234,7 @@ def curve(workdir: pathlib.Path, stage: str, points: int = 400) -> Curve | None:
       points: most points of the training loss; longer runs are averaged over runs of
         neighbouring steps.
     """
-    lines = json_lines(workdir / stage / "metrics.jsonl")
+    lines = shards.json_lines(workdir / stage / "metrics.jsonl")
     if not lines:
         return None
     train = [(line["step"], line["loss"]) for line in lines if "loss" in line]

@@ -1,13 +1,13 @@
 """What every stage of a run made, from manifests and timings."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xinst_jax import manifest
 from xinst_jax.manifest import Counts
+from xinst_jax.pipeline import workspace
 
 _RATINGS = "ratings/round-"
 
@@ -85,7 +85,7 @@ def stage_counts(workdir: pathlib.Path, names: Sequence[str]) -> list[StageCount
     Raises:
       UserError: a manifest is damaged.
     """
-    timings = _timings(workdir / "timings.jsonl")
+    timings = workspace.timings(workdir)
     records = {name: manifest.read(workdir / name) for name in names}
     outdated = _outdated(records)
     found = []
@@ -211,25 +211,3 @@ def words(name: str) -> str:
     'near duplicate'
     """
     return name.replace("_", " ")
-
-
-def json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The records of a JSONL file, none if it is missing; a line cut short is ignored.
-
-    Only a process killed while it wrote the last line leaves such a one.
-    """
-    records = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
-
-
-def _timings(path: pathlib.Path) -> dict[str, tuple[float, bool]]:
-    """Each stage's last (seconds, resumed)."""
-    return {
-        record["stage"]: (record["seconds"], record["resumed"])
-        for record in json_lines(path)
-    }
