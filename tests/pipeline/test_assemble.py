@@ -74,6 +74,13 @@ def test_every_file_has_the_one_schema_also_an_empty_one(made):
     assert shards.read_table(made[0] / "ur").num_rows == 0
 
 
+def test_the_page_names_every_column():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "export.md"
+    (line,) = [x for x in page.read_text().splitlines() if "`{lang}/part-*" in x]
+    columns = line.split("|")[2].strip()
+    assert columns.split(", ") == assemble.SCHEMA.names
+
+
 def test_files_are_zstd_with_a_page_index(made):
     for path in shards.shard_paths(made[0] / "fi"):
         group = pq.read_metadata(path).row_group(0)
