@@ -90,9 +90,9 @@ def run_all(
       UserError: as the stages do, or what took long would be removed unasked; stages
         finished before stay as they are.
     """
-    due = dict(_planned(workspace, stages))
+    planned = _planned(workspace, stages)
     if not remake:
-        _check_kept(workspace, stages, due)
+        _check_kept(workspace, stages, planned)
     made: set[str] = set()
     for number, stage in enumerate(stages, 1):
         directory = stage_directory(workspace, stage)
@@ -115,14 +115,12 @@ def preview(
 ) -> None:
     """Prints what `run_all` would make, and why, without making it."""
     workspace.check_owner()
-    for name, reason in _planned(workspace, stages):
+    for name, reason in _planned(workspace, stages).items():
         said = f"would be made ({reason})" if reason else "up to date"
         console.print(f"{name}: {said}", highlight=False, markup=False)
 
 
-def _planned(
-    workspace: Workspace, stages: Sequence[Stage]
-) -> list[tuple[str, str | None]]:
+def _planned(workspace: Workspace, stages: Sequence[Stage]) -> dict[str, str | None]:
     """Each stage, and why it would be made; None where it is up to date."""
     for stage in stages:
         stage.files()
@@ -137,7 +135,7 @@ def _planned(
         elif redo or not directory.finished():
             reason = directory.why_stale()
         found[stage.name] = reason
-    return list(found.items())
+    return found
 
 
 def _check_kept(
