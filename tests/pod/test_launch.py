@@ -1,5 +1,6 @@
 """What a launch runs, held against files that people have read; its shell scripts."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_shellcheck_finds_nothing_in_the_scripts_themselves():
 def test_words_reach_the_host_as_they_were_given():
     words = ["--gin.A='x y'", '--gin.B="$HOME" `id`', "--gin.C=\\n;&|*?", "--gin.D=ä"]
     script = job_lib.script("gke_pod.sh", {"ARCHIVE": "a b'c"}, words)
-    head = script.partition("set -euo")[0]
+    head = script.partition("\n# ")[0]
     done = subprocess.run(
         ["bash", "-c", head + '\nprintf "%s\\0" "$ARCHIVE" "${COMMAND[@]}"'],
         capture_output=True,
@@ -317,6 +318,35 @@ def test_asking_again_is_tried_again_and_asking_first_is_not(tmp_path, monkeypat
     with pytest.raises(UserError, match="quota exceeded"):
         tpu.start(launch, cloud, wait=lambda seconds: None)
     assert cloud.verbs == ["archive", "cp", "rm", "create"]
+
+
+def test_a_slice_with_a_host_that_cannot_be_set_up_is_asked_for_again_twice(
+    tmp_path, monkeypatch
+):
+    launch = _launch(tmp_path, monkeypatch)
+    cloud = _Cloud([("ACTIVE", "70\n"), ("ACTIVE", "0\n0\n0\n0\n")])
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 0
+    asked = ["archive", "cp", "rm", "create"]
+    assert cloud.verbs == [*asked, "cp", "delete", *asked, "cp", "delete"]
+
+    cloud = _Cloud([("ACTIVE", "70\n")] * 3)
+    often = dataclasses.replace(launch.job, restarts=20)
+    launch = dataclasses.replace(launch, job=often)
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 70
+    assert cloud.verbs.count("create") == 3 and cloud.verbs[-1] == "delete"
+
+    cloud = _Cloud([("ACTIVE", "70\n")])
+    never = dataclasses.replace(launch.job, restarts=0)
+    launch = dataclasses.replace(launch, job=never)
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 70
+
+
+def test_a_mistake_of_another_host_weighs_more_than_one_that_was_not_set_up(
+    tmp_path, monkeypatch
+):
+    cloud = _Cloud([("ACTIVE", "70\n2\n0\n")])
+    launch = _launch(tmp_path, monkeypatch)
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 2
 
 
 def test_an_unknown_commit_is_an_error(monkeypatch):

@@ -19,6 +19,8 @@ from xinst_jax.errors import PREEMPTED, UserError
 _GONE = ("SUSPENDED", "FAILED")
 _LOOK_SECONDS = 60.0
 _TRIES = 30
+_NOT_SET_UP = 70
+_OTHER_HOSTS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +147,8 @@ def plan(launch: Launch) -> str:
 {job_lib.shown(launch.delete())}
 
 # 6. If all hosts have ended, or one with another status than 0: logs are gathered, and
-#    it is given back.
+#    it is given back. At {_NOT_SET_UP} (a host could not be set up) it is asked for
+#    again (3), at most {_OTHER_HOSTS} times.
 {job_lib.shown(launch.logs())}
 {job_lib.shown(launch.delete())}
 
@@ -185,6 +188,7 @@ def start(
 def _conducted(launch: Launch, run: Run, wait: Callable[[float], None]) -> int:
     """Asks, watches, gives back, and asks again; gives the run's exit status."""
     found = run(launch.state(), "").returncode == 0
+    other_hosts, status = _OTHER_HOSTS, None
     for restart in range(launch.job.restarts + 1):
         if not found:
             # Who has just given the command is there to mend it.
@@ -195,11 +199,13 @@ def _conducted(launch: Launch, run: Run, wait: Callable[[float], None]) -> int:
             run(launch.logs(), "")
             job_lib.say(f"status {status}; logs are in {launch.gathered}/logs")
         _insist(launch.delete(), run, wait, _TRIES, done="NOT_FOUND")
-        if status is not None:
+        if status == _NOT_SET_UP and other_hosts:
+            other_hosts -= 1
+        elif status is not None:
             return status
         found = False
     job_lib.say(f"{launch.job.name}: given up after {launch.job.restarts} restarts")
-    return PREEMPTED
+    return PREEMPTED if status is None else status
 
 
 def _ask(
@@ -273,6 +279,9 @@ def _watched(launch: Launch, run: Run, wait: Callable[[float], None]) -> int | N
             return None
         ended = [int(word) for word in run(launch.statuses(), "").stdout.split()]
         if any(ended):
-            return max(ended)
+            # That a host was not set up may pass; what another ended with does not.
+            return max(
+                ended, key=lambda status: (status not in (0, _NOT_SET_UP), status)
+            )
         if len(ended) == launch.hosts:
             return 0
