@@ -61,6 +61,61 @@ def test_tpu_slices_lie_along_the_slice_axis():
         make_mesh(MeshConfig(slice=4, fsdp=2), devices)
 
 
+@dataclasses.dataclass(frozen=True)
+class _FakeGpu:
+    id: int
+    slice_index: int
+    process_index: int
+    platform: str = "gpu"
+    device_kind: str = "NVIDIA H100 80GB HBM3"
+
+
+def _gpus(nodes, gpus_of_a_node):
+    """One process a GPU, dealt to the nodes in turn: neighbours by number are apart."""
+    return [
+        _FakeGpu(id=number, slice_index=number % nodes, process_index=number)
+        for number in range(nodes * gpus_of_a_node)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "sizes"),
+    [
+        (MeshConfig(), (1, 32, 1, 1)),
+        (MeshConfig(tensor=8), (1, 4, 1, 8)),
+        (MeshConfig(sequence=2, tensor=4), (1, 4, 2, 4)),
+        (MeshConfig(slice=4), (4, 8, 1, 1)),
+        (MeshConfig(slice=2, tensor=2), (2, 8, 1, 2)),
+    ],
+)
+def test_axes_of_gpus_span_nodes_and_tensor_stays_inside_one(config, sizes):
+    devices = _gpus(nodes=4, gpus_of_a_node=8)
+    mesh = make_mesh(config, devices)
+    assert tuple(mesh.shape.values()) == sizes
+    assert set(mesh.axis_types) == {AxisType.Explicit}
+    assert set(mesh.devices.flat) == set(devices)
+    for group in mesh.devices.reshape(-1, sizes[-1]):
+        assert len({device.slice_index for device in group}) == 1
+    for index, group in enumerate(mesh.devices):
+        a_slice = 4 // sizes[0]
+        nodes = set(range(index * a_slice, (index + 1) * a_slice))
+        assert {device.slice_index for device in group.flat} == nodes
+
+
+def test_tensor_spans_nodes_of_gpus_that_are_too_small_for_it():
+    mesh = make_mesh(MeshConfig(tensor=8), _gpus(nodes=4, gpus_of_a_node=4))
+    for index, group in enumerate(mesh.devices.reshape(2, 8)):
+        assert [device.slice_index for device in group] == [2 * index] * 4 + [
+            2 * index + 1
+        ] * 4
+
+
+def test_gpus_of_one_node_lie_by_their_numbers():
+    devices = _gpus(nodes=1, gpus_of_a_node=8)
+    mesh = make_mesh(MeshConfig(tensor=2), devices[::-1])
+    assert [device.id for device in mesh.devices.flat] == list(range(8))
+
+
 def test_rules_name_mesh_axes_and_refuse_one_twice():
     rules = ShardingRules()
     assert rules.spec("batch", "length", "act_embed") == jax.P(

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import jax
+import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
@@ -19,6 +20,9 @@ def make_mesh(
 ) -> jax.sharding.Mesh:
     """The mesh of explicit axes `AXES` over the devices.
 
+    GPUs lie in the order of their nodes, the last axis innermost: `tensor` stays inside
+    a node where a node's GPUs are a multiple of it, and any axis may span nodes.
+
     Args:
       config: devices along each axis; one may be -1 and takes what the others leave.
       devices: the devices to use, all of JAX's by default.
@@ -30,6 +34,11 @@ def make_mesh(
     devices = list(jax.devices() if devices is None else devices)
     sizes = _fill([getattr(config, axis) for axis in AXES], len(devices))
     explicit = (AxisType.Explicit,) * len(AXES)
+    if devices[0].platform == "gpu":
+        # What XLA calls a GPU's slice is its node, or the nodes that NVLink joins to
+        # one: NCCL crosses it, so unlike a TPU's slice it need not bound an axis.
+        grid = np.asarray(sorted(devices, key=_node)).reshape(sizes)
+        return Mesh(grid, AXES, explicit)
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     if slices == 1:
         grid = mesh_utils.create_device_mesh(
@@ -45,6 +54,11 @@ def make_mesh(
         (1, *sizes[1:]), (slices, 1, 1, 1), devices, allow_split_physical_axes=True
     )
     return Mesh(grid, AXES, explicit)
+
+
+def _node(device: jax.Device) -> tuple[int, int]:
+    """Sorts GPUs by their node, and by their number inside it."""
+    return getattr(device, "slice_index", 0), device.id
 
 
 def _fill(sizes: list[int], count: int) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """What a launch runs, held against files that people have read; its shell scripts."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_shellcheck_finds_nothing_in_the_scripts_themselves():
 def test_words_reach_the_host_as_they_were_given():
     words = ["--gin.A='x y'", '--gin.B="$HOME" `id`', "--gin.C=\\n;&|*?", "--gin.D=ä"]
     script = job_lib.script("gke_pod.sh", {"ARCHIVE": "a b'c"}, words)
-    head = script.partition("set -euo")[0]
+    head = script.partition("\n# ")[0]
     done = subprocess.run(
         ["bash", "-c", head + '\nprintf "%s\\0" "$ARCHIVE" "${COMMAND[@]}"'],
         capture_output=True,
@@ -156,16 +157,26 @@ def test_a_command_is_needed_and_has_no_workdir_of_its_own(capsys):
 
 
 class _Cloud:
-    """Answers gcloud's commands: at each look the next (state, exit statuses)."""
+    """Answers gcloud's commands: at each look the next (state, exit statuses).
+
+    Attributes:
+      failures: for a verb, what its next tries fail with.
+      verbs: of the commands that changed something, or tried to.
+    """
 
     def __init__(self, looks: list[tuple[str, str]], running: bool = False):
         self._looks, self._running = iter(looks), running
         self._statuses = ""
+        self.failures: dict[str, list[str]] = {}
         self.verbs: list[str] = []
 
     def __call__(self, command, text):
         verb = command[4] if "queued-resources" in command else command[2]
         verb = "archive" if command[0] == "git" else verb
+        if self.failures.get(verb):
+            self.verbs.append(verb)
+            error = self.failures[verb].pop(0)
+            return subprocess.CompletedProcess(command, 1, "", error)
         state = ""
         if verb == "describe" and self._running:
             state, self._statuses = next(self._looks)
@@ -242,6 +253,100 @@ def test_a_launch_that_is_not_there_any_more_is_not_watched_for_ever(
     launch = _launch(tmp_path, monkeypatch)
     with pytest.raises(UserError, match="could not be looked at 30 times in a row"):
         tpu.start(launch, cloud_ends, wait=lambda seconds: None)
+
+
+_NETWORK = "ERROR: gcloud crashed (ConnectionError): Name or service not known"
+_GONE = "ERROR: (gcloud.compute.tpus.queued-resources.delete) NOT_FOUND: no such thing"
+
+
+@pytest.mark.parametrize("failures", [[_NETWORK] * 5, [_NETWORK, _GONE]])
+def test_giving_back_is_tried_until_it_succeeds(tmp_path, monkeypatch, failures):
+    cloud = _Cloud([("ACTIVE", "0\n0\n0\n0\n")])
+    cloud.failures["delete"] = list(failures)
+    waits: list[float] = []
+    launch = _launch(tmp_path, monkeypatch)
+    assert tpu.start(launch, cloud, wait=waits.append) == 0
+    # Where one that failed has done it after all, the next finds nothing.
+    tries = len(failures) + (failures[-1] is _NETWORK)
+    assert cloud.verbs.count("delete") == tries and cloud.verbs[-1] == "delete"
+    assert waits == [60.0] * tries
+
+
+def test_a_slice_that_is_not_given_back_is_told_with_the_command_that_does(
+    tmp_path, monkeypatch, capsys
+):
+    cloud = _Cloud([("ACTIVE", "2\n")])
+    cloud.failures["delete"] = [_NETWORK] * 100
+    launch = _launch(tmp_path, monkeypatch)
+    with pytest.raises(UserError, match="Name or service not known"):
+        tpu.start(launch, cloud, wait=lambda seconds: None)
+    assert cloud.verbs.count("delete") == 30
+    told = capsys.readouterr().err
+    assert "status 2" in told
+    assert told.rstrip().endswith(job_lib.shown(launch.delete()))
+    assert "if it is there, it costs" in told
+
+
+def test_a_launch_that_is_interrupted_says_that_the_slice_still_costs(
+    monkeypatch, capsys
+):
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    start, cloud = tpu.start, _Cloud([])
+    monkeypatch.setattr(tpu, "start", lambda launch: start(launch, cloud, interrupted))
+    assert pod.main([*_LAUNCHES["tpu_slice"], *_COMMAND]) == 130
+    assert "if it is there, it costs" in capsys.readouterr().err
+
+
+def test_asking_again_is_tried_again_and_asking_first_is_not(tmp_path, monkeypatch):
+    launch = _launch(tmp_path, monkeypatch)
+    cloud = _Cloud([("SUSPENDED", ""), ("ACTIVE", "0\n0\n0\n0\n")])
+
+    def network_fails_after_the_first(command, text):
+        if cloud.verbs[-1:] == ["delete"] and not cloud.failures:
+            cloud.failures = {"cp": [_NETWORK] * 2, "create": [_NETWORK] * 3}
+        return cloud(command, text)
+
+    fails = network_fails_after_the_first
+    assert tpu.start(launch, fails, wait=lambda seconds: None) == 0
+    again = ["archive", *["cp"] * 3, "rm", *["create"] * 4]
+    assert cloud.verbs[5:-2] == again
+
+    cloud = _Cloud([])
+    cloud.failures["create"] = ["ERROR: quota exceeded"]
+    with pytest.raises(UserError, match="quota exceeded"):
+        tpu.start(launch, cloud, wait=lambda seconds: None)
+    assert cloud.verbs == ["archive", "cp", "rm", "create"]
+
+
+def test_a_slice_with_a_host_that_cannot_be_set_up_is_asked_for_again_twice(
+    tmp_path, monkeypatch
+):
+    launch = _launch(tmp_path, monkeypatch)
+    cloud = _Cloud([("ACTIVE", "70\n"), ("ACTIVE", "0\n0\n0\n0\n")])
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 0
+    asked = ["archive", "cp", "rm", "create"]
+    assert cloud.verbs == [*asked, "cp", "delete", *asked, "cp", "delete"]
+
+    cloud = _Cloud([("ACTIVE", "70\n")] * 3)
+    often = dataclasses.replace(launch.job, restarts=20)
+    launch = dataclasses.replace(launch, job=often)
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 70
+    assert cloud.verbs.count("create") == 3 and cloud.verbs[-1] == "delete"
+
+    cloud = _Cloud([("ACTIVE", "70\n")])
+    never = dataclasses.replace(launch.job, restarts=0)
+    launch = dataclasses.replace(launch, job=never)
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 70
+
+
+def test_a_mistake_of_another_host_weighs_more_than_one_that_was_not_set_up(
+    tmp_path, monkeypatch
+):
+    cloud = _Cloud([("ACTIVE", "70\n2\n0\n")])
+    launch = _launch(tmp_path, monkeypatch)
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 2
 
 
 def test_an_unknown_commit_is_an_error(monkeypatch):

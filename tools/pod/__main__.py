@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tools.pod import accelerators, gke, slurm, tpu
 from tools.pod import job as job_lib
 from tools.pod.job import Job
-from xinst_jax.errors import UserError
+from xinst_jax.errors import INTERRUPTED, UserError
 
 _LINE = re.compile(r"[^\s'\"\\]+")
 
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

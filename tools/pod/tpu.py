@@ -18,7 +18,9 @@ from xinst_jax.errors import PREEMPTED, UserError
 
 _GONE = ("SUSPENDED", "FAILED")
 _LOOK_SECONDS = 60.0
-_FAILED_LOOKS = 30
+_TRIES = 30
+_NOT_SET_UP = 70
+_OTHER_HOSTS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,9 +147,13 @@ def plan(launch: Launch) -> str:
 {job_lib.shown(launch.delete())}
 
 # 6. If all hosts have ended, or one with another status than 0: logs are gathered, and
-#    it is given back.
+#    it is given back. At {_NOT_SET_UP} (a host could not be set up) it is asked for
+#    again (3), at most {_OTHER_HOSTS} times.
 {job_lib.shown(launch.logs())}
 {job_lib.shown(launch.delete())}
+
+# What fails in 4 to 6 is tried {_TRIES} times, {_LOOK_SECONDS:.0f} seconds apart.
+# Until the last command has succeeded, the slices cost.
 
 # STARTUP.sh
 {launch.script()}"""
@@ -166,34 +172,86 @@ def start(
       wait: waits for so many seconds.
 
     Raises:
-      UserError: a command failed that must not.
+      UserError: a command failed that must not, every time that it was tried.
     """
+    try:
+        return _conducted(launch, run, wait)
+    except BaseException:
+        job_lib.say(
+            f"{launch.job.name} is not watched any more, and perhaps not given back: "
+            "if it is there, it costs. Start the same launch again to go on, or give "
+            f"it back with:\n{job_lib.shown(launch.delete())}"
+        )
+        raise
+
+
+def _conducted(launch: Launch, run: Run, wait: Callable[[float], None]) -> int:
+    """Asks, watches, gives back, and asks again; gives the run's exit status."""
     found = run(launch.state(), "").returncode == 0
-    for _ in range(launch.job.restarts + 1):
+    other_hosts, status = _OTHER_HOSTS, None
+    for restart in range(launch.job.restarts + 1):
         if not found:
-            _ask(launch, run)
+            # Who has just given the command is there to mend it.
+            _ask(launch, run, wait, tries=_TRIES if restart else 1)
         status = _watched(launch, run, wait)
         if status is not None:
             (job_lib.ROOT / launch.gathered).mkdir(parents=True, exist_ok=True)
             run(launch.logs(), "")
             job_lib.say(f"status {status}; logs are in {launch.gathered}/logs")
-        job_lib.checked(run, launch.delete())
-        if status is not None:
+        _insist(launch.delete(), run, wait, _TRIES, done="NOT_FOUND")
+        if status == _NOT_SET_UP and other_hosts:
+            other_hosts -= 1
+        elif status is not None:
             return status
         found = False
     job_lib.say(f"{launch.job.name}: given up after {launch.job.restarts} restarts")
-    return PREEMPTED
+    return PREEMPTED if status is None else status
 
 
-def _ask(launch: Launch, run: Run) -> None:
+def _ask(
+    launch: Launch, run: Run, wait: Callable[[float], None], tries: int = 1
+) -> None:
     """Puts the code into the bucket, and asks for the slices."""
     with tempfile.TemporaryDirectory() as temporary:
         code, script = (pathlib.Path(temporary) / name for name in ("code.tar.gz", "s"))
         for command in job_lib.upload(launch.job, launch.workdir, str(code)):
-            job_lib.checked(run, command)
+            _insist(command, run, wait, tries)
         run(launch.forget(), "")  # where there are any
         script.write_text(launch.script())
-        job_lib.checked(run, launch.create(str(script)))
+        _insist(launch.create(str(script)), run, wait, tries, done="ALREADY_EXISTS")
+
+
+def _insist(
+    command: list[str],
+    run: Run,
+    wait: Callable[[float], None],
+    tries: int,
+    done: str | None = None,
+) -> None:
+    """Runs a command again where it fails, since networks do; not for ever.
+
+    Args:
+      command: the command.
+      run: runs it.
+      wait: waits for so many seconds.
+      tries: how often it may fail.
+      done: what it says where a try before, though it failed, has done the work.
+
+    Raises:
+      UserError: it failed every time.
+    """
+    for number in range(1, tries + 1):
+        try:
+            job_lib.checked(run, command)
+        except UserError as error:
+            if number > 1 and done and done in str(error):
+                return
+            if number == tries:
+                raise
+            job_lib.say(f"{error}\nTry {number} of {tries}; the next in a minute.")
+            wait(_LOOK_SECONDS)
+        else:
+            return
 
 
 def _watched(launch: Launch, run: Run, wait: Callable[[float], None]) -> int | None:
@@ -208,10 +266,10 @@ def _watched(launch: Launch, run: Run, wait: Callable[[float], None]) -> int | N
         # A look that fails, for the network's sake, is made again; not for ever.
         look = run(launch.state(), "")
         failed = failed + 1 if look.returncode else 0
-        if failed == _FAILED_LOOKS:
+        if failed == _TRIES:
             raise UserError(
                 f"{launch.job.name} could not be looked at {failed} times in a row. "
-                "Was it deleted? Look at it in the console: if it is there, it costs."
+                "Was it deleted?"
             )
         state = look.stdout.strip()
         if state and state != told:
@@ -221,6 +279,9 @@ def _watched(launch: Launch, run: Run, wait: Callable[[float], None]) -> int | N
             return None
         ended = [int(word) for word in run(launch.statuses(), "").stdout.split()]
         if any(ended):
-            return max(ended)
+            # That a host was not set up may pass; what another ended with does not.
+            return max(
+                ended, key=lambda status: (status not in (0, _NOT_SET_UP), status)
+            )
         if len(ended) == launch.hosts:
             return 0

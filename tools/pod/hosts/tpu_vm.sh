@@ -37,7 +37,7 @@ mount_bucket() {
 }
 
 install_code() {
-  rm -rf "$place/code" && mkdir -p "$place/code" &&
+  cd / && rm -rf "$place/code" && mkdir -p "$place/code" &&
     tar -xzf "$mounted/$ARCHIVE" -C "$place/code" &&
     cd "$place/code" || return
   [ -e "$place/installed" ] && return
@@ -50,12 +50,24 @@ install_code() {
     touch "$place/installed"
 }
 
+# What these two need of the network fails for a moment as a rule. Others wait for this
+# host for 15 minutes.
+set_up() {
+  local pause=20
+  until mount_bucket && install_code; do
+    [ "$pause" -le 160 ] || return
+    sleep "$pause"
+    pause=$((2 * pause))
+  done
+}
+
 gather() {
   mkdir -p "$mounted/$LAUNCH/logs" && cp "$log" "$mounted/$LAUNCH/logs/$host.log"
 }
 
 run() {
-  mount_bucket && install_code || return 70
+  # With 70 the slice is asked for again, on other hosts.
+  set_up || return 70
   while sleep 60; do gather; done &
   local gathering=$! restarts=0 status
   while true; do
