@@ -17,8 +17,9 @@ from xinst_jax.errors import UserError
 # Run by each of two processes, and once by one: the same rows, the same model. The
 # process that is told to, is killed when it asks for the rows of the last step.
 TRAINING = """
-import os, pathlib, signal, sys, time
+import hashlib, os, pathlib, signal, sys, time
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from xinst_jax import distributed
 
@@ -69,6 +70,35 @@ abstract = decoder.abstract_params(model, rules, mesh)
 saved = checkpoint.restore_params(directory / sys.argv[3] / "checkpoints", abstract)
 digest = checkpoint.params_digest(result.params)
 assert checkpoint.params_digest(saved) == digest
+
+# The digest is of the numbers, and no device gathers more of them than is allowed.
+gathered, gather = [], distributed._gathered
+distributed._GATHERED_BYTES = 2048
+
+
+def watched(*given):
+    rows = gather(*given)
+    gathered.append(rows.nbytes)
+    return rows
+
+
+distributed._gathered = watched
+rng, numbers, divided = np.random.default_rng(0), {}, {}
+for name, shape, spec in (
+    ("gate_ldf", (5, 8, 64), jax.P(None, "fsdp", "tensor")),
+    ("table_vd", (48, 16), jax.P("tensor", "fsdp")),
+    ("scale_d", (24,), jax.P("fsdp")),
+):
+    numbers[name] = rng.normal(size=shape).astype(np.float32)
+    sharding = jax.NamedSharding(mesh, spec)
+    divided[name] = jax.make_array_from_callback(
+        shape, sharding, numbers[name].__getitem__
+    )
+expected = hashlib.sha256()
+for name, value in sorted(numbers.items()):
+    expected.update(f"{name} {value.shape} float32\\n".encode() + value.tobytes())
+assert checkpoint.params_digest(divided) == expected.hexdigest()
+assert sorted(gathered) == [96, 1024, *[2048] * 6] * (jax.process_count() - 1)
 print("primary" if distributed.is_primary() else "other", jax.process_count(), digest)
 """
 

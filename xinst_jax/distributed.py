@@ -5,12 +5,13 @@ JAX's coordination service, which waits as long as it takes: collectives on devi
 timeouts, and hours may pass while process 0 works on text.
 """
 
+import functools
 import itertools
 import json
 import signal
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -36,6 +37,9 @@ _PATIENCE_MS = 5_000
 
 _PIECE = 500_000
 """Characters put into the key-value store at once: it takes no large values."""
+
+_GATHERED_BYTES = 1 << 28
+"""Most bytes of a divided array that a device holds whole: a block's matrix."""
 
 _SAID = "xinst_jax/said"
 _turns, _barriers = itertools.count(), itertools.count()
@@ -166,6 +170,36 @@ def to_host(array: jax.Array) -> np.ndarray:
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def to_primary(array: jax.Array) -> Iterator[np.ndarray]:
+    """An array on process 0's host, some rows of the first axis at a time.
+
+    All processes call it and go through it to the end; the others get nothing. Of an
+    array that other processes hold parts of, a device never has more whole than
+    `_GATHERED_BYTES`, or one row: one block of a stacked weight.
+    """
+    if array.is_fully_addressable or array.is_fully_replicated:
+        if is_primary():
+            yield np.asarray(array)
+        return
+    rows = max(1, _GATHERED_BYTES * len(array) // array.nbytes)
+    for start in range(0, len(array), rows):
+        count = min(rows, len(array) - start)
+        gathered = jax.block_until_ready(_gathered(array, start, count))
+        if is_primary():
+            yield np.asarray(gathered)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _gathered(array: jax.Array, start: jax.Array, count: int) -> jax.Array:
+    """Some rows of the first axis, whole on every device."""
+    sharding = jax.typeof(array).sharding
+    # An axis is cut where it is not divided; the others stay divided until then.
+    undivided = sharding.update(spec=jax.P(None, *sharding.spec[1:]))
+    array = jax.reshard(array, undivided)
+    rows = jax.lax.dynamic_slice_in_dim(array, start, count)
+    return jax.reshard(rows, sharding.update(spec=jax.P()))
 
 
 def _heard(key: str) -> str:
