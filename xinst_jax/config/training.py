@@ -61,7 +61,7 @@ class TrainConfig(Typed):
       length: tokens of a packed row.
       global_batch: packed rows of a step, over all devices.
       microbatches: parts that the global batch is cut into; gradients are summed over
-        them before the one update.
+        them before the one update. Held-out rows are evaluated so many at a time too.
       steps: updates.
       learning_rate: peak, reached after `warmup_steps`, then a cosine down to
         `final_lr_share` of it at `steps`.
@@ -168,6 +168,11 @@ class TrainConfig(Typed):
                 f"TrainConfig.global_batch = {self.global_batch} is not a multiple of "
                 f"microbatches = {self.microbatches}."
             )
+
+    @property
+    def microbatch_rows(self) -> int:
+        """Packed rows, over all devices, that are worked on at once."""
+        return self.global_batch // self.microbatches
 
     @property
     def compares_checkpoints(self) -> bool:

@@ -132,9 +132,8 @@ class Workspace:
         sizes: dict[str, tuple[int, ...]] = {}
         for name in self.run.trainings:
             config = getattr(self.run, name)
-            part = config.global_batch // config.microbatches
             field = f"{name}/TrainConfig.global_batch / microbatches, or length"
-            sizes[field] = (part, config.length)
+            sizes[field] = (config.microbatch_rows, config.length)
         for name in ("generate", "answer"):
             field = f"{name}/DecodeConfig.batch_rows"
             sizes[field] = (getattr(self.run, name).batch_rows,)

@@ -113,7 +113,7 @@ def abstract_training(
       UserError: a weight, an adapter, or a microbatch of the training's rows does not
         divide over the mesh.
     """
-    microbatch = (config.global_batch // config.microbatches, config.length)
+    microbatch = (config.microbatch_rows, config.length)
     rules.divide(mesh.shape, microbatch, ("batch", "length"))
     if config.lora.rank:
         params = lora.abstract_adapters(model, rules, mesh, config.lora)
