@@ -169,6 +169,19 @@ class TrainConfig(Typed):
                 f"microbatches = {self.microbatches}."
             )
 
+    def check_precision(self, param_dtype: str) -> None:
+        """Raises UserError where weights too coarse to be trained would be.
+
+        For most weights an update is below half the distance to the next bfloat16
+        number, and would be rounded away.
+        """
+        if param_dtype != "float32" and not self.lora.rank:
+            raise UserError(
+                f"ModelConfig.param_dtype = {param_dtype!r} is too coarse for weights "
+                "that are trained: most updates would be rounded away. Set it to "
+                "'float32', or train adapters (LoraConfig.rank above 0)."
+            )
+
     @property
     def microbatch_rows(self) -> int:
         """Packed rows, over all devices, that are worked on at once."""

@@ -111,8 +111,9 @@ def abstract_training(
 
     Raises:
       UserError: a weight, an adapter, or a microbatch of the training's rows does not
-        divide over the mesh.
+        divide over the mesh, or weights would be trained in a dtype that is too coarse.
     """
+    config.check_precision(model.param_dtype)
     microbatch = (config.microbatch_rows, config.length)
     rules.divide(mesh.shape, microbatch, ("batch", "length"))
     if config.lora.rank:
