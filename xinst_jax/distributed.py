@@ -42,7 +42,7 @@ _GATHERED_BYTES = 1 << 28
 """Most bytes of a divided array that a device holds whole: a block's matrix."""
 
 _SAID = "xinst_jax/said"
-_turns, _barriers = itertools.count(), itertools.count()
+_turns, _barriers, _asks = itertools.count(), itertools.count(), itertools.count(1)
 
 T = TypeVar("T")
 
@@ -216,7 +216,7 @@ class Preemption:
     """Notices, inside a `with` block, that the machine is about to be taken away.
 
     The notice is SIGTERM. With several processes one of them getting it is enough: all
-    of them then see it at the same step.
+    of them then see it at the same ask.
     """
 
     awaited = False
@@ -237,10 +237,16 @@ class Preemption:
             signal.signal(signal.SIGTERM, self._previous)  # type: ignore[arg-type]
         Preemption.awaited = False
 
-    def noticed(self, step: int) -> bool:
-        """Whether to save and stop after this step; to be asked after every step."""
+    def noticed(self) -> bool:
+        """Whether to save and stop now; asked before the first step and after each.
+
+        All processes ask equally often.
+        """
         if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
+            # JAX lets all stop at the number that follows the highest asked with when
+            # the notice came, and at no later one: so none may ever be left out, from
+            # one training of this process to the next, or where one goes on.
+            return multihost_utils.reached_preemption_sync_point(next(_asks))
         return self._noticed
 
     def _notice(self, number: int, frame: types.FrameType | None) -> None:
