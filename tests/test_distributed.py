@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from tests import coordinated
 from xinst_jax import distributed
 from xinst_jax.data import packing
-from xinst_jax.errors import UserError
+from xinst_jax.errors import Preempted, UserError
 
 # Run by each of two processes, and once by one: the same rows, the same model. The
 # process that is told to, is killed when it asks for the rows of the last step.
@@ -263,13 +263,17 @@ def test_a_single_process_is_primary_and_waits_for_nobody():
     distributed.barrier("here")
 
 
-def test_sigterm_is_noticed_inside_the_block_only():
+def test_sigterm_is_noticed_inside_the_block_only_and_lets_nothing_follow_it():
     before = signal.getsignal(signal.SIGTERM)
-    with distributed.Preemption() as preemption:
+    with pytest.raises(Preempted), distributed.Preemption() as preemption:
         assert not preemption.noticed()
         os.kill(os.getpid(), signal.SIGTERM)
         assert preemption.noticed()
     assert signal.getsignal(signal.SIGTERM) is before
+    assert not distributed.Preemption.awaited
+    with pytest.raises(ZeroDivisionError), distributed.Preemption():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ZeroDivisionError
 
 
 def test_a_single_process_ends_at_sigterm_with_the_status_to_start_it_again(tmp_path):

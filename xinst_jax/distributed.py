@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 
 from xinst_jax import cluster as cluster_lib
 from xinst_jax.cluster import Cluster
-from xinst_jax.errors import Lost, UserError
+from xinst_jax.errors import Lost, Preempted, UserError
 
 HEARTBEAT_SECONDS = 40
 """Time after which a process that gives no sign of life is taken for lost."""
@@ -217,6 +217,10 @@ class Preemption:
 
     The notice is SIGTERM. With several processes one of them getting it is enough: all
     of them then see it at the same ask.
+
+    Raises:
+      Preempted: at the end of the block, where the notice came and nothing else was
+        raised. With several processes `fate` ends them then.
     """
 
     awaited = False
@@ -232,10 +236,15 @@ class Preemption:
             self._previous = signal.signal(signal.SIGTERM, self._notice)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._listens():
             signal.signal(signal.SIGTERM, self._previous)  # type: ignore[arg-type]
         Preemption.awaited = False
+        if self._noticed and kind is None:
+            raise Preempted(
+                "SIGTERM came while a training ended, which is saved. Run the same "
+                "command again to go on."
+            )
 
     def noticed(self) -> bool:
         """Whether to save and stop now; asked before the first step and after each.

@@ -167,7 +167,7 @@ def train(
                     run.save(number, losses)
             if last or stop:
                 run.end(number)
-            if stop and not last:
+            if stop:
                 raise Preempted(
                     f"{label} was stopped at step {number} of {config.steps}, "
                     "which is saved. Run the same command again to go on."
