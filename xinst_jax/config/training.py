@@ -4,6 +4,7 @@ import dataclasses
 
 from xinst_jax.config.fields import (
     Typed,
+    decay,
     not_negative,
     one_of,
     operational,
@@ -65,7 +66,7 @@ class TrainConfig(Typed):
       steps: updates.
       learning_rate: peak, reached after `warmup_steps`, then a cosine down to
         `final_lr_share` of it at `steps`.
-      warmup_steps: steps of linear warm-up from 0.
+      warmup_steps: steps of linear warm-up from 0; all steps where there are fewer.
       final_lr_share: share of the peak learning rate left at the end.
       weight_decay: decoupled, on matrices only (no norms).
       optimizer: 'adamw', or 'adafactor', whose state is a row and a column of each
@@ -138,18 +139,19 @@ class TrainConfig(Typed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, "length", "global_batch", "microbatches", "learning_rate")
+        positive(self, "length", "global_batch", "microbatches", "steps")
+        positive(self, "learning_rate")
         positive(self, "clip_norm", "passes", "temperature", "logit_chunk")
         positive(self, "eval_every", "eval_rows", "checkpoint_every", "log_every")
         positive(self, "keep_last", "profile_steps")
         not_negative(self, "max_loss_ratio", "skip_bad_steps", "profile_from")
         not_negative(self, "keep_best", "keep_every", "z_loss")
-        share(self, "final_lr_share", "ema_decay")
+        not_negative(self, "warmup_steps", "weight_decay")
+        share(self, "final_lr_share")
+        decay(self, "b1", "b2", "ema_decay")
         one_of(self, "optimizer", OPTIMIZERS)
         one_of(self, "mu_dtype", ("float32", "bfloat16"))
         one_of(self, "final", ("last", "best"))
-        if self.ema_decay == 1:
-            raise UserError("TrainConfig.ema_decay must be below 1, found 1.")
         if 0 < self.max_loss_ratio <= 1:
             raise UserError(
                 f"TrainConfig.max_loss_ratio = {self.max_loss_ratio:g}; expected more "
@@ -161,8 +163,6 @@ class TrainConfig(Typed):
                 f"multiple of eval_every = {self.eval_every}: with keep_best, or final "
                 "= 'best', every checkpoint needs an evaluation."
             )
-        if self.steps < 1 or self.warmup_steps < 0:
-            raise UserError("TrainConfig.steps must be > 0 and warmup_steps >= 0.")
         if self.global_batch % self.microbatches:
             raise UserError(
                 f"TrainConfig.global_batch = {self.global_batch} is not a multiple of "

@@ -15,21 +15,20 @@ from xinst_jax.models.decoder import Params
 def learning_rate(config: TrainConfig) -> Callable[[jax.Array | int], jax.Array]:
     """The learning rate of the update that follows `count` others.
 
-    A line from 0 up to the peak at update `warmup_steps`, then half a cosine down to
-    `final_lr_share` of it at update `steps` (Loshchilov and Hutter, arXiv 1608.03983,
-    equation 5, without restarts).
+    A line from 0 up to the peak at update `warmup_steps`, or at the last one where
+    there are fewer, then half a cosine down to `final_lr_share` of it at update `steps`
+    (Loshchilov and Hutter, arXiv 1608.03983, equation 5, without restarts).
     """
+    warmup = min(config.warmup_steps, config.steps)
 
     def schedule(count: jax.Array | int) -> jax.Array:
         update = jnp.asarray(count, jnp.float32) + 1
-        rise = update / max(config.warmup_steps, 1)
-        rest = max(config.steps - config.warmup_steps, 1)
-        done = jnp.clip((update - config.warmup_steps) / rest, 0, 1)
+        rise = update / max(warmup, 1)
+        rest = max(config.steps - warmup, 1)
+        done = jnp.clip((update - warmup) / rest, 0, 1)
         low = config.final_lr_share
         fall = low + (1 - low) * 0.5 * (1 + jnp.cos(jnp.pi * done))
-        return config.learning_rate * jnp.where(
-            update < config.warmup_steps, rise, fall
-        )
+        return config.learning_rate * jnp.where(update < warmup, rise, fall)
 
     return schedule
 
