@@ -176,6 +176,24 @@ def test_adafactor_treats_each_block_as_optax_treats_a_matrix_by_itself():
     assert held < 0.05 * sum(leaf.size for leaf in start.values())
 
 
+@pytest.mark.parametrize(
+    ("shape", "held"),
+    [
+        ((2, 256, 4, 128), 2 * (256 * 4 + 4 * 128)),
+        ((2, 256, 4, 64), 2 * (256 * 4 * 64)),
+        ((2, 256, 128, 64), 2 * (256 * 64 + 128 * 64)),
+        ((2, 256, 512), 2 * (256 + 512)),
+    ],
+)
+def test_adafactor_factors_over_the_two_longest_axes_if_both_have_128(shape, held):
+    optimizer = optim.make_optimizer(TrainConfig(optimizer="adafactor"))
+    name = "query_ldnh" if len(shape) == 4 else "gate_ldf"
+    abstract = {name: jax.ShapeDtypeStruct(shape, jnp.float32)}
+    leaves = jax.tree.leaves(jax.eval_shape(optimizer.init, abstract))
+    # Where there is nothing to hold optax has one number a block.
+    assert sum(leaf.size for leaf in leaves if leaf.size > shape[0]) == held
+
+
 def test_a_bfloat16_moment_is_optax_adamw_with_that_dtype():
     config = TrainConfig(mu_dtype="bfloat16", learning_rate=1e-2, clip_norm=1e9)
     rng = np.random.default_rng(0)

@@ -70,7 +70,8 @@ class TrainConfig(Typed):
       final_lr_share: share of the peak learning rate left at the end.
       weight_decay: decoupled, on matrices only (no norms).
       optimizer: 'adamw', or 'adafactor', whose state is a row and a column of each
-        matrix in place of two more matrices; `learning_rate` is a step's size in both.
+        matrix in place of two more matrices, but one more of attention's where heads
+        are narrower than 128; `learning_rate` is a step's size in both.
       b1: AdamW's decay of the first moment.
       b2: AdamW's decay of the second moment.
       mu_dtype: of AdamW's first moment: 'float32', or 'bfloat16' for half its memory.

@@ -41,9 +41,10 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
     Adafactor: Shazeer and Stern, arXiv 1804.04235, with the changes of Zhai et al.,
     arXiv 2106.04560, section 3.4: no scale by the parameter, so that `learning_rate` is
-    a step's size as it is AdamW's, and decay multiplied by it. No momentum. A matrix of
-    128 by 128 and more has its second moment as a row and a column; each block's, where
-    blocks are stacked.
+    a step's size as it is AdamW's, and decay multiplied by it. No momentum. An array
+    whose two longest axes are of 128 and more has of its second moment the means along
+    each of the two, a column and a row of a matrix; another has it whole, as a query's
+    (D, N, H) of narrow heads. Each block's, where blocks are stacked.
     """
     if config.optimizer == "adafactor":
         scaled = [
