@@ -1,24 +1,28 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from tests import coordinated
 from xinst_jax import distributed
 from xinst_jax.data import packing
-from xinst_jax.errors import UserError
+from xinst_jax.errors import Preempted, UserError
 
 # Run by each of two processes, and once by one: the same rows, the same model. The
 # process that is told to, is killed when it asks for the rows of the last step.
 TRAINING = """
-import os, pathlib, signal, sys, time
+import hashlib, os, pathlib, signal, sys, time
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from xinst_jax import distributed
 
@@ -41,10 +45,10 @@ model = presets.tiny(vocab_size=64, num_layers=1)
 rows = Rows(directory / "rows")
 
 def train_batch(step):
-    if step == 2 and "TERMINATED" in os.environ:
+    if step == int(os.environ.get("TERMINATED", -1)):
         os.kill(os.getpid(), signal.SIGTERM)
     if step >= 2 and "SLOW" in os.environ:
-        time.sleep(2)
+        time.sleep(3)
     if step == 5 and "KILLED" in os.environ:
         while not (directory / sys.argv[3] / "checkpoints" / "3").exists():
             time.sleep(0.01)
@@ -69,6 +73,35 @@ abstract = decoder.abstract_params(model, rules, mesh)
 saved = checkpoint.restore_params(directory / sys.argv[3] / "checkpoints", abstract)
 digest = checkpoint.params_digest(result.params)
 assert checkpoint.params_digest(saved) == digest
+
+# The digest is of the numbers, and no device gathers more of them than is allowed.
+gathered, gather = [], distributed._gathered
+distributed._GATHERED_BYTES = 2048
+
+
+def watched(*given):
+    rows = gather(*given)
+    gathered.append(rows.nbytes)
+    return rows
+
+
+distributed._gathered = watched
+rng, numbers, divided = np.random.default_rng(0), {}, {}
+for name, shape, spec in (
+    ("gate_ldf", (5, 8, 64), jax.P(None, "fsdp", "tensor")),
+    ("table_vd", (48, 16), jax.P("tensor", "fsdp")),
+    ("scale_d", (24,), jax.P("fsdp")),
+):
+    numbers[name] = rng.normal(size=shape).astype(np.float32)
+    sharding = jax.NamedSharding(mesh, spec)
+    divided[name] = jax.make_array_from_callback(
+        shape, sharding, numbers[name].__getitem__
+    )
+expected = hashlib.sha256()
+for name, value in sorted(numbers.items()):
+    expected.update(f"{name} {value.shape} float32\\n".encode() + value.tobytes())
+assert checkpoint.params_digest(divided) == expected.hexdigest()
+assert sorted(gathered) == [96, 1024, *[2048] * 6] * (jax.process_count() - 1)
 print("primary" if distributed.is_primary() else "other", jax.process_count(), digest)
 """
 
@@ -95,13 +128,19 @@ def start(directory, devices, name, variables=None):
     return process
 
 
-def start_two(directory, name, ended=None, how="KILLED"):
-    """Two processes that train as one; one may be killed on the way, or terminated."""
+def start_two(directory, name, *, killed=None, terminated_at=None):
+    """Two processes that train as one.
+
+    Either may be killed on the way, or the second terminated when it asks for the rows
+    of a step.
+    """
     # Processes tell each other of a SIGTERM within a second or two.
-    slow = {"SLOW": "yes"} if how == "TERMINATED" else {}
+    slow = {"SLOW": "yes"} if terminated_at is not None else {}
     found = coordinated.environments(2, **slow)
-    if ended is not None:
-        found[ended][how] = "yes"
+    if killed is not None:
+        found[killed]["KILLED"] = "yes"
+    if terminated_at is not None:
+        found[1]["TERMINATED"] = str(terminated_at)
     return [start(directory, 4, name, environment) for environment in found]
 
 
@@ -119,6 +158,15 @@ def figures(path):
         for name in ("loss", "eval_loss")
         if name in line
     ]
+
+
+def stopped_at(directory, name, both):
+    """The newest checkpoint of two processes that SIGTERM has stopped."""
+    assert [process.wait(timeout=300) for process in both] == [1, 1]
+    for process in both:
+        process.communicate()
+    checkpoints = directory / name / "checkpoints"
+    return max(int(path.name) for path in checkpoints.glob("[0-9]*"))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +195,7 @@ def test_two_processes_train_as_one(trained):
 
 def test_two_processes_of_which_one_is_killed_go_on_to_the_same_bits(trained):
     directory, said = trained
-    first, second = start_two(directory, "killed", ended=1)
+    first, second = start_two(directory, "killed", killed=1)
     assert second.wait(timeout=300) == -signal.SIGKILL
     # The other cannot go on alone: it fails, or is ended by who started it. Longer than
     # the steps that are left take, were they taken.
@@ -167,12 +215,8 @@ def test_two_processes_of_which_one_is_killed_go_on_to_the_same_bits(trained):
 
 def test_sigterm_at_one_of_two_ends_both_and_one_goes_on_over_another_mesh(trained):
     directory, _ = trained
-    both = start_two(directory, "moved", ended=1, how="TERMINATED")
-    assert [process.wait(timeout=300) for process in both] == [1, 1]
-    for process in both:
-        process.communicate()
-    saved = [int(p.name) for p in (directory / "moved" / "checkpoints").glob("[0-9]*")]
-    assert 1 < max(saved) < 6
+    both = start_two(directory, "moved", terminated_at=2)
+    assert 1 < stopped_at(directory, "moved", both) < 6
     assert last_words(start(directory, 8, "moved", {"TENSOR": "1"}))[:2] == [
         "primary",
         "1",
@@ -182,6 +226,27 @@ def test_sigterm_at_one_of_two_ends_both_and_one_goes_on_over_another_mesh(train
     )
     assert [step for step, _ in moved] == [step for step, _ in one]
     np.testing.assert_allclose(moved, one, atol=1e-5)
+
+
+def test_sigterm_before_the_first_step_of_a_resume_stops_it_too(trained):
+    directory, _ = trained
+    shutil.copytree(directory / "two", directory / "resumed")
+    shutil.rmtree(directory / "resumed" / "checkpoints" / "6")
+    both = start_two(directory, "resumed", terminated_at=3)
+    assert 3 < stopped_at(directory, "resumed", both) < 6
+
+
+def test_asks_are_numbered_on_from_one_training_to_the_next(monkeypatch):
+    asked = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        multihost_utils, "reached_preemption_sync_point", lambda n: asked.append(n)
+    )
+    for _ in range(2):
+        with distributed.Preemption() as preemption:
+            for _ in range(3):
+                preemption.noticed()
+    assert asked == list(range(asked[0], asked[0] + 6))
 
 
 @pytest.mark.parametrize("count", ["", "two"])
@@ -198,13 +263,17 @@ def test_a_single_process_is_primary_and_waits_for_nobody():
     distributed.barrier("here")
 
 
-def test_sigterm_is_noticed_inside_the_block_only():
+def test_sigterm_is_noticed_inside_the_block_only_and_lets_nothing_follow_it():
     before = signal.getsignal(signal.SIGTERM)
-    with distributed.Preemption() as preemption:
-        assert not preemption.noticed(1)
+    with pytest.raises(Preempted), distributed.Preemption() as preemption:
+        assert not preemption.noticed()
         os.kill(os.getpid(), signal.SIGTERM)
-        assert preemption.noticed(2)
+        assert preemption.noticed()
     assert signal.getsignal(signal.SIGTERM) is before
+    assert not distributed.Preemption.awaited
+    with pytest.raises(ZeroDivisionError), distributed.Preemption():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ZeroDivisionError
 
 
 def test_a_single_process_ends_at_sigterm_with_the_status_to_start_it_again(tmp_path):

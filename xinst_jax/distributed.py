@@ -5,12 +5,13 @@ JAX's coordination service, which waits as long as it takes: collectives on devi
 timeouts, and hours may pass while process 0 works on text.
 """
 
+import functools
 import itertools
 import json
 import signal
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -22,7 +23,7 @@ from jax.experimental import multihost_utils
 
 from xinst_jax import cluster as cluster_lib
 from xinst_jax.cluster import Cluster
-from xinst_jax.errors import Lost, UserError
+from xinst_jax.errors import Lost, Preempted, UserError
 
 HEARTBEAT_SECONDS = 40
 """Time after which a process that gives no sign of life is taken for lost."""
@@ -37,8 +38,11 @@ _PATIENCE_MS = 5_000
 _PIECE = 500_000
 """Characters put into the key-value store at once: it takes no large values."""
 
+_GATHERED_BYTES = 1 << 28
+"""Most bytes of a divided array that a device holds whole: a block's matrix."""
+
 _SAID = "xinst_jax/said"
-_turns, _barriers = itertools.count(), itertools.count()
+_turns, _barriers, _asks = itertools.count(), itertools.count(), itertools.count(1)
 
 T = TypeVar("T")
 
@@ -168,6 +172,36 @@ def to_host(array: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
+def to_primary(array: jax.Array) -> Iterator[np.ndarray]:
+    """An array on process 0's host, some rows of the first axis at a time.
+
+    All processes call it and go through it to the end; the others get nothing. Of an
+    array that other processes hold parts of, a device never has more whole than
+    `_GATHERED_BYTES`, or one row: one block of a stacked weight.
+    """
+    if array.is_fully_addressable or array.is_fully_replicated:
+        if is_primary():
+            yield np.asarray(array)
+        return
+    rows = max(1, _GATHERED_BYTES * len(array) // array.nbytes)
+    for start in range(0, len(array), rows):
+        count = min(rows, len(array) - start)
+        gathered = jax.block_until_ready(_gathered(array, start, count))
+        if is_primary():
+            yield np.asarray(gathered)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _gathered(array: jax.Array, start: jax.Array, count: int) -> jax.Array:
+    """Some rows of the first axis, whole on every device."""
+    sharding = jax.typeof(array).sharding
+    # An axis is cut where it is not divided; the others stay divided until then.
+    undivided = sharding.update(spec=jax.P(None, *sharding.spec[1:]))
+    array = jax.reshard(array, undivided)
+    rows = jax.lax.dynamic_slice_in_dim(array, start, count)
+    return jax.reshard(rows, sharding.update(spec=jax.P()))
+
+
 def _heard(key: str) -> str:
     """What a process says under a key, once it does."""
     while True:
@@ -182,7 +216,11 @@ class Preemption:
     """Notices, inside a `with` block, that the machine is about to be taken away.
 
     The notice is SIGTERM. With several processes one of them getting it is enough: all
-    of them then see it at the same step.
+    of them then see it at the same ask.
+
+    Raises:
+      Preempted: at the end of the block, where the notice came and nothing else was
+        raised. With several processes `fate` ends them then.
     """
 
     awaited = False
@@ -198,15 +236,26 @@ class Preemption:
             self._previous = signal.signal(signal.SIGTERM, self._notice)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._listens():
             signal.signal(signal.SIGTERM, self._previous)  # type: ignore[arg-type]
         Preemption.awaited = False
+        if self._noticed and kind is None:
+            raise Preempted(
+                "SIGTERM came while a training ended, which is saved. Run the same "
+                "command again to go on."
+            )
 
-    def noticed(self, step: int) -> bool:
-        """Whether to save and stop after this step; to be asked after every step."""
+    def noticed(self) -> bool:
+        """Whether to save and stop now; asked before the first step and after each.
+
+        All processes ask equally often.
+        """
         if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
+            # JAX lets all stop at the number that follows the highest asked with when
+            # the notice came, and at no later one: so none may ever be left out, from
+            # one training of this process to the next, or where one goes on.
+            return multihost_utils.reached_preemption_sync_point(next(_asks))
         return self._noticed
 
     def _notice(self, number: int, frame: types.FrameType | None) -> None:

@@ -16,6 +16,7 @@ from xinst_jax.config import (
     TokenizerConfig,
     TrainConfig,
 )
+from xinst_jax.data import loader
 from xinst_jax.errors import UserError
 from xinst_jax.hf import mapping
 from xinst_jax.manifest import StageDirectory
@@ -115,6 +116,21 @@ def test_weights_under_adapters_lie_in_the_dtype_they_are_multiplied_in(workspac
         wanted = np.float32 if "scale" in path else jax.numpy.bfloat16
         assert leaf.dtype == wanted
         np.testing.assert_array_equal(leaf, mapping.leaves(base)[path].astype(wanted))
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_as_many_held_out_rows_are_evaluated_at_once_as_a_step_works_on(
+    microbatches, workspace
+):
+    workspace, *_ = workspace
+    rows = loader.Rows(workspace.path("model") / "data" / training.HELD_OUT)
+    config = dataclasses.replace(TRAIN, microbatches=microbatches)
+    found = [
+        batch for batch, _ in training._held_out(workspace, rows, config).batches()
+    ]
+    assert {len(batch["tokens"]) for batch in found} == {8 // microbatches}
+    segment_ids = [np.asarray(batch["segment_ids"]) for batch in found]
+    assert (np.concatenate(segment_ids)[:, 0] > 0).sum() == len(rows)
 
 
 def test_a_followers_rows_are_looked_at_where_there_is_one():

@@ -16,7 +16,7 @@ from tests.train.small_run import (
     run,
     without_time,
 )
-from xinst_jax.train import loop
+from xinst_jax.train import checkpoint, loop
 from xinst_jax.train.checkpoint import params_digest
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -48,6 +48,35 @@ def test_sigterm_saves_and_stops(tmp_path, uninterrupted):
     result = run(tmp_path)
     assert params_digest(result.params) == digest
     assert without_time(result.history) == without_time(expected.history)
+
+
+def test_sigterm_after_the_last_step_is_not_forgotten(
+    tmp_path, monkeypatch, uninterrupted
+):
+    """What made the training would go on to the next one, until it is killed."""
+    wait = checkpoint.Checkpoints.wait
+
+    def terminated(checkpoints):
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait(checkpoints)
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "wait", terminated)
+    with pytest.raises(loop.Preempted, match="while a training ended"):
+        run(tmp_path)
+    monkeypatch.undo()
+    result = run(tmp_path, killed_at(0))
+    assert params_digest(result.params) == uninterrupted[1]
+
+
+def test_sigterm_in_the_last_step_stops_after_it(tmp_path, uninterrupted):
+    def train_batch(number):
+        if number == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batch(number)
+
+    with pytest.raises(loop.Preempted, match=r"step (9|10) of 10"):
+        run(tmp_path, train_batch)
+    assert params_digest(run(tmp_path).params) == uninterrupted[1]
 
 
 def start_process(directory, killed_at="None"):

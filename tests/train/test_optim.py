@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from xinst_jax.config import MeshConfig, TrainConfig
+from xinst_jax.errors import UserError
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, presets
 from xinst_jax.train import optim
@@ -26,6 +27,35 @@ def test_learning_rate_rises_in_a_line_and_falls_as_half_a_cosine():
 def test_no_warm_up_starts_at_the_peak():
     config = TrainConfig(steps=1000, warmup_steps=0, learning_rate=2.0)
     assert float(optim.learning_rate(config)(0)) == pytest.approx(2.0, rel=1e-4)
+
+
+def test_a_warm_up_longer_than_the_training_is_all_of_it():
+    config = TrainConfig(steps=20, warmup_steps=30, learning_rate=2.0)
+    rates = [float(optim.learning_rate(config)(count)) for count in range(20)]
+    np.testing.assert_allclose(rates, 2.0 * np.arange(1, 21) / 20, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        # Adam divides by 1 - b ** updates.
+        ({"b1": 1.0}, r"TrainConfig\.b1 is a decay of 0 or more and below 1, found 1"),
+        ({"b2": 1}, "b2 is a decay"),
+        ({"b2": -0.1}, "b2 is a decay"),
+        ({"ema_decay": 1.0}, "ema_decay is a decay"),
+        ({"weight_decay": -0.1}, "weight_decay must not be negative, found -0.1"),
+        (
+            {"weight_decay": float("nan")},
+            "weight_decay must not be negative, found nan",
+        ),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+        ({"warmup_steps": -1}, "warmup_steps must not be negative"),
+        ({"steps": 0}, "steps must be positive"),
+    ],
+)
+def test_values_that_no_optimizer_can_work_with_are_refused(fields, told):
+    with pytest.raises(UserError, match=told):
+        TrainConfig(**fields)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -144,6 +174,24 @@ def test_adafactor_treats_each_block_as_optax_treats_a_matrix_by_itself():
     np.testing.assert_allclose(found["table_vd"], expected, atol=1e-6)
     held = sum(leaf.size for leaf in jax.tree.leaves(opt_state))
     assert held < 0.05 * sum(leaf.size for leaf in start.values())
+
+
+@pytest.mark.parametrize(
+    ("shape", "held"),
+    [
+        ((2, 256, 4, 128), 2 * (256 * 4 + 4 * 128)),
+        ((2, 256, 4, 64), 2 * (256 * 4 * 64)),
+        ((2, 256, 128, 64), 2 * (256 * 64 + 128 * 64)),
+        ((2, 256, 512), 2 * (256 + 512)),
+    ],
+)
+def test_adafactor_factors_over_the_two_longest_axes_if_both_have_128(shape, held):
+    optimizer = optim.make_optimizer(TrainConfig(optimizer="adafactor"))
+    name = "query_ldnh" if len(shape) == 4 else "gate_ldf"
+    abstract = {name: jax.ShapeDtypeStruct(shape, jnp.float32)}
+    leaves = jax.tree.leaves(jax.eval_shape(optimizer.init, abstract))
+    # Where there is nothing to hold optax has one number a block.
+    assert sum(leaf.size for leaf in leaves if leaf.size > shape[0]) == held
 
 
 def test_a_bfloat16_moment_is_optax_adamw_with_that_dtype():

@@ -1,8 +1,11 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
-from xinst_jax.config import MeshConfig, TrainConfig
+from xinst_jax.config import LoraConfig, MeshConfig, RunConfig, TrainConfig
+from xinst_jax.errors import UserError
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import decoder, presets
 from xinst_jax.train import optim, state
@@ -58,3 +61,21 @@ def test_factors_and_the_average_lie_along_their_parameter_s_axes():
             ((layers, 256), str(jax.P(None, "tensor"))),
         ]
     )
+
+
+def test_all_weights_are_trained_in_float32_only_and_under_adapters_in_either():
+    model, mesh = presets.tiny(param_dtype="bfloat16"), make_mesh(MeshConfig())
+    whole = TrainConfig(global_batch=8)
+    adapted = dataclasses.replace(whole, lora=LoraConfig(rank=2))
+    with pytest.raises(UserError, match=r"param_dtype = 'bfloat16' is too coarse"):
+        state.abstract_training(model, RULES, mesh, whole)
+    found = state.abstract_training(model, RULES, mesh, adapted)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found.params)} == {
+        np.dtype("float32")
+    }
+    names = ("generator", "rater", "follower", "sft")
+    given = {"name": "x", "languages": ("fi",), "model": model, "base_model": "folder"}
+    RunConfig(**given, **dict.fromkeys(names, adapted))
+    tuned = dict.fromkeys(names, adapted) | {"rater": whole}
+    with pytest.raises(UserError, match=r"^rater: .*'bfloat16' is too coarse"):
+        RunConfig(**given, **tuned)

@@ -194,6 +194,22 @@ def test_each_language_has_the_loss_of_its_own_rows(count, sizes):
     np.testing.assert_array_equal(weights_bt, weights)
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(1, {}), (8, {"fsdp": 4, "tensor": 2})])
+def test_a_look_in_microbatches_gives_the_same_losses_in_less_memory(count, sizes):
+    mesh, found, temporary = mesh_of(count, **sizes), [], []
+    with jax.set_mesh(mesh):
+        given = params_on(mesh), placed(rows(0), mesh)
+        for microbatches in (1, 4):
+            config = dataclasses.replace(CONFIG, microbatches=microbatches)
+            look = step.make_look_step(MODEL, RULES, config)
+            found.append(look(*given))
+            memory = look.lower(*given).compile().memory_analysis()
+            temporary.append(memory.temp_size_in_bytes)
+    for whole, parts in zip(*found, strict=True):
+        np.testing.assert_allclose(parts, whole, atol=1e-6)
+    assert temporary[1] < temporary[0] / 2
+
+
 def test_tokens_and_pairs_are_counted_in_real_examples_only(full_batch):
     _, metrics = full_batch
     lengths = [

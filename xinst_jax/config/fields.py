@@ -28,7 +28,7 @@ def positive(config: Any, *names: str) -> None:
 def not_negative(config: Any, *names: str) -> None:
     """Raises UserError unless each named field is zero or more."""
     for name in names:
-        if getattr(config, name) < 0:
+        if not getattr(config, name) >= 0:
             raise UserError(
                 f"{type(config).__name__}.{name} must not be negative, found "
                 f"{getattr(config, name)!r}."
@@ -42,6 +42,16 @@ def share(config: Any, *names: str) -> None:
             raise UserError(
                 f"{type(config).__name__}.{name} is a share between 0 and 1, found "
                 f"{getattr(config, name)!r}."
+            )
+
+
+def decay(config: Any, *names: str) -> None:
+    """Raises UserError unless each named field lies in [0, 1): at 1 nothing decays."""
+    for name in names:
+        if not 0 <= getattr(config, name) < 1:
+            raise UserError(
+                f"{type(config).__name__}.{name} is a decay of 0 or more and below 1, "
+                f"found {getattr(config, name)!r}."
             )
 
 

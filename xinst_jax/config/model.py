@@ -79,7 +79,8 @@ class ModelConfig(Typed):
       rope_original_length: for 'llama3': positions, in tokens, of the model before its
         frequencies were changed.
       compute_dtype: dtype of activations and of the weights as multiplied.
-      param_dtype: dtype in which parameters are kept and updated.
+      param_dtype: dtype in which parameters are kept and updated; float32 wherever all
+        of them are trained.
       attention: what computes attention over packed rows: 'auto' (splash on a TPU; on a
         GPU triton where it can compute the model; else blockwise, or dense for rows of
         a few tokens), 'splash' (a TPU's kernel), 'triton' (a GPU's, without windows and

@@ -121,6 +121,7 @@ class RunConfig(Typed):
                 f"TokenizerConfig.path empty (found {self.tokenizer.path!r})."
             )
         self._check_adapters()
+        self._check_precision()
         for name in ("keep_share_of", "min_score_of"):
             for code, _ in getattr(self.rate, name):
                 if code not in self.languages:
@@ -156,6 +157,15 @@ class RunConfig(Typed):
                 "and RunConfig.base_model, without RunConfig.base_adapter, to lay the "
                 "adapter over. Set it to 'merged' to export the whole model."
             )
+
+    def _check_precision(self) -> None:
+        for name in self.trainings:
+            if name == "base" and self.base_model:
+                continue  # it is imported, not trained
+            try:
+                getattr(self, name).check_precision(self.model.param_dtype)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from error
 
     @property
     def trainings(self) -> tuple[str, ...]:

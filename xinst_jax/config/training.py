@@ -4,6 +4,7 @@ import dataclasses
 
 from xinst_jax.config.fields import (
     Typed,
+    decay,
     not_negative,
     one_of,
     operational,
@@ -61,15 +62,16 @@ class TrainConfig(Typed):
       length: tokens of a packed row.
       global_batch: packed rows of a step, over all devices.
       microbatches: parts that the global batch is cut into; gradients are summed over
-        them before the one update.
+        them before the one update. Held-out rows are evaluated so many at a time too.
       steps: updates.
       learning_rate: peak, reached after `warmup_steps`, then a cosine down to
         `final_lr_share` of it at `steps`.
-      warmup_steps: steps of linear warm-up from 0.
+      warmup_steps: steps of linear warm-up from 0; all steps where there are fewer.
       final_lr_share: share of the peak learning rate left at the end.
       weight_decay: decoupled, on matrices only (no norms).
       optimizer: 'adamw', or 'adafactor', whose state is a row and a column of each
-        matrix in place of two more matrices; `learning_rate` is a step's size in both.
+        matrix in place of two more matrices, but one more of attention's where heads
+        are narrower than 128; `learning_rate` is a step's size in both.
       b1: AdamW's decay of the first moment.
       b2: AdamW's decay of the second moment.
       mu_dtype: of AdamW's first moment: 'float32', or 'bfloat16' for half its memory.
@@ -138,18 +140,19 @@ class TrainConfig(Typed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, "length", "global_batch", "microbatches", "learning_rate")
+        positive(self, "length", "global_batch", "microbatches", "steps")
+        positive(self, "learning_rate")
         positive(self, "clip_norm", "passes", "temperature", "logit_chunk")
         positive(self, "eval_every", "eval_rows", "checkpoint_every", "log_every")
         positive(self, "keep_last", "profile_steps")
         not_negative(self, "max_loss_ratio", "skip_bad_steps", "profile_from")
         not_negative(self, "keep_best", "keep_every", "z_loss")
-        share(self, "final_lr_share", "ema_decay")
+        not_negative(self, "warmup_steps", "weight_decay")
+        share(self, "final_lr_share")
+        decay(self, "b1", "b2", "ema_decay")
         one_of(self, "optimizer", OPTIMIZERS)
         one_of(self, "mu_dtype", ("float32", "bfloat16"))
         one_of(self, "final", ("last", "best"))
-        if self.ema_decay == 1:
-            raise UserError("TrainConfig.ema_decay must be below 1, found 1.")
         if 0 < self.max_loss_ratio <= 1:
             raise UserError(
                 f"TrainConfig.max_loss_ratio = {self.max_loss_ratio:g}; expected more "
@@ -161,13 +164,29 @@ class TrainConfig(Typed):
                 f"multiple of eval_every = {self.eval_every}: with keep_best, or final "
                 "= 'best', every checkpoint needs an evaluation."
             )
-        if self.steps < 1 or self.warmup_steps < 0:
-            raise UserError("TrainConfig.steps must be > 0 and warmup_steps >= 0.")
         if self.global_batch % self.microbatches:
             raise UserError(
                 f"TrainConfig.global_batch = {self.global_batch} is not a multiple of "
                 f"microbatches = {self.microbatches}."
             )
+
+    def check_precision(self, param_dtype: str) -> None:
+        """Raises UserError where weights too coarse to be trained would be.
+
+        For most weights an update is below half the distance to the next bfloat16
+        number, and would be rounded away.
+        """
+        if param_dtype != "float32" and not self.lora.rank:
+            raise UserError(
+                f"ModelConfig.param_dtype = {param_dtype!r} is too coarse for weights "
+                "that are trained: most updates would be rounded away. Set it to "
+                "'float32', or train adapters (LoraConfig.rank above 0)."
+            )
+
+    @property
+    def microbatch_rows(self) -> int:
+        """Packed rows, over all devices, that are worked on at once."""
+        return self.global_batch // self.microbatches
 
     @property
     def unrecorded(self) -> tuple[str, ...]:

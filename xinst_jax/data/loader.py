@@ -75,7 +75,7 @@ class Rows:
 
     def in_order(
         self,
-        global_batch: int,
+        batch_rows: int,
         mesh: jax.sharding.Mesh,
         rules: ShardingRules,
         limit: int,
@@ -91,12 +91,12 @@ class Rows:
           `summary.languages`; 0 where rows mix languages.
         """
         rows_n, language_n = self._first_of_each(limit)
-        batch_axes = rules.divide(mesh.shape, (global_batch,), ("batch",))
+        batch_axes = rules.divide(mesh.shape, (batch_rows,), ("batch",))
         sharding = jax.sharding.NamedSharding(mesh, batch_axes)
-        for start in range(0, len(rows_n), global_batch):
-            filled = np.s_[start : start + global_batch]
-            rows_b = np.full(global_batch, _NO_ROW)
-            language_b = np.zeros(global_batch, np.int32)
+        for start in range(0, len(rows_n), batch_rows):
+            filled = np.s_[start : start + batch_rows]
+            rows_b = np.full(batch_rows, _NO_ROW)
+            language_b = np.zeros(batch_rows, np.int32)
             rows_b[: len(rows_n[filled])] = rows_n[filled]
             language_b[: len(rows_n[filled])] = language_n[filled]
             batch = _on_mesh(self.read, rows_b, self.summary.length, mesh, rules)

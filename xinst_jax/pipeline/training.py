@@ -182,7 +182,8 @@ def _held_out(
     return evaluation.HeldOut(
         functools.partial(
             rows.in_order,
-            config.global_batch,
+            # No more rows at once than the step works on, whose memory is known.
+            config.microbatch_rows,
             workspace.mesh,
             workspace.rules,
             config.eval_rows,

@@ -134,9 +134,8 @@ class Workspace:
         sizes: dict[str, tuple[int, ...]] = {}
         for name in self.run.trainings:
             config = getattr(self.run, name)
-            part = config.global_batch // config.microbatches
             field = f"{name}/TrainConfig.global_batch / microbatches, or length"
-            sizes[field] = (part, config.length)
+            sizes[field] = (config.microbatch_rows, config.length)
         # Held-out pairs are scored in batches of `answer`, on all devices.
         sizes["answer/DecodeConfig.batch_rows"] = (self.run.answer.batch_rows,)
         sizes["RateConfig.batch_rows"] = (self.run.rate.batch_rows,)

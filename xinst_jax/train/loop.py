@@ -149,10 +149,15 @@ def train(
         del current
         if start == 0:
             run.evaluate(0)
+        if preemption.noticed():
+            raise Preempted(
+                f"{label} was stopped before its next step, at {start} of "
+                f"{config.steps}. Run the same command again to go on."
+            )
         times.change(clock.OTHER)
         for number, batch in _ahead(train_batch, start, config.steps, times):
             run.step(number, batch)
-            last, stop = number == config.steps, preemption.noticed(number)
+            last, stop = number == config.steps, preemption.noticed()
             evaluates = last or number % config.eval_every == 0
             saves = last or stop or number % config.checkpoint_every == 0
             if evaluates or saves:
@@ -162,7 +167,7 @@ def train(
                     run.save(number, losses)
             if last or stop:
                 run.end(number)
-            if stop and not last:
+            if stop:
                 raise Preempted(
                     f"{label} was stopped at step {number} of {config.steps}, "
                     "which is saved. Run the same command again to go on."

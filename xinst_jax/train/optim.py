@@ -15,21 +15,20 @@ from xinst_jax.models.decoder import Params
 def learning_rate(config: TrainConfig) -> Callable[[jax.Array | int], jax.Array]:
     """The learning rate of the update that follows `count` others.
 
-    A line from 0 up to the peak at update `warmup_steps`, then half a cosine down to
-    `final_lr_share` of it at update `steps` (Loshchilov and Hutter, arXiv 1608.03983,
-    equation 5, without restarts).
+    A line from 0 up to the peak at update `warmup_steps`, or at the last one where
+    there are fewer, then half a cosine down to `final_lr_share` of it at update `steps`
+    (Loshchilov and Hutter, arXiv 1608.03983, equation 5, without restarts).
     """
+    warmup = min(config.warmup_steps, config.steps)
 
     def schedule(count: jax.Array | int) -> jax.Array:
         update = jnp.asarray(count, jnp.float32) + 1
-        rise = update / max(config.warmup_steps, 1)
-        rest = max(config.steps - config.warmup_steps, 1)
-        done = jnp.clip((update - config.warmup_steps) / rest, 0, 1)
+        rise = update / max(warmup, 1)
+        rest = max(config.steps - warmup, 1)
+        done = jnp.clip((update - warmup) / rest, 0, 1)
         low = config.final_lr_share
         fall = low + (1 - low) * 0.5 * (1 + jnp.cos(jnp.pi * done))
-        return config.learning_rate * jnp.where(
-            update < config.warmup_steps, rise, fall
-        )
+        return config.learning_rate * jnp.where(update < warmup, rise, fall)
 
     return schedule
 
@@ -42,9 +41,10 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
     Adafactor: Shazeer and Stern, arXiv 1804.04235, with the changes of Zhai et al.,
     arXiv 2106.04560, section 3.4: no scale by the parameter, so that `learning_rate` is
-    a step's size as it is AdamW's, and decay multiplied by it. No momentum. A matrix of
-    128 by 128 and more has its second moment as a row and a column; each block's, where
-    blocks are stacked.
+    a step's size as it is AdamW's, and decay multiplied by it. No momentum. An array
+    whose two longest axes are of 128 and more has of its second moment the means along
+    each of the two, a column and a row of a matrix; another has it whole, as a query's
+    (D, N, H) of narrow heads. Each block's, where blocks are stacked.
     """
     if config.optimizer == "adafactor":
         scaled = [

@@ -111,9 +111,10 @@ def abstract_training(
 
     Raises:
       UserError: a weight, an adapter, or a microbatch of the training's rows does not
-        divide over the mesh.
+        divide over the mesh, or weights would be trained in a dtype that is too coarse.
     """
-    microbatch = (config.global_batch // config.microbatches, config.length)
+    config.check_precision(model.param_dtype)
+    microbatch = (config.microbatch_rows, config.length)
     rules.divide(mesh.shape, microbatch, ("batch", "length"))
     if config.lora.rank:
         params = lora.abstract_adapters(model, rules, mesh, config.lora)

@@ -181,13 +181,21 @@ def make_look_step(
     config: TrainConfig,
     targets_per_row: int | None = None,
 ) -> LookStep:
-    """The jitted losses of a batch's targets, to find what a bad step read."""
+    """The jitted losses of a batch's targets, to find what a bad step read.
+
+    It goes over the batch in the step's microbatches.
+    """
     weighted = _weighted_losses(model, rules, config, targets_per_row)
 
     def step(
         params: Params, batch: Batch, frozen: Params | None = None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        losses_bt = weighted(params, frozen, batch)
+        if config.microbatches == 1:
+            losses_bt = weighted(params, frozen, batch)
+        else:
+            parts = _microbatches(batch, config.microbatches)
+            losses_nbt = jax.lax.map(lambda part: weighted(params, frozen, part), parts)
+            losses_bt = _joined(losses_nbt)
         found = losses_bt, batch["loss_weights"], batch["segment_ids"]
         return jax.tree.map(lambda a_bt: jax.reshard(a_bt, jax.P(None, None)), found)
 
@@ -273,3 +281,14 @@ def _microbatches(batch: Batch, count: int) -> Batch:
         return jnp.moveaxis(parts, 1, 0)
 
     return jax.tree.map(cut, batch)
+
+
+def _joined(parts_nbt: jax.Array) -> jax.Array:
+    """What was computed of each microbatch as (B, T), in the batch's order of rows."""
+    count, rows, length = parts_nbt.shape
+    _, batch_axes, length_axes = jax.typeof(parts_nbt).sharding.spec
+    return jnp.reshape(
+        jnp.moveaxis(parts_nbt, 0, 1),
+        (count * rows, length),
+        out_sharding=jax.P(batch_axes, length_axes),
+    )
