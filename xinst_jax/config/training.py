@@ -62,7 +62,8 @@ class TrainConfig(Typed):
       length: tokens of a packed row.
       global_batch: packed rows of a step, over all devices.
       microbatches: parts that the global batch is cut into; gradients are summed over
-        them before the one update. Held-out rows are evaluated so many at a time too.
+        them before the one update. As many held-out rows as a part has are evaluated at
+        once.
       steps: updates.
       learning_rate: peak, reached after `warmup_steps`, then a cosine down to
         `final_lr_share` of it at `steps`.
@@ -171,7 +172,7 @@ class TrainConfig(Typed):
             )
 
     def check_precision(self, param_dtype: str) -> None:
-        """Raises UserError where weights too coarse to be trained would be.
+        """Raises UserError where all weights are trained, and kept too coarsely for it.
 
         For most weights an update is below half the distance to the next bfloat16
         number, and would be rounded away.
