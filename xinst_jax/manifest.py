@@ -25,6 +25,9 @@ from xinst_jax import shards
 from xinst_jax.errors import UserError
 
 MANIFEST = "manifest.json"
+JOB = "job.json"
+"""What the shards of a keyed job are made from, beside them."""
+
 LINEAGE = "xinst_run.json"
 """What a published folder was made from, in it."""
 
@@ -101,6 +104,11 @@ class StageDirectory:
         )
         return "input changed: " + ", ".join(names)
 
+    def removed(self) -> bool:
+        """Whether `begin` removes what is here, finished or half-done."""
+        known = _fingerprint(self.path / _STARTED)
+        return (self.path / MANIFEST).exists() or known not in (None, self.fingerprint)
+
     def key(self, without: Sequence[str]) -> dict[str, Any]:
         """The settings and the inputs' digests that the rows of a job depend on.
 
@@ -112,10 +120,26 @@ class StageDirectory:
         """
         parts = {"config": config_lib.as_record(self.config), "inputs": self.inputs}
         return {
-            name: value
-            for name, value in _leaves(parts)
-            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in without)
+            name: value for name, value in _leaves(parts) if not _matches(name, without)
         }
+
+    def keyed_alike(self, without: Sequence[str], again: Sequence[str]) -> bool:
+        """Whether the keyed shards here can still be used.
+
+        Args:
+          without: as for `key`.
+          again: names of inputs that are made again before this stage.
+        """
+        if not all(_matches(f"inputs/{name}", without) for name in again):
+            return False
+        now = json.loads(_json(self.key(without)))
+        notes = [self.path / name / JOB for name in self.keyed]
+        keys = [json.loads(note.read_bytes())["key"] for note in notes if note.exists()]
+        return bool(keys) and all(
+            name in key and key[name] == value
+            for key in keys
+            for name, value in now.items()
+        )
 
     def begin(self, redo: bool = False) -> bool:
         """Readies the directory for writing; True if something in it goes on.
@@ -228,6 +252,11 @@ def read(directory: pathlib.Path) -> dict[str, Any] | None:
         ) from error
 
 
+def is_begun(directory: pathlib.Path) -> bool:
+    """Whether a stage was begun there and is not finished."""
+    return (directory / _STARTED).exists()
+
+
 def _fingerprint(started: pathlib.Path) -> str | None:
     """That of a half-done stage; None where its record is missing or damaged."""
     try:
@@ -241,6 +270,10 @@ def content_digest(manifest: Mapping[str, Any]) -> str:
     return config_lib.digest(
         {name: manifest[name] for name in ("stage", "fingerprint", "content")}
     )
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _json(record: Any) -> bytes:

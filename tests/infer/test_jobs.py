@@ -12,7 +12,8 @@ import pytest
 
 from xinst_jax import shards
 from xinst_jax.errors import UserError
-from xinst_jax.infer.jobs import JOB, Part, Share, run_shards
+from xinst_jax.infer.jobs import Part, Share, run_shards
+from xinst_jax.manifest import JOB
 
 # Started as each of two processes: a job of many shards, which it takes every second of
 # and whose numbers it notes before it computes them.

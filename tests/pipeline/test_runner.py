@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import types
 
 import numpy as np
@@ -253,7 +254,9 @@ def test_what_took_long_is_not_removed_unasked(tmp_path):
     _took(workspace, seed=3500, rate=7200)
     recorder.made.clear()
     for changed, hours in ({"seed": 1}, "3.0"), ({"rate": 1}, "2.0"):
-        with pytest.raises(UserError, match=rf"took {hours} hours .*--remake") as said:
+        with pytest.raises(
+            UserError, match=rf"Work of {hours} hours .*--remake"
+        ) as said:
             _run(workspace, recorder, **changed)
         assert "rate (2.0 h)" in str(said.value)
         assert recorder.made == []
@@ -274,26 +277,83 @@ def test_what_took_long_is_not_removed_by_its_own_verb_either(tmp_path):
     assert recorder.made == ["seed"]
 
 
-def test_what_is_missing_or_keyed_is_made_without_being_asked_for(tmp_path):
+def test_what_is_missing_is_made_without_being_asked_for(tmp_path):
     workspace, recorder = _workspace(tmp_path), _Recorder()
     _run(workspace, recorder)
     _took(workspace, rate=7200, dataset=7200)
     for name in ("rate", "dataset"):
         shutil.rmtree(workspace.path(name))
     assert _run(workspace, recorder, rate=1) == ["rate", "dataset"]
+
+
+def test_of_a_stage_that_was_resumed_the_whole_time_counts(tmp_path):
+    """Its last part alone may have been short."""
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    _run(workspace, recorder)
+    _took(workspace, resumed=True, rate=60)
+    begun = workspace.path("rate") / "file"
+    os.utime(begun, (time.time() - 7200,) * 2)
+    with pytest.raises(UserError, match=r"rate \(2.0 h\).*--remake"):
+        _run(workspace, recorder, rate=1)
+    os.utime(begun)
+    assert _run(workspace, recorder, rate=1) == ["rate", "dataset"]
+
+
+def test_half_done_work_of_hours_is_not_removed_unasked(tmp_path):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+    stages = {stage.name: stage for stage in recorder.stages()}
+    for name in ("corpus", "seed"):
+        _run_one(workspace, stages[name])
+    directory = runner.stage_directory(workspace, stages["rate"])
+    directory.begin()
+    shards.write_bytes(directory.path / "half", b"a checkpoint")
+    os.utime(directory.path / "started.json", (time.time() - 7200,) * 2)
+    with pytest.raises(UserError, match=r"rate \(2.0 h\).*--remake"):
+        _run(workspace, recorder, rate=1)
+    assert (directory.path / "half").exists()
+    # As it was begun it goes on.
+    assert _run(workspace, recorder) == ["rate", "dataset"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_keyed_shards_are_asked_for_where_they_cannot_be_used(tmp_path, kept):
+    workspace, recorder = _workspace(tmp_path), _Recorder()
+
+    def stages(value: int) -> list[runner.Stage]:
+        return [
+            dataclasses.replace(
+                stage,
+                config={"value": value, "batch": value},
+                keyed=("fi",),
+                changes_nothing=("config/batch", *(["config/value"] if kept else [])),
+            )
+            if stage.name == "rate"
+            else stage
+            for stage in recorder.stages()
+        ]
+
+    console = rich.console.Console(file=io.StringIO())
+    runner.run_all(workspace, stages(0), console)
+    rated = {stage.name: stage for stage in stages(0)}["rate"]
+    key = runner.stage_directory(workspace, rated).key(rated.changes_nothing)
+    note = json.dumps({"key": {**key, "rows": "their digest"}})
+    shards.write_bytes(workspace.path("rate") / "fi" / manifest.JOB, note.encode())
     _took(workspace, rate=7200)
-    keyed = [
-        dataclasses.replace(stage, keyed=("fi",) if stage.name == "rate" else ())
-        for stage in recorder.stages(rate=2)
-    ]
-    recorder.made.clear()
-    runner.run_all(workspace, keyed, rich.console.Console(file=io.StringIO()))
-    assert recorder.made == ["rate", "dataset"]
+    if kept:
+        runner.run_all(workspace, stages(1), console)
+        return
+    with pytest.raises(UserError, match=r"rate \(2.0 h\).*--remake"):
+        runner.run_all(workspace, stages(1), console)
 
 
-def _took(workspace: Workspace, **seconds: float) -> None:
+def _run_one(workspace: Workspace, stage: runner.Stage) -> None:
+    console = rich.console.Console(file=io.StringIO())
+    runner.run_verb(workspace, [stage], [stage], console)
+
+
+def _took(workspace: Workspace, resumed: bool = False, **seconds: float) -> None:
     """Notes that the making of stages took so long."""
     with (workspace.workdir / "timings.jsonl").open("a") as file:
         for name, took in seconds.items():
-            line = {"stage": name, "seconds": took, "resumed": False}
+            line = {"stage": name, "seconds": took, "resumed": resumed}
             file.write(json.dumps(line) + "\n")

@@ -280,3 +280,15 @@ def test_a_row_of_any_text_is_printed_as_it_is(workspace, capsys):
     shown = capsys.readouterr().out
     assert "[red]title" in shown and "[bold]not markup[/bold]" in shown
     assert "แม่น้ำ" in shown
+
+
+def test_a_round_that_is_being_made_again_is_not_said_to_be_the_new_generators(
+    workspace,
+):
+    begun = workspace.path("candidates/round-1") / "started.json"
+    begun.write_text("{}")
+    try:
+        titles = [step.title for step in trace.trace(workspace, "doc#2")]
+    finally:
+        begun.unlink()
+    assert "round 1: instruction" not in titles and "round 2: instruction" in titles

@@ -329,16 +329,32 @@ def test_a_slice_with_a_host_that_cannot_be_set_up_is_asked_for_again_twice(
     asked = ["archive", "cp", "rm", "create"]
     assert cloud.verbs == [*asked, "cp", "delete", *asked, "cp", "delete"]
 
-    cloud = _Cloud([("ACTIVE", "70\n")] * 3)
-    often = dataclasses.replace(launch.job, restarts=20)
-    launch = dataclasses.replace(launch, job=often)
-    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 70
-    assert cloud.verbs.count("create") == 3 and cloud.verbs[-1] == "delete"
+    for restarts in (20, 0):  # which are for slices that are taken away
+        cloud = _Cloud([("ACTIVE", "70\n")] * 3)
+        job = dataclasses.replace(launch.job, restarts=restarts)
+        launch = dataclasses.replace(launch, job=job)
+        assert tpu.start(launch, cloud, wait=lambda seconds: None) == 70
+        assert cloud.verbs.count("create") == 3 and cloud.verbs[-1] == "delete"
 
-    cloud = _Cloud([("ACTIVE", "70\n")])
-    never = dataclasses.replace(launch.job, restarts=0)
-    launch = dataclasses.replace(launch, job=never)
-    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 70
+
+def test_a_mistake_in_the_first_upload_leaves_nothing_that_costs(
+    tmp_path, monkeypatch, capsys
+):
+    launch, cloud = _launch(tmp_path, monkeypatch), _Cloud([])
+    cloud.failures["cp"] = ["no such bucket"]
+    with pytest.raises(UserError, match="no such bucket"):
+        tpu.start(launch, cloud, wait=lambda seconds: None)
+    assert cloud.verbs == ["archive", "cp"]
+    assert "it costs" not in capsys.readouterr().err
+
+
+def test_logs_that_cannot_be_copied_keep_no_slice(tmp_path, monkeypatch, capsys):
+    launch = _launch(tmp_path, monkeypatch)
+    cloud = _Cloud([("ACTIVE", "0\n0\n0\n0\n")] * 2, running=True)
+    cloud.failures["cp"] = ["the network is down"]
+    assert tpu.start(launch, cloud, wait=lambda seconds: None) == 0
+    assert cloud.verbs == ["cp", "delete"]
+    assert "gs://bucket/run.launch/x/logs, and could" in capsys.readouterr().err
 
 
 def test_a_mistake_of_another_host_weighs_more_than_one_that_was_not_set_up(

@@ -152,7 +152,8 @@ def plan(launch: Launch) -> str:
 {job_lib.shown(launch.logs())}
 {job_lib.shown(launch.delete())}
 
-# What fails in 4 to 6 is tried {_TRIES} times, {_LOOK_SECONDS:.0f} seconds apart.
+# What fails in 4 to 6, but for the logs, is tried {_TRIES} times, every
+# {_LOOK_SECONDS:.0f} seconds.
 # Until the last command has succeeded, the slices cost.
 
 # STARTUP.sh
@@ -174,51 +175,78 @@ def start(
     Raises:
       UserError: a command failed that must not, every time that it was tried.
     """
-    try:
-        return _conducted(launch, run, wait)
-    except BaseException:
-        job_lib.say(
-            f"{launch.job.name} is not watched any more, and perhaps not given back: "
-            "if it is there, it costs. Start the same launch again to go on, or give "
-            f"it back with:\n{job_lib.shown(launch.delete())}"
-        )
-        raise
-
-
-def _conducted(launch: Launch, run: Run, wait: Callable[[float], None]) -> int:
-    """Asks, watches, gives back, and asks again; gives the run's exit status."""
     found = run(launch.state(), "").returncode == 0
-    other_hosts, status = _OTHER_HOSTS, None
-    for restart in range(launch.job.restarts + 1):
+    with tempfile.TemporaryDirectory() as temporary:
         if not found:
             # Who has just given the command is there to mend it.
-            _ask(launch, run, wait, tries=_TRIES if restart else 1)
+            _upload(launch, temporary, run, wait, tries=1)
+        try:
+            return _conducted(launch, temporary, found, run, wait)
+        except BaseException:
+            job_lib.say(
+                f"{launch.job.name} is not watched any more, and perhaps not given "
+                "back: if it is there, it costs. Start the same launch again to go on, "
+                f"or give it back with:\n{job_lib.shown(launch.delete())}"
+            )
+            raise
+
+
+def _conducted(
+    launch: Launch,
+    temporary: str,
+    found: bool,
+    run: Run,
+    wait: Callable[[float], None],
+) -> int:
+    """Asks, watches, gives back, and asks again; gives the run's exit status."""
+    other_hosts, restarts = _OTHER_HOSTS, launch.job.restarts
+    if not found:
+        _create(launch, temporary, run, wait, tries=1)
+    while True:
         status = _watched(launch, run, wait)
         if status is not None:
-            (job_lib.ROOT / launch.gathered).mkdir(parents=True, exist_ok=True)
-            run(launch.logs(), "")
-            job_lib.say(f"status {status}; logs are in {launch.gathered}/logs")
+            _gather(launch, status, run)
         _insist(launch.delete(), run, wait, _TRIES, done="NOT_FOUND")
         if status == _NOT_SET_UP and other_hosts:
             other_hosts -= 1
         elif status is not None:
             return status
-        found = False
-    job_lib.say(f"{launch.job.name}: given up after {launch.job.restarts} restarts")
-    return PREEMPTED if status is None else status
+        elif restarts:
+            restarts -= 1
+        else:
+            given = launch.job.restarts
+            job_lib.say(f"{launch.job.name}: given up after {given} restarts")
+            return PREEMPTED
+        _upload(launch, temporary, run, wait, _TRIES)
+        _create(launch, temporary, run, wait, _TRIES)
 
 
-def _ask(
-    launch: Launch, run: Run, wait: Callable[[float], None], tries: int = 1
+def _gather(launch: Launch, status: int, run: Run) -> None:
+    """Copies the hosts' logs; no failure of it keeps the slices."""
+    (job_lib.ROOT / launch.gathered).mkdir(parents=True, exist_ok=True)
+    place = f"{launch.gathered}/logs"
+    if run(launch.logs(), "").returncode:
+        place = f"{launch.workdir.url(launch.left, 'logs')}, and could not be copied"
+    job_lib.say(f"status {status}; logs are in {place}")
+
+
+def _upload(
+    launch: Launch, temporary: str, run: Run, wait: Callable[[float], None], tries: int
 ) -> None:
-    """Puts the code into the bucket, and asks for the slices."""
-    with tempfile.TemporaryDirectory() as temporary:
-        code, script = (pathlib.Path(temporary) / name for name in ("code.tar.gz", "s"))
-        for command in job_lib.upload(launch.job, launch.workdir, str(code)):
-            _insist(command, run, wait, tries)
-        run(launch.forget(), "")  # where there are any
-        script.write_text(launch.script())
-        _insist(launch.create(str(script)), run, wait, tries, done="ALREADY_EXISTS")
+    """Puts the code into the bucket."""
+    code = str(pathlib.Path(temporary) / "code.tar.gz")
+    for command in job_lib.upload(launch.job, launch.workdir, code):
+        _insist(command, run, wait, tries)
+
+
+def _create(
+    launch: Launch, temporary: str, run: Run, wait: Callable[[float], None], tries: int
+) -> None:
+    """Asks for the slices."""
+    run(launch.forget(), "")  # where there are any
+    script = pathlib.Path(temporary) / "startup.sh"
+    script.write_text(launch.script())
+    _insist(launch.create(str(script)), run, wait, tries, done="ALREADY_EXISTS")
 
 
 def _insist(

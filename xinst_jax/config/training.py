@@ -191,9 +191,9 @@ class TrainConfig(Typed):
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
-        """What is operational here: without a best checkpoint, when one is written."""
+        """What is operational where the last is handed on: when one is written."""
         when = ("eval_every", "eval_rows", "checkpoint_every")
-        return () if self.compares_checkpoints else when
+        return () if self.final == "best" else when
 
     @property
     def compares_checkpoints(self) -> bool:

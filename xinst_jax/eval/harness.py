@@ -233,6 +233,7 @@ class HarnessModel(TemplateLM):
                             self._vocabulary.decode(one.tokens) if cut is None else cut
                         )
                     bar.update(len(part))
+                del engine  # before another is made
         for request, text in zip(requests, found, strict=True):
             self.cache_hook.add_partial("generate_until", request.args, text)
         return found

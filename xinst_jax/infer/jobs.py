@@ -15,12 +15,9 @@ import jax
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xinst_jax import config, distributed, shards
+from xinst_jax import config, distributed, manifest, shards
 from xinst_jax.errors import UserError
 from xinst_jax.infer.job_progress import Progress
-
-JOB = "job.json"
-"""What a job's shards are made from, beside them."""
 
 _DIGEST = b"xinst_jax.job"
 """Under this name a shard carries the digest of its job's key."""
@@ -98,7 +95,8 @@ def run_shards(
         and the digests of model and input. Each shard carries the digest of them all,
         and is made again where that differs; `job.json` says what they are. None trusts
         every shard that is there.
-      rejected: where rows that failed go, in a shard for each shard.
+      rejected: where rows that failed go, in a shard for each shard: one is there when
+        both are.
       share: the shards that this process takes; None where the processes of a run make
         each shard together.
 
@@ -121,7 +119,11 @@ def run_shards(
         lambda: [
             index
             for index in every
-            if not _made(directory / shards.shard_name(index, count), digest)
+            if not all(
+                _made(place / shards.shard_name(index, count), digest)
+                for place in (directory, rejected)
+                if place is not None
+            )
         ],
     )
     own = share.of(every) if share else every
@@ -133,9 +135,10 @@ def run_shards(
                 made = compute(index)
                 part = made if isinstance(made, Part) else Part(made)
                 name = shards.shard_name(index, count)
-                # The rows that failed first: the shard says that both are there.
-                if rejected is not None and part.rejected is not None:
-                    shards.write_table(rejected / name, part.rejected)
+                if rejected is not None:
+                    assert part.rejected is not None
+                    failed = _signed(part.rejected, digest)
+                    shards.write_table(rejected / name, failed)
                 shards.write_table(directory / name, _signed(part.rows, digest))
                 progress.advance(part.rows.num_rows, part.tokens)
     else:
@@ -167,7 +170,7 @@ def _note(
 ) -> None:
     note = {"digest": digest, "shards": count, "key": dict(key)}
     content = f"{json.dumps(note, indent=1, sort_keys=True)}\n".encode()
-    path = directory / JOB
+    path = directory / manifest.JOB
     if not path.exists() or path.read_bytes() != content:
         shards.write_bytes(path, content)
 

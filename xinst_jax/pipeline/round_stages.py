@@ -6,7 +6,7 @@ from typing import Any
 
 from xinst_jax import config as config_lib
 from xinst_jax.data import prompts
-from xinst_jax.pipeline import raw_files
+from xinst_jax.pipeline import generate, rate, raw_files
 from xinst_jax.pipeline.dependencies import (
     depends,
     lengths,
@@ -63,6 +63,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             make=functools.partial(answers.candidates, number=number),
             devices=True,
             keyed=(*run.languages, *(f"rejected/{code}" for code in run.languages)),
+            changes_nothing=generate.CHANGES_NO_ROW,
             files=functools.partial(raw_files.evaluation_digests, run),
         ),
         Stage(
@@ -100,6 +101,7 @@ def of_round(run: config_lib.RunConfig, number: int) -> list[Stage]:
             make=functools.partial(answers.ratings, number=number),
             devices=True,
             keyed=tuple(f"scores/{code}" for code in run.languages),
+            changes_nothing=rate.CHANGES_NO_SCORE,
         ),
     ]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import rich.console
 from rich.markup import escape
 
-from xinst_jax import manifest
+from xinst_jax import manifest, shards
 from xinst_jax.errors import UserError
 from xinst_jax.pipeline import workspace as workspace_lib
 from xinst_jax.pipeline.workspace import Workspace
@@ -46,6 +46,8 @@ class Stage:
       make: writes the stage's directory.
       keyed: names of the directories in it whose shards say what they were made from:
         they stay where another configuration or input makes the stage anew.
+      changes_nothing: patterns of the settings and inputs that these shards do not
+        depend on, as for `StageDirectory.key`.
       partial: whether it can be made from whatever part of its inputs there is.
       devices: whether all processes of a run make it together, on the devices of all;
         what only reads and writes text is made by process 0 alone.
@@ -58,6 +60,7 @@ class Stage:
     make: Callable[[Workspace, manifest.StageDirectory], Made]
     files: Callable[[], Mapping[str, str]] = dict
     keyed: tuple[str, ...] = ()
+    changes_nothing: tuple[str, ...] = ()
     partial: bool = False
     devices: bool = False
 
@@ -141,9 +144,9 @@ def _planned(workspace: Workspace, stages: Sequence[Stage]) -> dict[str, str | N
 def _check_kept(
     workspace: Workspace, stages: Sequence[Stage], due: Mapping[str, str | None]
 ) -> None:
-    """Refuses to remove, unasked, finished stages that took long to make.
+    """Refuses to remove, unasked, what took long to make, finished or half-done.
 
-    Shards of keyed jobs stay as far as they can be used, and are not asked for.
+    Keyed shards that can still be used stay, and are not asked for.
 
     Args:
       workspace: the run.
@@ -153,13 +156,14 @@ def _check_kept(
     Raises:
       UserError: making them took over an hour in all.
     """
-    timings = workspace_lib.timings(workspace.workdir)
-    took = {
-        stage.name: timings.get(stage.name, (0.0, False))[0]
-        for stage in stages
-        if due.get(stage.name) and not stage.keyed
-        if manifest.read(workspace.path(stage.name)) is not None
-    }
+    took = {}
+    for stage in stages:
+        directory = stage_directory(workspace, stage)
+        if not due.get(stage.name) or not directory.removed():
+            continue
+        again = [name for name in stage.inputs if due.get(name)]
+        if not directory.keyed_alike(stage.changes_nothing, again):
+            took[stage.name] = _seconds(workspace, directory)
     if sum(took.values()) <= _LONG_SECONDS:
         return
     lost = "; ".join(
@@ -168,11 +172,20 @@ def _check_kept(
         if seconds > _LONG_SECONDS / 60
     )
     raise UserError(
-        f"Finished stages that took {sum(took.values()) / 3600:.1f} hours would be "
-        f"removed and made again: {lost}. If settings or files were forgotten, give "
-        "them as before ('pipeline --dry_run' shows why each is made); if this is "
-        "meant, add --remake."
+        f"Work of {sum(took.values()) / 3600:.1f} hours would be removed and made "
+        f"again: {lost}. If settings or files were forgotten, give them as before "
+        "('pipeline --dry_run' shows why each is made); if this is meant, add --remake."
     )
+
+
+def _seconds(workspace: Workspace, directory: manifest.StageDirectory) -> float:
+    """How long a stage's content took to make, waits between its parts included."""
+    timings = workspace_lib.timings(workspace.workdir)
+    took, resumed = timings.get(directory.stage, (0.0, True))
+    if manifest.read(directory.path) is not None and not resumed:
+        return took
+    times = [path.stat().st_mtime for path in shards.each_file(directory.path)]
+    return max(times) - min(times)
 
 
 def run_verb(

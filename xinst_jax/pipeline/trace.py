@@ -177,8 +177,11 @@ def _round(workspace: Workspace, code: str, id: str, number: int) -> list[Step]:
     """A round's instruction or why there is none, and what its rating was."""
     steps = []
     candidates = workspace.path(f"candidates/round-{number}")
-    candidate = _row(candidates / code, id)
-    lost = _row(candidates / "rejected" / code, id)
+    candidate, lost = None, None
+    # Shards of a stage that is being made again can be of two generators.
+    if not manifest.is_begun(candidates):
+        candidate = _row(candidates / code, id)
+        lost = _row(candidates / "rejected" / code, id)
     if lost is not None:
         steps.append(Step(f"round {number}: no instruction", [_why(lost)]))
     if candidate is not None:

@@ -151,8 +151,8 @@ def train(
             run.evaluate(0)
         if preemption.noticed():
             raise Preempted(
-                f"{label} was stopped before its next step, at {start} of "
-                f"{config.steps}. Run the same command again to go on."
+                f"{label} was stopped after step {start} of {config.steps}, before "
+                "another. Run the same command again to go on."
             )
         times.change(clock.OTHER)
         for number, batch in _ahead(train_batch, start, config.steps, times):
@@ -169,7 +169,7 @@ def train(
                 run.end(number)
             if stop:
                 raise Preempted(
-                    f"{label} was stopped at step {number} of {config.steps}, "
+                    f"{label} was stopped after step {number} of {config.steps}, "
                     "which is saved. Run the same command again to go on."
                 )
         final_step, final_params = config.steps, run.current.final_params
