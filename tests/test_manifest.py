@@ -1,3 +1,4 @@
+import json
 import pathlib
 
 import pytest
@@ -180,3 +181,13 @@ def _stop_at(replace):
         return replace(self, target)
 
     return stopping
+
+
+@pytest.mark.parametrize("note", [b"{", b"[]", b"{}", b'{"key": 1}', b'{"key": {}}'])
+def test_keyed_shards_beside_a_damaged_note_are_nobodys(tmp_path, note):
+    stage = _keyed(tmp_path / "rate")
+    whole = json.dumps({"key": stage.key(())}).encode()
+    shards.write_bytes(stage.path / "fi" / manifest.JOB, whole)
+    assert stage.keyed_alike((), ())
+    shards.write_bytes(stage.path / "fi" / manifest.JOB, note)
+    assert not stage.keyed_alike((), ())

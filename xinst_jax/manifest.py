@@ -134,7 +134,7 @@ class StageDirectory:
             return False
         now = json.loads(_json(self.key(without)))
         notes = [self.path / name / JOB for name in self.keyed]
-        keys = [json.loads(note.read_bytes())["key"] for note in notes if note.exists()]
+        keys = [_noted_key(note) for note in notes if note.exists()]
         return bool(keys) and all(
             name in key and key[name] == value
             for key in keys
@@ -270,6 +270,14 @@ def content_digest(manifest: Mapping[str, Any]) -> str:
     return config_lib.digest(
         {name: manifest[name] for name in ("stage", "fingerprint", "content")}
     )
+
+
+def _noted_key(note: pathlib.Path) -> dict[str, Any]:
+    """The key that a job noted; of a damaged note one that is nobody's."""
+    try:
+        return dict(json.loads(note.read_bytes())["key"])
+    except (ValueError, TypeError, KeyError):
+        return {}
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
