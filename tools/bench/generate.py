@@ -21,6 +21,7 @@ printed.
     python tools/bench/generate.py --smoke
     python tools/bench/generate.py --shape cpu --repeats 5
     python tools/bench/generate.py --shape gpu --dtype bfloat16 --compile
+    python tools/bench/generate.py --shape gpu_8b --dtype bfloat16 --alone
 """
 
 import argparse
@@ -78,12 +79,15 @@ def main() -> None:
         "--compile", action="store_true", help="transformers: static cache, compiled"
     )
     parser.add_argument(
+        "--alone", action="store_true", help="xinst_jax without a peer: its shares"
+    )
+    parser.add_argument(
         "--smoke", action="store_true", help="a tiny model and two turns: does it run?"
     )
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.shape, arguments.repeats = "smoke", 2
-    if arguments.shape != "gpu":
+    if not arguments.shape.startswith("gpu"):
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with tempfile.TemporaryDirectory() as made:
@@ -92,7 +96,7 @@ def main() -> None:
             arguments.dtype,
             arguments.cache_dtype,
             arguments.compile,
-            str(pathlib.Path(made) / "weights"),
+            "" if arguments.alone else str(pathlib.Path(made) / "weights"),
         )
         compare(run, arguments.repeats, arguments.only)
 
@@ -101,7 +105,10 @@ def compare(run: Run, repeats: int, only: str) -> None:
     """Starts both sides, lets them take turns, and prints what they took."""
     context = multiprocessing.get_context("spawn")
     sides: dict[str, Connection] = {}
-    for name, side in (("xinst_jax", Ours), ("transformers", Theirs)):
+    made_by = {"xinst_jax": Ours, "transformers": Theirs}
+    if not run.folder:
+        del made_by["transformers"]
+    for name, side in made_by.items():
         sides[name], theirs = context.Pipe()
         context.Process(target=serve, args=(theirs, side, run), daemon=True).start()
         theirs.close()
@@ -130,7 +137,8 @@ def compare(run: Run, repeats: int, only: str) -> None:
                     taken, made[name, what] = ask(name, what, label)
                     if turn:  # the first turn compiles
                         seconds.setdefault((name, what), []).append(taken)
-        check(run, label, made["xinst_jax", "all"], made["transformers", "all"])
+        if len(sides) > 1:
+            check(run, label, *(made[name, "all"] for name in sides))
         medians = {key: statistics.median(taken) for key, taken in seconds.items()}
         print_case(run, label, case, medians, (peak, bandwidth))
         print(f"    xinst_jax: {ask('xinst_jax', 'usage', label)}", flush=True)
@@ -153,12 +161,14 @@ def print_case(
     medians: dict[tuple[str, str], float],
     limits: tuple[float, float],
 ) -> None:
-    """Prints a line for each side, and the ratio."""
+    """Prints a line for each side, and the ratio of both."""
     peak, bandwidth = limits
     lengths = [len(prompt) for prompt in case.prompts]
     prefill = prefill_flops(run, lengths)
     decode = decode_bytes(run, case)
-    for name in ("xinst_jax", "transformers"):
+    if not run.folder:
+        print(f"{label}:")
+    for name in dict.fromkeys(name for name, _ in medians):
         whole, first = medians[name, "all"], medians[name, "first"]
         later = whole - first
         # On a busy machine the first tokens alone can take longer than all.
@@ -169,6 +179,8 @@ def print_case(
             f"{share} of the bandwidth, prefill "
             f"{prefill / first / peak:.0%} of the matmul peak"
         )
+    if not run.folder:
+        return
     ratio = medians["transformers", "all"] / medians["xinst_jax", "all"]
     print(f"    xinst_jax is {ratio:.2f} times as fast as transformers on {label}.")
 

@@ -7,6 +7,7 @@ where a stopping criterion ends each row and a batch ends with its last.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -58,6 +59,23 @@ SHAPES: dict[str, dict[str, Any]] = {
         "matmul": 8192,
         "megabytes": 4096,
     },
+    "gpu_8b": {
+        "sizes": {
+            "vocab_size": 128256,
+            "num_layers": 32,
+            "embed_dim": 4096,
+            "mlp_dim": 14336,
+        },
+        "heads": {"num_heads": 32, "num_kv_heads": 8, "head_dim": 128},
+        "prompt": 1024,
+        "new": 64,
+        "batch": 64,
+        "mixed": {"rows": 256, "template": 40, "lengths": (300, 2000), "new": (20, 60)},
+        "buckets": (512, 1024, 1536, 2048),
+        "prefill": 8192,
+        "matmul": 8192,
+        "megabytes": 4096,
+    },
 }
 """Sizes and heads of the model; tokens of an equal prompt and of what is written after
 it, rows of a batch; the mixed rows; buckets, and columns that prefill reads at once;
@@ -95,7 +113,7 @@ class Run:
       dtype: of the products, 'float32' or 'bfloat16'.
       cache_dtype: of xinst_jax' cache.
       compiled: whether transformers has a static cache and compiles.
-      folder: where the weights are handed over.
+      folder: where the weights are handed over; '' if they are not.
     """
 
     shape: str
@@ -103,6 +121,11 @@ class Run:
     cache_dtype: str
     compiled: bool
     folder: str
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is a GPU's work."""
+        return self.shape.startswith("gpu")
 
     @property
     def model(self) -> ModelConfig:
@@ -158,50 +181,50 @@ class Ours:
         self.jax, self.run, model = jax, run, run.model
         rules, mesh = ShardingRules(), make_mesh(MeshConfig(), jax.devices()[:1])
         params = decoder.init_params(model, rules, mesh, jax.random.key(0))
-        words = tokenizers.models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")
-        hf_folder.export_folder(
-            pathlib.Path(run.folder),
-            params,
-            model,
-            dtype="float32",
-            vocab_size=model.vocab_size,
-            special=hf_config.SpecialIds(bos=1, stops=(2,), pad=0),
-            tokenizer={"tokenizer.json": tokenizers.Tokenizer(words).to_str().encode()},
-            card="",
-            shard_bytes=10**9,
-        )
-        self.params = decoder.compute_params(model, rules, mesh, params)
-        self.engines = {
-            name: Engine(
-                self.params,
+        if run.folder:
+            words = tokenizers.models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")
+            tokenizer = tokenizers.Tokenizer(words).to_str().encode()
+            hf_folder.export_folder(
+                pathlib.Path(run.folder),
+                params,
                 model,
-                rules,
-                mesh,
-                DecodeConfig(
-                    max_new_tokens=max(case.new),
-                    temperature=0,
-                    batch_rows=case.batch,
-                    prompt_buckets=case.buckets,
-                    prefill_columns=SHAPES[run.shape]["prefill"],
-                    cache_dtype=run.cache_dtype,
-                ),
-                stop_ids=(),
-                vocab_limit=model.vocab_size,
+                dtype="float32",
+                vocab_size=model.vocab_size,
+                special=hf_config.SpecialIds(bos=1, stops=(2,), pad=0),
+                tokenizer={"tokenizer.json": tokenizer},
+                card="",
+                shard_bytes=10**9,
             )
-            for name, case in run.cases().items()
-        }
+        params = decoder.compute_params(model, rules, mesh, params)
+
+        def engine(name: str) -> Engine:
+            case = run.cases()[name]
+            decode = DecodeConfig(
+                max_new_tokens=max(case.new),
+                temperature=0,
+                batch_rows=case.batch,
+                prompt_buckets=case.buckets,
+                prefill_columns=SHAPES[run.shape]["prefill"],
+                cache_dtype=run.cache_dtype,
+            )
+            return Engine(
+                params, model, rules, mesh, decode, (), vocab_limit=model.vocab_size
+            )
+
+        # One at a time: each has the blocks' weights apart, and slots.
+        self.engine = functools.lru_cache(1)(engine)
 
     def generate(self, name: str, case: Case) -> list[list[int]]:
         """The new tokens of each row."""
         ids = [str(row) for row in range(len(case.prompts))]
-        made = self.engines[name].generate(
+        made = self.engine(name).generate(
             case.prompts, ids, seed=0, max_new_tokens=case.new
         )
         return [one.tokens for one in made]
 
     def usage(self, name: str) -> str:
         """How the slots were used in a case, all its turns together."""
-        return str(self.engines[name].usage)
+        return str(self.engine(name).usage)
 
     def matmul(self, width: int) -> Callable[[], Any]:
         """A product of two square matrices of this width."""
@@ -227,7 +250,7 @@ class Theirs:
         import transformers
 
         self.torch, self.transformers, self.run = torch, transformers, run
-        self.device = "cuda" if run.shape == "gpu" else "cpu"
+        self.device = "cuda" if run.on_gpu else "cpu"
         self.model = transformers.LlamaForCausalLM.from_pretrained(
             run.folder, dtype=getattr(torch, run.dtype), attn_implementation="sdpa"
         ).to(self.device)

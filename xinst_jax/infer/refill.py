@@ -103,13 +103,19 @@ def joined(rows: Read[np.ndarray]) -> np.ndarray:
 
 def parted(joined_bx: jax.Array, stops: int, rules: ShardingRules) -> Read[jax.Array]:
     """What was `joined`, on the devices, with so many stop ids."""
-    joined_bx = jax.reshard(joined_bx, rules.spec("batch", None))
+    rows = rules.spec("batch")
+    joined_bx = jax.reshard(joined_bx, jax.P(*rows, None))
+
+    def column_b(number: int) -> jax.Array:
+        # Of a single row, newer JAX takes the column to be divided over nothing.
+        return jax.reshard(joined_bx[:, number], rows)
+
     return Read(
-        column_b=joined_bx[:, 0],
-        token_b=joined_bx[:, 1],
-        position_b=joined_bx[:, 2],
-        limit_b=joined_bx[:, 3],
-        hash_b=jax.lax.bitcast_convert_type(joined_bx[:, 4], jnp.uint32),
+        column_b=column_b(0),
+        token_b=column_b(1),
+        position_b=column_b(2),
+        limit_b=column_b(3),
+        hash_b=jax.lax.bitcast_convert_type(column_b(4), jnp.uint32),
         stops_bn=joined_bx[:, 5 : 5 + stops],
         history_bs=joined_bx[:, 5 + stops :],
     )
