@@ -88,7 +88,7 @@ def attend(
         ],
         out_specs=[one(rows, width), one(rows), one(rows)],
         out_shape=[part(rows, width), part(rows), part(rows)],
-        compiler_params=pallas_triton.CompilerParams(num_warps=4, num_stages=2),
+        compiler_params=pallas_triton.CompilerParams(num_warps=4, num_stages=3),
         interpret=interpret,
         name="cache_attention",
     )(

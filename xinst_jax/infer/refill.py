@@ -11,6 +11,7 @@ from jax.experimental import layout
 from xinst_jax.config import ModelConfig
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer.cache import Cache, Layout, Store
+from xinst_jax.infer.loops import LOOPS_ON_DEVICE
 from xinst_jax.infer.slots import Made, Slots, made
 from xinst_jax.mesh import ShardingRules, axis_names, platform
 
@@ -122,7 +123,10 @@ def parted(joined_bx: jax.Array, stops: int, rules: ShardingRules) -> Read[jax.A
 
 
 @functools.partial(
-    jax.jit, static_argnames=("model", "rules", "shape"), donate_argnames=("slots",)
+    jax.jit,
+    static_argnames=("model", "rules", "shape"),
+    donate_argnames=("slots",),
+    compiler_options=LOOPS_ON_DEVICE,
 )
 def insert(
     slots: Slots,

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from xinst_jax.mesh import devices, platform
+from xinst_jax.models.attention.blocks import filled
 from xinst_jax.models.attention.choice import packed_rows
 from xinst_jax.models.decoder import Decoder, Params
 from xinst_jax.models.rotary import rotation
@@ -20,6 +22,9 @@ from xinst_jax.models.views import Views
 Cache = TypeVar("Cache")
 Stacked = TypeVar("Stacked")
 
+_FEWEST = 16
+"""Rows that the matrix units of a GPU multiply at once. Products of fewer are no less
+work to them, and XLA:GPU takes slower ways for some."""
 
 _Carry = tuple[jax.Array, jax.Array, jax.Array]
 """Activations, and all keys and values so far."""
@@ -141,6 +146,9 @@ def read_token(
       Final-normed hidden states (B, 1, D), and the cache with the tokens.
     """
     config, flags = decoder.config, decoder.config.windowed_layers
+    count = len(token_b)
+    if platform() == "gpu" and devices(decoder.rules.batch) == 1 and count < _FEWEST:
+        token_b, position_b = (filled(a, 0, _FEWEST) for a in (token_b, position_b))
     turns = {
         windowed: rotation(
             position_b[:, None],
@@ -161,10 +169,12 @@ def read_token(
         x_b1d, cache = carry
         state = blocks[int(layer)] if blocks else _of_layer(stacked, layer)
 
-        def over(
-            q_bn1h: jax.Array, k_bk1h: jax.Array, v_bk1h: jax.Array
-        ) -> tuple[jax.Array, Cache]:
-            return attend(cache, windowed, number, q_bn1h, k_bk1h, v_bk1h)
+        def over(*heads: jax.Array) -> tuple[jax.Array, Cache]:
+            if len(token_b) == count:
+                return attend(cache, windowed, number, *heads)
+            here = (a[:count] for a in heads)
+            context_bn1h, grown = attend(cache, windowed, number, *here)
+            return filled(context_bn1h, 0, _FEWEST), grown
 
         return nnx.merge(graphdef, state).through(x_b1d, turns[windowed], over)
 
@@ -192,7 +202,7 @@ def read_token(
             jnp.arange(groups),
         )
     x_b1d, cache = read(carry, groups, rest)
-    return decoder.final_norm(x_b1d), cache
+    return decoder.final_norm(x_b1d)[:count], cache
 
 
 def _of_layer(stacked: Stacked, layer: jax.Array | int) -> Stacked:

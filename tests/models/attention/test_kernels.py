@@ -12,11 +12,12 @@ from jax.sharding import NamedSharding
 from xinst_jax.config import MeshConfig
 from xinst_jax.errors import UserError
 from xinst_jax.mesh import ShardingRules, make_mesh
+from xinst_jax.models.attention.blocks import visible
 from xinst_jax.models.attention.blockwise import blockwise_attention
 from xinst_jax.models.attention.dense import dense_attention
 from xinst_jax.models.attention.masks import PackedRows, segment_mask
 from xinst_jax.models.attention.splash import splash_attention
-from xinst_jax.models.attention.triton import triton_attention
+from xinst_jax.models.attention.triton import _unmasked, triton_attention
 
 RULES = ShardingRules()
 SCALE = 0.3
@@ -108,6 +109,61 @@ def test_the_gpu_kernel_equals_dense_attention():
     arrays = packed(70)
     found = differentiated(triton, arrays, one_device())
     assert_equal_to_dense(found, arrays, 5e-6)
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [(1, 700), (0, 68)],
+        [(0, 5), (1, 60), (2, 500), (3, 130), (0, 73)],
+        # Ids out of order, and one that comes again: no run of whole blocks.
+        [(2, 300), (1, 140), (2, 328)],
+        [(1, 20), (2, 30), (3, 20)],
+    ],
+    ids=["one", "many", "again", "short"],
+)
+def test_the_gpu_kernel_undifferentiated_equals_dense_attention(segments):
+    ids, lengths = zip(*segments, strict=True)
+    segments_1t = np.repeat(ids, lengths)[None].astype(np.int32)
+    rng = np.random.default_rng(0)
+    q_bnth, k_bksh, v_bksh = (
+        rng.normal(size=(1, heads, sum(lengths), H)).astype(np.float32)
+        for heads in (N, K, K)
+    )
+    mesh = one_device()
+    q_bnth, k_bksh, v_bksh, segments_1t = (
+        jax.device_put(a, NamedSharding(mesh, RULES.spec(*axes)))
+        for a, axes in (
+            (q_bnth, ("batch", "heads", "length", "head_dim")),
+            (k_bksh, ("batch", "kv_heads", None, "head_dim")),
+            (v_bksh, ("batch", "kv_heads", None, "head_dim")),
+            (segments_1t, ("batch", None)),
+        )
+    )
+    with jax.set_mesh(mesh):
+        seen = PackedRows(segments_1t, segments_1t, 0)
+        found = np.asarray(triton(q_bnth, k_bksh, v_bksh, seen, RULES))
+        mask = segment_mask(*seen)
+        expected = np.asarray(dense(q_bnth, k_bksh, v_bksh, mask, RULES))
+    kept = np.asarray(segments_1t[0]) > 0
+    np.testing.assert_allclose(found[:, :, kept], expected[:, :, kept], atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        # The first block of a prompt may be another's in part; the last is its own.
+        ([1] * 8, ([0, 0, 0, 0], [0, 1, 2, 3])),
+        ([1, 2, 2, 2, 2, 2, 3, 0], ([0, 0, 1, 3], [0, 0, 2, 3])),
+        ([2, 2, 1, 1, 2, 2, 2, 2], ([0, 1, 0, 0], [0, 1, 1, 0])),
+    ],
+    ids=["one", "many", "again"],
+)
+def test_blocks_that_need_no_mask(ids, expected):
+    segments_1t = jnp.asarray([ids], jnp.int32)
+    visible_1i = visible(segments_1t, segments_1t, 0, 0, 2)
+    found = _unmasked(segments_1t, *visible_1i, 2)
+    assert [a[0].tolist() for a in found] == list(expected)
 
 
 def test_bfloat16_is_as_near_to_float32_as_dense_attention_is():

@@ -92,7 +92,8 @@ def _attention(
 
     q_bnth, k_bksh, v_bksh = blocks(q_bnth), blocks(k_bksh), blocks(v_bksh)
     segments_bs = filled(segments_bs, 1, block)
-    first_bi, end_bi = visible(segments_bs, segments_bs, 0, 0, block)
+    visible_bi = visible(segments_bs, segments_bs, 0, 0, block)
+    bounds_bi = *visible_bi, *_unmasked(segments_bs, *visible_bi, block)
     batch, heads, length = q_bnth.shape[:3]
     shared = heads // k_bksh.shape[1]
     queries = pl.BlockSpec(
@@ -106,8 +107,7 @@ def _attention(
         functools.partial(_program, scale=scale),
         grid=(length // block, heads, batch),
         in_specs=[
-            number,
-            number,
+            *[number] * len(bounds_bi),
             pl.BlockSpec((None, length), lambda part, head, row: (row, 0)),
             queries,
             keys,
@@ -115,18 +115,51 @@ def _attention(
         ],
         out_specs=queries,
         out_shape=jax.ShapeDtypeStruct(q_bnth.shape, q_bnth.dtype),
+        # As measured on an H200, with heads of 64 and 128.
         compiler_params=pallas_triton.CompilerParams(
-            num_warps=4 if wide <= 64 else 8, num_stages=3 if wide <= 64 else 2
+            num_warps=4 if wide <= 128 else 8, num_stages=3 if wide <= 64 else 2
         ),
         interpret=interpret,
         name="packed_attention",
-    )(first_bi, end_bi, segments_bs, q_bnth, k_bksh, v_bksh)
+    )(*bounds_bi, segments_bs, q_bnth, k_bksh, v_bksh)
     return context_bnth[:, :, :places, :width]
+
+
+def _unmasked(
+    segments_bs: jax.Array, first_bi: jax.Array, end_bi: jax.Array, size: int
+) -> tuple[jax.Array, jax.Array]:
+    """First block of keys of which a block of queries sees all, and that past the last.
+
+    Where such blocks do not lie side by side, which needs ids out of order, there are
+    none: a masked block gives the same.
+
+    Args:
+      segments_bs: int32; 0 is padding.
+      first_bi: the first block that is `visible`.
+      end_bi: that past the last.
+      size: queries, and keys, of a block.
+
+    Returns:
+      (B, S / size) int32 each, between the two given.
+    """
+    blocks_bit = segments_bs.reshape(len(segments_bs), -1, size)
+    low_bi, high_bi = blocks_bit.min(axis=-1), blocks_bit.max(axis=-1)
+    one_bi = (low_bi == high_bi) & (low_bi > 0)
+    number_i = jnp.arange(blocks_bit.shape[1])
+    all_bij = one_bi[:, :, None] & (low_bi[:, :, None] == low_bi[:, None])
+    all_bij &= one_bi[:, None] & (number_i[:, None] > number_i)
+    start_bi = jnp.where(all_bij, number_i, len(number_i)).min(axis=-1)
+    count_bi = all_bij.sum(axis=-1, dtype=jnp.int32)
+    beside_bi = jnp.where(all_bij, number_i + 1, 0).max(axis=-1) == start_bi + count_bi
+    start_bi = jnp.where((count_bi > 0) & beside_bi, start_bi, first_bi)
+    return start_bi, start_bi + jnp.where(beside_bi, count_bi, 0)
 
 
 def _program(
     first_ref: Any,
     end_ref: Any,
+    unmasked_ref: Any,
+    masked_ref: Any,
     segments_ref: Any,
     q_ref: Any,
     k_ref: Any,
@@ -135,41 +168,52 @@ def _program(
     *,
     scale: float,
 ) -> None:
-    """One head's block of queries, over the blocks of keys that it may see."""
+    """One head's block of queries, over the blocks of keys that it may see.
+
+    Those that it sees whole lie between `unmasked_ref` and `masked_ref`.
+    """
     q_th = q_ref[...]
     block = q_th.shape[0]
     start = pl.program_id(0) * block
     place_t = start + jnp.arange(block)
     segment_t = segments_ref[pl.ds(start, block)]
+    # Powers of two are what the chip computes.
+    scale *= math.log2(math.e)
 
     def add(
-        number: jax.Array, sums: tuple[jax.Array, jax.Array, jax.Array]
+        masked: bool, number: jax.Array, sums: tuple[jax.Array, jax.Array, jax.Array]
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         context_th, highest_t, sum_t = sums
         keys = pl.ds(number * _KEYS, _KEYS)
         scores_ts = pallas_triton.dot(q_th, k_ref[keys, :].T)
-        # Powers of two are what the chip computes.
-        scores_ts *= scale * math.log2(math.e)
-        place_s = number * _KEYS + jnp.arange(_KEYS)
-        seen_ts = segment_t[:, None] == segments_ref[keys][None, :]
-        seen_ts &= place_t[:, None] >= place_s[None, :]
-        scores_ts = jnp.where(seen_ts, scores_ts, _LOWEST)
+        if masked:
+            place_s = number * _KEYS + jnp.arange(_KEYS)
+            seen_ts = segment_t[:, None] == segments_ref[keys][None, :]
+            seen_ts &= place_t[:, None] >= place_s[None, :]
+            scores_ts = jnp.where(seen_ts, scores_ts, _LOWEST)
         higher_t = jnp.maximum(highest_t, scores_ts.max(axis=1))
-        weights_ts = jnp.exp2(scores_ts - higher_t[:, None])
-        shrink_t = jnp.exp2(highest_t - higher_t)
+        # Scaled so late, each is one operation with the difference.
+        weights_ts = jnp.exp2(scores_ts * scale - (higher_t * scale)[:, None])
+        shrink_t = jnp.exp2(highest_t * scale - higher_t * scale)
         more_th = pallas_triton.dot(weights_ts.astype(v_ref.dtype), v_ref[keys, :])
         context_th = context_th * shrink_t[:, None] + more_th
         return context_th, higher_t, sum_t * shrink_t + weights_ts.sum(axis=1)
 
     zero_th = jnp.zeros(q_th.shape, jnp.float32)
     zero_t = jnp.zeros(q_th.shape[:1], jnp.float32)
-    parts = block // _KEYS
-    context_th, _, sum_t = jax.lax.fori_loop(
-        first_ref[...] * parts,
-        end_ref[...] * parts,
-        add,
-        (zero_th, zero_t + _LOWEST, zero_t),
-    )
+    sums, parts = (zero_th, zero_t + _LOWEST, zero_t), block // _KEYS
+    for masked, from_ref, to_ref in (
+        (True, first_ref, unmasked_ref),
+        (False, unmasked_ref, masked_ref),
+        (True, masked_ref, end_ref),
+    ):
+        sums = jax.lax.fori_loop(
+            from_ref[...] * parts,
+            to_ref[...] * parts,
+            functools.partial(add, masked),
+            sums,
+        )
+    context_th, _, sum_t = sums
     context_th /= jnp.maximum(sum_t, jnp.finfo(jnp.float32).tiny)[:, None]
     context_ref[...] = context_th.astype(context_ref.dtype)
 
