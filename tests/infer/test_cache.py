@@ -13,7 +13,7 @@ from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer.cache_attention import attention
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models import cached
-from xinst_jax.models.decoder import abstract_params, bind
+from xinst_jax.models.decoder import Block, abstract_params, bind
 from xinst_jax.models.presets import tiny, tiny_of
 
 RULES = ShardingRules()
@@ -84,6 +84,24 @@ def test_a_cache_in_the_compute_dtype_gives_the_models_own_numbers(name):
     mesh = make_mesh(MESHES[name]) if MESHES[name] else _mesh()
     found_btv = _read_through("compute", mesh)
     np.testing.assert_allclose(found_btv, _expected_btv(), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["one device", "fsdp x tensor"])
+def test_eight_rows_are_on_a_gpu_multiplied_as_sixteen_unless_divided(
+    name, monkeypatch
+):
+    multiplied, through = set(), Block.through
+
+    def seen(block, x_b1d, *how):
+        multiplied.add(len(x_b1d))
+        return through(block, x_b1d, *how)
+
+    monkeypatch.setattr(Block, "through", seen)
+    monkeypatch.setattr(cached, "platform", lambda: "gpu")
+    mesh = make_mesh(MESHES[name]) if MESHES[name] else _mesh()
+    found_btv = _read_through("compute", mesh)
+    np.testing.assert_allclose(found_btv, _expected_btv(), atol=1e-4)
+    assert multiplied == ({8} if MESHES[name] else {16})
 
 
 @pytest.mark.parametrize("family", ["mistral", "gemma3_text"])
