@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.infer.cache import Layout
 from xinst_jax.infer.cache_attention import attention
-from xinst_jax.infer.loops import LOOPS_ON_DEVICE
+from xinst_jax.infer.loops import LOOPS
 from xinst_jax.infer.refill import Queue, Turns, can_refill, no_turns, parted, refilled
 from xinst_jax.infer.repeats import without_repeats
 from xinst_jax.infer.sample import greedy, row_uniforms, sample
@@ -67,7 +67,7 @@ def read_prompts(
     jax.jit,
     static_argnames=("model", "rules", "shape", "decode", "vocab_limit"),
     donate_argnames=("slots",),
-    compiler_options=LOOPS_ON_DEVICE,
+    compiler_options=LOOPS,
 )
 def decode_slots(
     params: Params,

@@ -1,12 +1,45 @@
-"""How programs with loops are compiled."""
+"""How programs with loops are compiled: on a GPU, as one graph where that is possible.
 
-LOOPS_ON_DEVICE: dict[str, str | bool | int | float] = {
-    "xla_gpu_enable_command_buffer": (
-        "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,"
-        "CONDITIONAL,WHILE"
-    )
-}
-"""Compiler options by which a GPU decides itself whether a loop goes on: XLA's own
-choice, and with it branches and loops, as nodes of a CUDA graph. Without them the host
-launches every turn and waits for its condition, and can put nothing in line behind a
-loop. A chip of another kind leaves them unread."""
+XLA:GPU by itself has the host launch every turn of a loop and wait for its condition,
+and nothing can be put in line behind a loop. As nodes of a CUDA graph, loops and
+branches are decided on the device.
+"""
+
+import ctypes
+import os
+
+_OPTION = "xla_gpu_enable_command_buffer"
+
+_IN_A_GRAPH = (
+    "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
+)
+"""What XLA has in graphs by its own choice, and branches and loops."""
+
+_NESTED = 12090
+"""The first CUDA whose driver is known to run loops in loops of a graph."""
+
+
+def compiler_options(driver: int, flags: str) -> dict[str, str | bool | int | float]:
+    """Options of `jax.jit` for programs with loops; none where loops stay the host's.
+
+    Args:
+      driver: the CUDA version of NVIDIA's driver, 12090 for 12.9; 0 without one.
+      flags: XLA_FLAGS; who names the option there has chosen.
+    """
+    if driver < _NESTED or _OPTION in flags:
+        return {}
+    return {_OPTION: _IN_A_GRAPH}
+
+
+def _driver() -> int:
+    """The CUDA version of the driver on this host; nothing is initialised."""
+    version = ctypes.c_int(0)
+    try:
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return 0
+    return version.value
+
+
+LOOPS = compiler_options(_driver(), os.environ.get("XLA_FLAGS", ""))
+"""The options on this host."""

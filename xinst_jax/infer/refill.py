@@ -11,7 +11,7 @@ from jax.experimental import layout
 from xinst_jax.config import ModelConfig
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer.cache import Cache, Layout, Store
-from xinst_jax.infer.loops import LOOPS_ON_DEVICE
+from xinst_jax.infer.loops import LOOPS
 from xinst_jax.infer.slots import Made, Slots, made
 from xinst_jax.mesh import ShardingRules, axis_names, platform
 
@@ -126,7 +126,7 @@ def parted(joined_bx: jax.Array, stops: int, rules: ShardingRules) -> Read[jax.A
     jax.jit,
     static_argnames=("model", "rules", "shape"),
     donate_argnames=("slots",),
-    compiler_options=LOOPS_ON_DEVICE,
+    compiler_options=LOOPS,
 )
 def insert(
     slots: Slots,
