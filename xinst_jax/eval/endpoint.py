@@ -140,7 +140,7 @@ class Endpoint:
         errors: list[Exception] = []
         with (
             httpx2.Client(
-                timeout=self._config.timeout_seconds, limits=limits
+                timeout=self._config.timeout_seconds, limits=limits, verify=_trust()
             ) as client,
             concurrent.futures.ThreadPoolExecutor(self._config.concurrency) as pool,
         ):
