@@ -198,11 +198,19 @@ def registered(cls: type) -> type:
     return gin.configurable(cls, module="xinst_jax")
 
 
-def scoped(cls: type, scope: str) -> Callable[[], Any]:
-    """Builds a `cls` under a gin scope: `scope/Class.field = value` is for it alone."""
+def scoped(cls: type, scope: str, **defaults: Any) -> Callable[[], Any]:
+    """Builds a `cls` under a gin scope: `scope/Class.field = value` is for it alone.
+
+    Args:
+      cls: a registered class.
+      scope: the scope's name.
+      defaults: under this scope, of fields that gin binds neither for it nor for all.
+    """
 
     def build() -> Any:
         with gin.config_scope(scope):
-            return cls()
+            bound = gin.get_bindings(cls, resolve_references=False)
+            unbound = {name: defaults[name] for name in defaults.keys() - bound.keys()}
+            return cls(**unbound)
 
     return build
