@@ -73,6 +73,33 @@ def test_a_judges_key_does_not_go_to_the_stub_that_is_an_opponent():
     assert run.evaluate.endpoint.key_variable == ""
 
 
+def test_a_translator_has_room_for_a_translation_unless_it_is_told_otherwise():
+    def most(*overrides):
+        run = run_file.load("gin/runs/quickstart.gin", list(overrides))
+        translator, judge = run.seed_pairs.translate.endpoint, run.judge.endpoint
+        return translator.max_tokens, translator.timeout_seconds, judge.max_tokens
+
+    assert most() == (4096, 300.0, 256)
+    assert most("EndpointConfig.max_tokens=512") == (512, 300.0, 512)
+    assert most("translator/EndpointConfig.max_tokens=64") == (64, 300.0, 256)
+    assert most("judge/EndpointConfig.timeout_seconds=9.0") == (4096, 300.0, 256)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ((), r"TranslateConfig\.path = 'en\.jsonl' needs translator/EndpointConfig"),
+        (("judge/EndpointConfig.url='http://h'",), r"needs translator/EndpointConfig"),
+        (("EndpointConfig.url='http://h'",), r"without EndpointConfig\.model"),
+        (("translator/EndpointConfig.url='h'",), r"EndpointConfig\.url = 'h'; .* URL"),
+    ],
+)
+def test_a_translator_that_cannot_be_is_told_before_work_starts(overrides, told):
+    given = ["TranslateConfig.path='en.jsonl'", *overrides]
+    with pytest.raises(UserError, match=told):
+        run_file.load("gin/runs/quickstart.gin", given)
+
+
 def test_a_scope_overrides_one_training_run(gin_path):
     run = run_file.load(str(gin_path), [])
     assert (run.generator.steps, run.sft.steps) == (7, 11)

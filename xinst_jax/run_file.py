@@ -21,7 +21,7 @@ _SCOPES = {
     "TrainConfig": ("base", "generator", "rater", "follower", "sft"),
     "LoraConfig": ("base", "generator", "rater", "follower", "sft"),
     "DecodeConfig": ("generate", "answer"),
-    "EndpointConfig": ("judge", "opponent"),
+    "EndpointConfig": ("judge", "opponent", "translator"),
 }
 
 # A scope of the first may have any name; of the second it is a language of the run,

@@ -10,9 +10,12 @@ import zlib
 
 import pytest
 
+from xinst_jax import __main__ as command_line
 from xinst_jax import shards
 from xinst_jax.config import SeedConfig, TranslateConfig
 from xinst_jax.errors import UserError
+from xinst_jax.eval.completions import Completion
+from xinst_jax.eval.endpoint import Endpoint
 from xinst_jax.languages import BUILT_IN
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import seed, translate
@@ -34,9 +37,10 @@ class Server(http.server.ThreadingHTTPServer):
         self.keys: set[str | None] = set()
         self.fail: list[int] = []
         self.refused: set[str] = set()
+        self.filtered: set[str] = set()
         self.refuse = threading.Event()
         self.slow = 0.0
-        self.finish = "stop"
+        self.unfinished: set[str] = set()
 
     @property
     def url(self):
@@ -47,8 +51,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = body["messages"][0]["content"]
+        text = prompt.split("\n\n", 1)[1]
         self.server.keys.add(self.headers["Authorization"])
-        if prompt.split("\n\n", 1)[1] in self.server.refused:
+        if text in self.server.refused:
             self.server.refuse.wait(10)
             self.server.fail = [401]
         if self.server.fail == [_CUT]:
@@ -60,18 +65,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if self.server.fail:
             self.send_response(self.server.fail.pop(0))
-            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+            self.send_header("Location", f"{self.server.url}/elsewhere")
             self.end_headers()
             return
         self.server.asked.append(prompt)
-        text = self.server.answers.get(prompt.split("\n\n", 1)[1], "Hello there.")
-        choice = {"message": {"content": text}, "finish_reason": self.server.finish}
+        if text in self.server.filtered:
+            self.send_response(400)
+            self.end_headers()
+            self.wfile.write(b'{"error": {"code": "content_filter"}}')
+            return
+        finish = "length" if text in self.server.unfinished else "stop"
+        said = self.server.answers.get(text, "Hello there.")
+        choice = {"message": {"content": said}, "finish_reason": finish}
         content = json.dumps({"choices": [choice]}).encode()
         self.server.refuse.set()
         time.sleep(self.server.slow)
         self.send_response(200)
         self.end_headers()
         self.wfile.write(content)
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
 
     def log_message(self, *args):
         pass
@@ -80,7 +94,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("TEST_TRANSLATE_KEY", KEY)
-    monkeypatch.setattr(translate, "_FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("xinst_jax.eval.exchange.backoff", lambda *_: 0.0)
     server = Server()
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -99,23 +113,32 @@ def english(text):
     return f"In English {zlib.crc32(text.encode())} ".ljust(len(text) - 1, "x") + "."
 
 
-def config(server, **settings):
-    default = TranslateConfig(
-        path="unused", url=server.url, model="m", key_variable="TEST_TRANSLATE_KEY"
-    )
-    return dataclasses.replace(default, **settings)
+def config(server, path="unused", **settings):
+    given = {"url": server.url, "model": "m", "key_variable": "TEST_TRANSLATE_KEY"}
+    default = TranslateConfig().endpoint
+    endpoint = dataclasses.replace(default, **{**given, **settings})
+    return TranslateConfig(path=path, endpoint=endpoint)
 
 
-def prepared(tmp_path, server, rows, **settings):
+def translator(tmp_path, settings):
+    return Endpoint(settings.endpoint, tmp_path / "completions")
+
+
+def texts_of(tmp_path, settings, texts):
+    asked = translate.requests(texts, settings, FI)
+    return [one.text for one in translator(tmp_path, settings).complete(asked)]
+
+
+def prepared(tmp_path, server, rows, endpoint=(), **settings):
     path = tmp_path / "en.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {"path": f"{tmp_path}/none/{{lang}}.jsonl", **settings}
-    seed_config = SeedConfig(
-        translate=config(server, path=str(path)), max_bad_share=1.0, **settings
-    )
+    translation = config(server, path=str(path), **dict(endpoint))
+    seed_config = SeedConfig(translate=translation, max_bad_share=1.0, **settings)
     out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
     stage = StageDirectory(out, "seed", {}, {})
-    counts = seed.run(stage, seed_config, {"fi": FI}, tmp_path / "translations")["fi"]
+    asked = translator(tmp_path, translation)
+    counts = seed.run(stage, seed_config, {"fi": FI}, asked)["fi"]
     rejected = shards.read_rows(out / "rejected" / "fi")
     return counts, shards.read_rows(out / "fi"), rejected
 
@@ -161,12 +184,10 @@ def test_translated_pairs_have_ids_that_given_ones_do_not(tmp_path, server):
     for name, written in (("fi", given), ("en", english_rows)):
         text = "".join(json.dumps(row) + "\n" for row in written)
         (tmp_path / f"{name}.jsonl").write_text(text)
-    seed_config = SeedConfig(
-        path=f"{tmp_path}/fi.jsonl",
-        translate=config(server, path=f"{tmp_path}/en.jsonl"),
-    )
+    translation = config(server, path=f"{tmp_path}/en.jsonl")
+    seed_config = SeedConfig(path=f"{tmp_path}/fi.jsonl", translate=translation)
     stage = StageDirectory(tmp_path / "out", "seed", {}, {})
-    seed.run(stage, seed_config, {"fi": FI}, tmp_path / "translations")
+    seed.run(stage, seed_config, {"fi": FI}, translator(tmp_path, translation))
     ids = [row["id"] for row in shards.read_rows(tmp_path / "out" / "fi")]
     assert len(ids) == 6 and set(ids) == {*("e", "e~2", "e~2~1"), "e~3", "e~4", "e~5"}
 
@@ -207,69 +228,129 @@ def test_no_more_is_translated_than_there_is_room_for(tmp_path, server):
     assert ids == {row["id"] for row in rows}
 
 
-def test_a_busy_server_is_waited_for_and_a_torn_cache_read(tmp_path, server):
-    cache = tmp_path / "answers.jsonl"
+def test_a_busy_server_is_waited_for_and_answers_come_in_order(tmp_path, server):
     server.answers = {"one": "yksi", "two": "kaksi", "three": "kolme"}
-    server.fail = [429, 503]
-    endpoint = translate.Endpoint(config(server, concurrency=1), cache)
-    assert [a.text for _, a in endpoint.translate(["one", "two"], FI)] == [
-        "yksi",
-        "kaksi",
+    server.fail = [429, 503, _CUT]
+    settings = config(server, concurrency=1)
+    assert texts_of(tmp_path, settings, ["one", "two"]) == ["yksi", "kaksi"]
+    found = texts_of(tmp_path, config(server), ["three", "one", "two", "one"])
+    assert found == ["kolme", "yksi", "kaksi", "yksi"]
+    assert len(server.asked) == 3
+    # Another prompt, or another model, is another question.
+    other = dataclasses.replace(settings, prompt="In {language}:\n\n{text}")
+    assert texts_of(tmp_path, other, ["one"]) == ["yksi"]
+    assert texts_of(tmp_path, config(server, model="n"), ["one"]) == ["yksi"]
+    assert len(server.asked) == 5
+
+
+def test_a_stage_that_was_stopped_asks_for_what_is_missing(tmp_path, server):
+    texts = finnish()[:6]
+    server.answers = {english(text): text for text in texts}
+    rows = [
+        {"id": f"e{n}", "instruction": f"Say {n}.", "output": english(text)}
+        for n, text in enumerate(texts)
     ]
-    cache.write_bytes(cache.read_bytes()[:-9])
-    endpoint = translate.Endpoint(config(server, concurrency=1), cache)
-    found = [a.text for _, a in endpoint.translate(["one", "two", "three", "one"], FI)]
-    assert found == ["yksi", "kaksi", "kolme", "yksi"]
-    # One was known, one torn, one new.
-    assert len(server.asked) == 4
-    again = translate.Endpoint(config(server), cache)
-    assert [a.text for _, a in again.translate(["three"], FI)] == ["kolme"]
-    assert len(server.asked) == 4
-
-
-def test_an_answer_that_breaks_off_is_asked_for_again(tmp_path, server):
-    server.answers["one"], server.fail = "yksi", [_CUT]
-    endpoint = translate.Endpoint(config(server), tmp_path / "answers.jsonl")
-    assert [a.text for _, a in endpoint.translate(["one"], FI)] == ["yksi"]
+    server.refused, one_by_one = {english(texts[3])}, {"concurrency": 1}
+    server.refuse.set()
+    with pytest.raises(UserError, match="status 401"):
+        prepared(tmp_path, server, rows, one_by_one)
+    before = len(server.asked)
+    server.refused.clear()
+    _, kept, _ = prepared(tmp_path, server, rows, one_by_one)
+    assert 0 < before < len(server.asked) == len(set(server.asked)) == 6
+    assert {row["output"] for row in kept} == set(texts)
 
 
 def test_what_is_being_answered_when_a_request_fails_is_kept(tmp_path, server):
     """Here 'bad' is refused while 'one' is already paid for and not yet there."""
     server.answers["one"], server.refused, server.slow = "yksi", {"bad"}, 0.3
     settings = config(server, concurrency=2)
-    endpoint = translate.Endpoint(settings, tmp_path / "answers.jsonl")
     with pytest.raises(UserError, match="status 401"):
-        list(endpoint.translate(["one", "bad"], FI))
+        texts_of(tmp_path, settings, ["one", "bad"])
     server.asked.clear()
-    again = translate.Endpoint(settings, tmp_path / "answers.jsonl")
-    assert [a.text for _, a in again.translate(["one"], FI)] == ["yksi"]
+    assert texts_of(tmp_path, settings, ["one"]) == ["yksi"]
     assert server.asked == []
 
 
+def test_what_is_filtered_empty_or_cut_is_counted_and_stops_no_other(tmp_path, server):
+    texts = finnish()[:4]
+    filtered, empty, cut, whole = map(english, texts)
+    server.answers = {english(text): text for text in texts} | {empty: " "}
+    server.filtered, server.unfinished = {filtered}, {cut}
+    rows = [
+        {"id": id, "instruction": f"Say {id}.", "output": text}
+        for id, text in zip("fecw", (filtered, empty, cut, whole), strict=True)
+    ]
+    counts, kept, rejected = prepared(tmp_path, server, rows, {"attempts": 3})
+    assert [row["id"] for row in kept] == ["w"]
+    assert {row["id"]: row["reason"] for row in rejected} == {
+        "f": "translation_empty",
+        "e": "translation_empty",
+        "c": "translation_cut",
+    }
+    assert counts.dropped == {"translation_empty": 2, "translation_cut": 1}
+    assert len(server.asked) == 3 + 3
+    assert prepared(tmp_path, server, rows) == (counts, kept, rejected)
+    assert len(server.asked) == 3 + 3
+
+
 def test_the_key_is_not_said_and_not_sent_elsewhere(tmp_path, server):
-    for status in (401, 302):
+    for status in (401, 302, 307):
         server.fail = [status]
-        endpoint = translate.Endpoint(config(server), tmp_path / "answers.jsonl")
         with pytest.raises(UserError, match=f"status {status}") as raised:
-            list(endpoint.translate(["one"], FI))
+            texts_of(tmp_path, config(server), ["one"])
         assert KEY not in str(raised.value)
+    assert server.asked == []
     with pytest.raises(UserError, match="unencrypted") as raised:
-        open_address = config(server, url="http://example.org/v1")
-        translate.Endpoint(open_address, tmp_path / "answers.jsonl")
+        texts_of(tmp_path, config(server, url="http://example.org/v1"), ["one"])
     assert KEY not in str(raised.value)
+
+
+def test_the_verb_says_the_cost_and_keeps_what_came_in_the_workdir(
+    tmp_path, server, capsys
+):
+    texts = finnish()[:3]
+    server.answers = {english(text): text for text in texts}
+    rows = [
+        {"instruction": f"Say {n}.", "output": english(text)}
+        for n, text in enumerate(texts)
+    ]
+    path, workdir = tmp_path / "en.jsonl", tmp_path / "run"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {
+        "LANGUAGES": ("fi",),
+        "TranslateConfig.path": str(path),
+        "SeedConfig.path": f"{tmp_path}/none/{{lang}}.jsonl",
+        "translator/EndpointConfig.url": server.url,
+        "translator/EndpointConfig.model": "m",
+        "translator/EndpointConfig.key_variable": "TEST_TRANSLATE_KEY",
+        "translator/EndpointConfig.usd_per_million_completion_tokens": 10.0,
+        "translator/EndpointConfig.cost_limit_usd": 1.0,
+    }
+    command = ["seed", "--workdir", str(workdir)]
+    command += ["--gin_file", "gin/runs/quickstart.gin"]
+    command += [f"--gin.{name}={value!r}" for name, value in given.items()]
+    assert command_line.main(command) == 0
+    said = "translator, fi: 3 requests, 0 of them answered before"
+    assert said in capsys.readouterr().out
+    assert len(shards.read_rows(workdir / "seed" / "fi")) == 3
+    kept = workdir / "completions" / "translator"
+    assert len(list(kept.glob("??/*.json"))) == 3
+    assert (kept / "ledger.jsonl").exists()
 
 
 def test_what_comes_back_must_be_whole_and_in_the_language(server):
     text = finnish()[0]
     settings = config(server)
 
-    def reason(answer, source=text):
-        flaw = translate.flaw(source, answer, settings, FI)
+    def reason(answer, source=text, finish="stop"):
+        said = Completion("", answer, finish, -1)
+        flaw = translate.flaw(source, said, settings, FI)
         return flaw.reason if flaw else ""
 
-    assert reason(translate.Answer(text, True)) == ""
-    assert reason(translate.Answer(text, False)) == "translation_cut"
-    assert reason(translate.Answer("", True)) == "translation_empty"
+    assert reason(text) == ""
+    assert reason(text, finish="length") == "translation_cut"
+    assert reason("") == "translation_empty"
     swahili = (SAMPLE / "sw.jsonl").read_text("utf-8").splitlines()[0]
     other = json.loads(swahili)["output"]
-    assert reason(translate.Answer(other, True), other) == "translation_language"
+    assert reason(other, other) == "translation_language"

@@ -4,13 +4,13 @@ import dataclasses
 
 from xinst_jax.config.fields import (
     Typed,
-    not_negative,
-    operational,
     positive,
     recorded_if_set,
     registered,
+    scoped,
     share,
 )
+from xinst_jax.config.judging import EndpointConfig
 from xinst_jax.config.thresholds import DecontaminationConfig, TextConfig
 from xinst_jax.errors import UserError
 
@@ -18,62 +18,61 @@ from xinst_jax.errors import UserError
 @registered
 @dataclasses.dataclass(frozen=True)
 class TranslateConfig(Typed):
-    """How English pairs become seed pairs, by a server that translates the responses.
+    """How English pairs become seed pairs: an endpoint translates their responses.
 
     Attributes:
       path: files of English pairs, as `CorpusConfig.path`; empty translates nothing.
-      url: base address of a server of OpenAI-compatible chat completions.
-      model: the model's name there.
-      key_variable: environment variable with the server's key; it may be unset.
       prompt: what is asked; '{language}' stands for the language's English name and
         '{text}' for the response.
-      temperature: of the sampling; 0 is greedy.
-      max_tokens: most tokens of a translation; a longer one is refused.
       min_length_ratio: least length of a translation, in characters, by its source's.
       max_length_ratio: greatest length of a translation, in characters, by its
         source's.
       min_lid_prob: share of a translation that must be in the language.
       min_script_share: share of a translation's letters that must be of the language's
         scripts.
-      concurrency: requests under way at once.
+      endpoint: the translator's endpoint; unless it is told otherwise, with up to 4,096
+        tokens of a translation, and 300 seconds for it.
     """
 
     path: str = ""
-    url: str = ""
-    model: str = ""
-    key_variable: str = "OPENAI_API_KEY"
     prompt: str = (
         "Translate the following text into {language}. Keep its meaning, its tone and "
         "its layout. Give the translation alone.\n\n{text}"
     )
-    temperature: float = 0.0
-    max_tokens: int = 4096
     min_length_ratio: float = 0.3
     max_length_ratio: float = 3.0
     min_lid_prob: float = 0.8
     min_script_share: float = recorded_if_set(0.5)
-    concurrency: int = operational(8)
+    endpoint: EndpointConfig = dataclasses.field(
+        default_factory=scoped(
+            EndpointConfig, "translator", max_tokens=4096, timeout_seconds=300.0
+        )
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, "max_tokens", "concurrency", "min_length_ratio")
-        not_negative(self, "temperature")
+        positive(self, "min_length_ratio")
         share(self, "min_lid_prob", "min_script_share")
         if self.max_length_ratio < self.min_length_ratio:
             raise UserError(
                 "TranslateConfig.max_length_ratio is below min_length_ratio: "
                 f"{self.max_length_ratio}, {self.min_length_ratio}."
             )
-        if self.path and not (self.url and self.model):
+        if self.path and not self.endpoint.url:
             raise UserError(
-                f"TranslateConfig.path = {self.path!r} needs TranslateConfig.url and "
-                ".model: the server that translates."
+                f"TranslateConfig.path = {self.path!r} needs "
+                "translator/EndpointConfig.url."
             )
         if "{text}" not in self.prompt or "{language}" not in self.prompt:
             raise UserError(
                 "TranslateConfig.prompt must hold '{language}' and '{text}', found "
                 f"{self.prompt!r}."
             )
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """Where nothing is translated, the endpoint, which a judge's settings reach."""
+        return () if self.path else ("endpoint",)
 
 
 @registered

@@ -110,11 +110,15 @@ def endpoint(workspace: Workspace, role: str) -> Endpoint:
 
     Args:
       workspace: the run.
-      role: 'judge' or 'opponent'.
+      role: 'judge', 'opponent' or 'translator'.
     """
     run = workspace.run
-    config = run.judge.endpoint if role == "judge" else run.evaluate.endpoint
-    return Endpoint(config, workspace.path("completions") / role)
+    configs = {
+        "judge": run.judge.endpoint,
+        "opponent": run.evaluate.endpoint,
+        "translator": run.seed_pairs.translate.endpoint,
+    }
+    return Endpoint(configs[role], workspace.path("completions") / role)
 
 
 def judge(workspace: Workspace) -> Judge:

@@ -14,6 +14,7 @@ from xinst_jax import shards
 from xinst_jax.config import SeedConfig
 from xinst_jax.data import sources
 from xinst_jax.errors import UserError
+from xinst_jax.eval.endpoint import Endpoint
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import (
@@ -48,7 +49,7 @@ def run(
     stage: StageDirectory,
     config: SeedConfig,
     languages: Mapping[str, Language],
-    translations: pathlib.Path | None = None,
+    translator: Endpoint | None = None,
 ) -> dict[str, Counts]:
     """Checks and splits each language's pairs: `{lang}/` and `rejected/{lang}/`.
 
@@ -61,40 +62,24 @@ def run(
       stage: where to write.
       config: what to read and how to split it.
       languages: languages by code.
-      translations: where answers of `SeedConfig.translate`'s server are kept, beside
-        the stage, so that another configuration need not ask for them again.
+      translator: what translates the pairs of `SeedConfig.translate`, where it has
+        any; its completions are kept beside the stage, so that another configuration
+        need not ask for them again.
 
     Returns:
       Counts by language; `rows_in == rows_out + sum(dropped)`.
 
     Raises:
       UserError: before any work, no language has a file, a file is empty or has none
-        of the fields; later, too many bad rows.
+        of the fields; later, too many bad rows, or the translator refuses.
     """
-    given = [code for code in languages if sources.exists(config.path, code)]
-    if not given and not config.translate.path:
-        raise UserError(
-            f"No seed pairs: nothing matches SeedConfig.path = {config.path!r} for "
-            f"{', '.join(languages)}. At least one language needs pairs of an English "
-            "instruction and a response."
-        )
-    pair = [config.instruction_field, config.output_field]
-    parallel = [config.title_field, config.parallel_output_field]
-    for code in given:
-        sources.preflight(config.path, code, [pair, parallel])
-    endpoint = None
-    if config.translate.path:
-        sources.preflight(config.translate.path, ENGLISH.code, [pair])
-        folder = translations or stage.path
-        endpoint = translate.Endpoint(config.translate, folder / "answers.jsonl")
-    index = decontamination.read(
-        config.evaluation_sets, tuple(languages), config.decontamination
-    )
+    given = _given(config, languages)
+    index = _compared(config, languages)
     decontamination.write_coverage(stage.path, index)
     done = {code: stage.path / "counts" / f"{code}.json" for code in languages}
     if not all(path.exists() for path in done.values()):
         found = {
-            code: _language(config, language, code in given, index, endpoint)
+            code: _language(config, language, code in given, index, translator)
             for code, language in languages.items()
         }
         held_out = {
@@ -108,6 +93,37 @@ def run(
     return {
         code: Counts(**json.loads(path.read_bytes())) for code, path in done.items()
     }
+
+
+def _given(config: SeedConfig, languages: Mapping[str, Language]) -> list[str]:
+    """The languages with files of their own; all files are looked at.
+
+    Raises:
+      UserError: there is none, or one is empty or has none of the fields.
+    """
+    given = [code for code in languages if sources.exists(config.path, code)]
+    if not given and not config.translate.path:
+        raise UserError(
+            f"No seed pairs: nothing matches SeedConfig.path = {config.path!r} for "
+            f"{', '.join(languages)}. At least one language needs pairs of an English "
+            "instruction and a response."
+        )
+    pair = [config.instruction_field, config.output_field]
+    parallel = [config.title_field, config.parallel_output_field]
+    for code in given:
+        sources.preflight(config.path, code, [pair, parallel])
+    if config.translate.path:
+        sources.preflight(config.translate.path, ENGLISH.code, [pair])
+    return given
+
+
+def _compared(
+    config: SeedConfig, languages: Mapping[str, Language]
+) -> decontamination.Index:
+    """The evaluation sets, of which no pair may have a piece."""
+    return decontamination.read(
+        config.evaluation_sets, tuple(languages), config.decontamination
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +140,7 @@ def _language(
     language: Language,
     given: bool,
     index: decontamination.Index,
-    endpoint: translate.Endpoint | None,
+    translator: Endpoint | None,
 ) -> _Found:
     found = _Found([], [], {} if given else {"files": "none"})
     numbers: collections.Counter[str] = collections.Counter()
@@ -133,8 +149,8 @@ def _language(
         clear = (_clear(pair, index) for pair in pairs)
         kept, dropped = _selected(_numbered(clear, numbers), config)
         found = dataclasses.replace(found, kept=kept, dropped=dropped)
-    if endpoint is not None:
-        made = list(_translated(config, language, endpoint, found.kept))
+    if translator is not None and config.translate.path:
+        made = list(_translated(config, language, translator, found.kept))
         found.notes["translated"] = sum(isinstance(pair, Pair) for pair in made)
         clear = (_clear(pair, index) for pair in made)
         both = itertools.chain(found.kept, _numbered(clear, numbers))
@@ -197,34 +213,17 @@ def _clear(pair: Pair | Dropped, index: decontamination.Index) -> Pair | Dropped
 def _translated(
     config: SeedConfig,
     language: Language,
-    endpoint: translate.Endpoint,
+    translator: Endpoint,
     kept: Sequence[Pair],
 ) -> Iterator[Pair | Dropped]:
-    """English pairs with their responses translated: as many as there is room for.
-
-    Of more, those with the smallest digests are taken, in every language the same. What
-    is asked in the language's own pairs is not translated.
-    """
-    known = {pair.instruction.casefold(): pair.id for pair in kept}
-    pairs = seed_pairs.read(config, config.translate.path, ENGLISH)
-    english: list[Pair] = []
-    for pair in pairs:
-        if isinstance(pair, Dropped):
-            yield pair
-        elif given := known.get(pair.instruction.casefold()):
-            own, none = f"by {given}", "not in the language's own pairs"
-            yield Dropped(pair.id, "already_asked", own, none, pair.output)
-        else:
-            english.append(pair)
-    english.sort(key=lambda pair: seed_split.place(pair.instruction))
-    room = config.max_pairs - len(kept)
-    found, most = str(len(kept) + len(english)), f"<= {config.max_pairs}"
-    for pair in english[room:]:
-        yield Dropped(pair.id, "over_max_pairs", found, most, pair.output)
-    english = english[:room]
-    answers = endpoint.translate([pair.output for pair in english], language)
-    for pair, (source, answer) in zip(english, answers, strict=True):
-        flaw = translate.flaw(source, answer, config.translate, language)
+    """English pairs with their responses translated: as many as there is room for."""
+    english, dropped = _untranslated(config, kept)
+    yield from dropped
+    texts = [pair.output for pair in english]
+    asked = translate.requests(texts, config.translate, language)
+    print(f"  translator, {language.code}: {translator.estimate(asked)}", flush=True)
+    for pair, answer in zip(english, translator.complete(asked), strict=True):
+        flaw = translate.flaw(pair.output, answer, config.translate, language)
         if flaw is not None:
             reason = (flaw.reason, flaw.value, flaw.threshold)
             yield Dropped(pair.id, *reason, clean(answer.text))
@@ -236,6 +235,34 @@ def _translated(
             yield Dropped(pair.id, "too_long", f"{len(text)} chars", most, text)
         else:
             yield dataclasses.replace(pair, output=cut)
+
+
+def _untranslated(
+    config: SeedConfig, kept: Sequence[Pair]
+) -> tuple[list[Pair], list[Dropped]]:
+    """English pairs to translate beside a language's own, and those that are not.
+
+    Of more than there is room for, those with the smallest digests are taken, in every
+    language the same. What is asked in the language's own pairs is not translated.
+    """
+    known = {pair.instruction.casefold(): pair.id for pair in kept}
+    pairs = seed_pairs.read(config, config.translate.path, ENGLISH)
+    english: list[Pair] = []
+    dropped: list[Dropped] = []
+    for pair in pairs:
+        if isinstance(pair, Dropped):
+            dropped.append(pair)
+        elif given := known.get(pair.instruction.casefold()):
+            own, none = f"by {given}", "not in the language's own pairs"
+            dropped.append(Dropped(pair.id, "already_asked", own, none, pair.output))
+        else:
+            english.append(pair)
+    english.sort(key=lambda pair: seed_split.place(pair.instruction))
+    room = config.max_pairs - len(kept)
+    found, most = str(len(kept) + len(english)), f"<= {config.max_pairs}"
+    for pair in english[room:]:
+        dropped.append(Dropped(pair.id, "over_max_pairs", found, most, pair.output))
+    return english[:room], dropped
 
 
 def _selected(

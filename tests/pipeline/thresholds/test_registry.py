@@ -74,12 +74,6 @@ NO_DECISION = {
     "segment:_UNITS_A_SEGMENT": "how fine the places are that are tried then",
     "segment:_WORD_CHARS": "more than the word before a mark has",
     "segment:_bounded": "what is tried grows with the square",
-    "translate:Endpoint": "a wait is doubled",
-    "translate:_BUSY": "codes of HTTP",
-    "translate:_FIRST_WAIT_SECONDS": "how long a server is waited for",
-    "translate:_TIMEOUT_SECONDS": "likewise",
-    "translate:_TRIES": "likewise",
-    "translate:_seconds": "likewise",
     "translate:flaw": "characters of a text that are shown",
 }
 """Where the filters have numbers that are no thresholds, and why.

@@ -111,6 +111,23 @@ def test_a_threshold_makes_the_stages_that_use_it_again(override, names):
     assert remade(override) == names
 
 
+def test_an_endpoint_makes_the_seed_again_only_where_it_translates():
+    given = ("EndpointConfig.url='http://h/v1'", "EndpointConfig.model='m'")
+    assert "seed" not in remade(*given)
+    translated = (*given, "TranslateConfig.path='en.jsonl'")
+    assert "seed" in remade(*translated)
+    seeds = [
+        {one.name: one.config for one in stages.graph(load(*translated, *more))}["seed"]
+        for more in (
+            (),
+            ("judge/EndpointConfig.model='n'", "EndpointConfig.cost_limit_usd=0.0"),
+            ("translator/EndpointConfig.concurrency=2",),
+            ("translator/EndpointConfig.model='n'",),
+        )
+    ]
+    assert seeds[0] == seeds[1] == seeds[2] != seeds[3]
+
+
 def test_a_record_names_the_thresholds_that_are_set_and_no_others():
     corpus = {one.name: one for one in stages.graph(load("PageConfig.item_chars=30"))}
     record = corpus["corpus"].config["corpus"]

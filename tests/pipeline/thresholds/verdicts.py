@@ -18,6 +18,7 @@ from xinst_jax.config import (
     TranslateConfig,
 )
 from xinst_jax.errors import UserError
+from xinst_jax.eval.completions import Completion
 from xinst_jax.languages import BUILT_IN, Language
 from xinst_jax.manifest import StageDirectory
 from xinst_jax.pipeline import rate, rules, seed, translate
@@ -120,9 +121,8 @@ def translation(source: str, answer: str) -> Verdict:
     """Why a Finnish translation is refused."""
 
     def of(config: TranslateConfig) -> str:
-        found = translate.flaw(
-            source, translate.Answer(answer, True), config, BUILT_IN["fi"]
-        )
+        said = Completion("", answer, "stop", -1)
+        found = translate.flaw(source, said, config, BUILT_IN["fi"])
         return found.reason if found else "kept"
 
     return Verdict(TranslateConfig(), of)

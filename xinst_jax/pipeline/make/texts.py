@@ -3,8 +3,9 @@
 import dataclasses
 
 from xinst_jax import run_file
+from xinst_jax.config import SeedConfig
 from xinst_jax.manifest import Counts, StageDirectory
-from xinst_jax.pipeline import raw_files, training_rows
+from xinst_jax.pipeline import answering, raw_files, training_rows
 from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace, model_shape
 
@@ -28,8 +29,15 @@ def seed(workspace: Workspace, stage: StageDirectory) -> Made:
     """Instruction pairs, checked and split."""
     from xinst_jax.pipeline import seed as seed_lib
 
+    config, languages = _seed_pairs(workspace), workspace.run.language_table
+    translator = answering.endpoint(workspace, "translator")
+    return Made(seed_lib.run(stage, config, languages, translator))
+
+
+def _seed_pairs(workspace: Workspace) -> SeedConfig:
+    """The seed's configuration, with its files where they are."""
     config = workspace.run.seed_pairs
-    config = dataclasses.replace(
+    return dataclasses.replace(
         config,
         path=raw_files.located(config.path),
         evaluation_sets=tuple(map(raw_files.located, config.evaluation_sets)),
@@ -37,9 +45,6 @@ def seed(workspace: Workspace, stage: StageDirectory) -> Made:
             config.translate, path=raw_files.located(config.translate.path)
         ),
     )
-    translations = workspace.workdir / "translations"
-    languages = workspace.run.language_table
-    return Made(seed_lib.run(stage, config, languages, translations))
 
 
 def tokenizer(workspace: Workspace, stage: StageDirectory) -> Made:
