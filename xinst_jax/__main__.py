@@ -183,6 +183,11 @@ def _conduct(
     if options.verb == "pipeline" and options.dry_run:
         runner.preview(workspace, graph, console)
         return
+    if options.verb == "seed" and options.dry_run:
+        from xinst_jax.pipeline.make import texts
+
+        texts.print_translator_estimate(workspace)
+        return
     if options.verb == "evaluate" and options.dry_run:
         from xinst_jax.pipeline.make import evaluation
 

@@ -43,6 +43,7 @@ _DRY_RUN = {
         "count rows, tokens and FLOPs, and measure on a few rows how long all would "
         "take; make nothing",
     ),
+    "seed": "say what the translator's endpoint would cost; ask nothing",
     "evaluate": "say what the endpoints would cost; ask nothing",
     "compare": "say what the judge's endpoint would cost; ask nothing",
 }

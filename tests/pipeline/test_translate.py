@@ -330,13 +330,19 @@ def test_the_verb_says_the_cost_and_keeps_what_came_in_the_workdir(
     command = ["seed", "--workdir", str(workdir)]
     command += ["--gin_file", "gin/runs/quickstart.gin"]
     command += [f"--gin.{name}={value!r}" for name, value in given.items()]
+    assert command_line.main([*command, "--dry_run"]) == 0
+    # 4,096 tokens for $10 a million.
+    said = "3 requests, 0 of them answered before"
+    assert said in (told := capsys.readouterr().out) and "about $0.1229" in told
+    assert server.asked == [] and not (workdir / "seed").exists()
     assert command_line.main(command) == 0
-    said = "translator, fi: 3 requests, 0 of them answered before"
-    assert said in capsys.readouterr().out
+    assert f"translator, fi: {said}" in capsys.readouterr().out
     assert len(shards.read_rows(workdir / "seed" / "fi")) == 3
     kept = workdir / "completions" / "translator"
     assert len(list(kept.glob("??/*.json"))) == 3
     assert (kept / "ledger.jsonl").exists()
+    assert command_line.main([*command, "--dry_run"]) == 0
+    assert "3 requests, 3 of them answered before" in capsys.readouterr().out
 
 
 def test_what_comes_back_must_be_whole_and_in_the_language(server):

@@ -14,7 +14,7 @@ from xinst_jax import shards
 from xinst_jax.config import SeedConfig
 from xinst_jax.data import sources
 from xinst_jax.errors import UserError
-from xinst_jax.eval.endpoint import Endpoint
+from xinst_jax.eval.endpoint import Endpoint, Request
 from xinst_jax.languages import Language
 from xinst_jax.manifest import Counts, StageDirectory
 from xinst_jax.pipeline import (
@@ -93,6 +93,22 @@ def run(
     return {
         code: Counts(**json.loads(path.read_bytes())) for code, path in done.items()
     }
+
+
+def requests(config: SeedConfig, languages: Mapping[str, Language]) -> list[Request]:
+    """What `run` asks its translator, in all languages.
+
+    Raises:
+      UserError: as `run`.
+    """
+    given, index = _given(config, languages), _compared(config, languages)
+    asked: list[Request] = []
+    for code, language in languages.items():
+        own = _language(config, language, code in given, index, None)
+        english, _ = _untranslated(config, own.kept)
+        texts = [pair.output for pair in english]
+        asked += translate.requests(texts, config.translate, language)
+    return asked
 
 
 def _given(config: SeedConfig, languages: Mapping[str, Language]) -> list[str]:

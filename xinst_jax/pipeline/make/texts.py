@@ -34,6 +34,19 @@ def seed(workspace: Workspace, stage: StageDirectory) -> Made:
     return Made(seed_lib.run(stage, config, languages, translator))
 
 
+def print_translator_estimate(workspace: Workspace) -> None:
+    """Prints what the translator's endpoint costs, if there is one; sends nothing."""
+    from xinst_jax.eval import tables
+    from xinst_jax.pipeline import seed as seed_lib
+
+    config = _seed_pairs(workspace)
+    if not config.translate.path:
+        return
+    asked = seed_lib.requests(config, workspace.run.language_table)
+    estimate = answering.endpoint(workspace, "translator").estimate(asked)
+    tables.console().print(f"  translator: {estimate}", highlight=False)
+
+
 def _seed_pairs(workspace: Workspace) -> SeedConfig:
     """The seed's configuration, with its files where they are."""
     config = workspace.run.seed_pairs
