@@ -86,9 +86,13 @@ def test_a_cache_in_the_compute_dtype_gives_the_models_own_numbers(name):
     np.testing.assert_allclose(found_btv, _expected_btv(), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["one device", "fsdp x tensor"])
+@pytest.mark.parametrize(
+    ("sizes", "rows"),
+    [({}, 16), ({"tensor": 2}, 16), ({"fsdp": 4, "tensor": 2}, 8)],
+    ids=["one device", "tensor", "fsdp x tensor"],
+)
 def test_eight_rows_are_on_a_gpu_multiplied_as_sixteen_unless_divided(
-    name, monkeypatch
+    sizes, rows, monkeypatch
 ):
     multiplied, through = set(), Block.through
 
@@ -98,10 +102,11 @@ def test_eight_rows_are_on_a_gpu_multiplied_as_sixteen_unless_divided(
 
     monkeypatch.setattr(Block, "through", seen)
     monkeypatch.setattr(cached, "platform", lambda: "gpu")
-    mesh = make_mesh(MESHES[name]) if MESHES[name] else _mesh()
+    config = MeshConfig(**{"fsdp": 1} | sizes)
+    mesh = make_mesh(config, jax.devices()[: config.fsdp * config.tensor])
     found_btv = _read_through("compute", mesh)
     np.testing.assert_allclose(found_btv, _expected_btv(), atol=1e-4)
-    assert multiplied == ({8} if MESHES[name] else {16})
+    assert multiplied == {rows}
 
 
 @pytest.mark.parametrize("family", ["mistral", "gemma3_text"])

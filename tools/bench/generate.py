@@ -14,6 +14,8 @@ Medians of the turns are printed, the ratio of the medians, and of both sides:
   time of a case with one new token a row. The peak is measured in the run too: the
   faster of both sides' products of two square matrices.
 
+With --alone there is no peer: the shares are printed, of limits that JAX measures.
+
 The tokens of both sides are compared: with float32 they must be equal in nine rows of
 ten at least (a random model has near ties, which rounding decides), or no ratio is
 printed.
@@ -87,8 +89,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.shape, arguments.repeats = "smoke", 2
-    if not arguments.shape.startswith("gpu"):
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if arguments.alone and arguments.compile:
+        parser.error("--compile is for transformers, which --alone leaves out")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with tempfile.TemporaryDirectory() as made:
         run = Run(
@@ -98,6 +100,8 @@ def main() -> None:
             arguments.compile,
             "" if arguments.alone else str(pathlib.Path(made) / "weights"),
         )
+        if not run.on_gpu:
+            os.environ.setdefault("JAX_PLATFORMS", "cpu")
         compare(run, arguments.repeats, arguments.only)
 
 
@@ -106,7 +110,7 @@ def compare(run: Run, repeats: int, only: str) -> None:
     context = multiprocessing.get_context("spawn")
     sides: dict[str, Connection] = {}
     made_by = {"xinst_jax": Ours, "transformers": Theirs}
-    if not run.folder:
+    if run.alone:
         del made_by["transformers"]
     for name, side in made_by.items():
         sides[name], theirs = context.Pipe()
@@ -137,7 +141,7 @@ def compare(run: Run, repeats: int, only: str) -> None:
                     taken, made[name, what] = ask(name, what, label)
                     if turn:  # the first turn compiles
                         seconds.setdefault((name, what), []).append(taken)
-        if len(sides) > 1:
+        if not run.alone:
             check(run, label, *(made[name, "all"] for name in sides))
         medians = {key: statistics.median(taken) for key, taken in seconds.items()}
         print_case(run, label, case, medians, (peak, bandwidth))
@@ -166,7 +170,7 @@ def print_case(
     lengths = [len(prompt) for prompt in case.prompts]
     prefill = prefill_flops(run, lengths)
     decode = decode_bytes(run, case)
-    if not run.folder:
+    if run.alone:
         print(f"{label}:")
     for name in dict.fromkeys(name for name, _ in medians):
         whole, first = medians[name, "all"], medians[name, "first"]
@@ -179,7 +183,7 @@ def print_case(
             f"{share} of the bandwidth, prefill "
             f"{prefill / first / peak:.0%} of the matmul peak"
         )
-    if not run.folder:
+    if run.alone:
         return
     ratio = medians["transformers", "all"] / medians["xinst_jax", "all"]
     print(f"    xinst_jax is {ratio:.2f} times as fast as transformers on {label}.")

@@ -7,7 +7,6 @@ where a stopping criterion ends each row and a batch ends with its last.
 """
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,23 @@ import numpy as np
 from xinst_jax.config import DecodeConfig, MeshConfig, ModelConfig
 
 _SMALL = {"num_layers": 8, "embed_dim": 512, "mlp_dim": 1376}
+_GPU: dict[str, Any] = {
+    "sizes": {
+        "vocab_size": 128256,
+        "num_layers": 16,
+        "embed_dim": 2048,
+        "mlp_dim": 8192,
+    },
+    "heads": {"num_heads": 32, "num_kv_heads": 8, "head_dim": 64},
+    "prompt": 1024,
+    "new": 64,
+    "batch": 32,
+    "mixed": {"rows": 256, "template": 40, "lengths": (300, 2000), "new": (20, 60)},
+    "buckets": (512, 1024, 1536, 2048),
+    "prefill": 8192,
+    "matmul": 8192,
+    "megabytes": 4096,
+}
 SHAPES: dict[str, dict[str, Any]] = {
     "smoke": {
         "sizes": {"vocab_size": 512, "num_layers": 2, "embed_dim": 64, "mlp_dim": 172},
@@ -42,24 +58,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         "matmul": 2048,
         "megabytes": 512,
     },
-    "gpu": {
-        "sizes": {
-            "vocab_size": 128256,
-            "num_layers": 16,
-            "embed_dim": 2048,
-            "mlp_dim": 8192,
-        },
-        "heads": {"num_heads": 32, "num_kv_heads": 8, "head_dim": 64},
-        "prompt": 1024,
-        "new": 64,
-        "batch": 32,
-        "mixed": {"rows": 256, "template": 40, "lengths": (300, 2000), "new": (20, 60)},
-        "buckets": (512, 1024, 1536, 2048),
-        "prefill": 8192,
-        "matmul": 8192,
-        "megabytes": 4096,
-    },
+    "gpu": _GPU,
     "gpu_8b": {
+        **_GPU,
         "sizes": {
             "vocab_size": 128256,
             "num_layers": 32,
@@ -67,14 +68,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             "mlp_dim": 14336,
         },
         "heads": {"num_heads": 32, "num_kv_heads": 8, "head_dim": 128},
-        "prompt": 1024,
-        "new": 64,
         "batch": 64,
-        "mixed": {"rows": 256, "template": 40, "lengths": (300, 2000), "new": (20, 60)},
-        "buckets": (512, 1024, 1536, 2048),
-        "prefill": 8192,
-        "matmul": 8192,
-        "megabytes": 4096,
     },
 }
 """Sizes and heads of the model; tokens of an equal prompt and of what is written after
@@ -113,7 +107,7 @@ class Run:
       dtype: of the products, 'float32' or 'bfloat16'.
       cache_dtype: of xinst_jax' cache.
       compiled: whether transformers has a static cache and compiles.
-      folder: where the weights are handed over; '' if they are not.
+      folder: where the weights are handed over; '' where xinst_jax is alone.
     """
 
     shape: str
@@ -126,6 +120,11 @@ class Run:
     def on_gpu(self) -> bool:
         """Whether it is a GPU's work."""
         return self.shape.startswith("gpu")
+
+    @property
+    def alone(self) -> bool:
+        """Whether xinst_jax has no peer."""
+        return not self.folder
 
     @property
     def model(self) -> ModelConfig:
@@ -181,7 +180,7 @@ class Ours:
         self.jax, self.run, model = jax, run, run.model
         rules, mesh = ShardingRules(), make_mesh(MeshConfig(), jax.devices()[:1])
         params = decoder.init_params(model, rules, mesh, jax.random.key(0))
-        if run.folder:
+        if not run.alone:
             words = tokenizers.models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="a")
             tokenizer = tokenizers.Tokenizer(words).to_str().encode()
             hf_folder.export_folder(
@@ -197,8 +196,7 @@ class Ours:
             )
         params = decoder.compute_params(model, rules, mesh, params)
 
-        def engine(name: str) -> Engine:
-            case = run.cases()[name]
+        def made(case: Case) -> Engine:
             decode = DecodeConfig(
                 max_new_tokens=max(case.new),
                 temperature=0,
@@ -211,20 +209,27 @@ class Ours:
                 params, model, rules, mesh, decode, (), vocab_limit=model.vocab_size
             )
 
-        # One at a time: each has the blocks' weights apart, and slots.
-        self.engine = functools.lru_cache(1)(engine)
+        self._made = made
+        self._engines: dict[str, Engine] = {}
+
+    def _engine(self, name: str) -> Any:
+        """A case's engine; the last one's slots and weights go before it is made."""
+        if name not in self._engines:
+            self._engines.clear()
+            self._engines[name] = self._made(self.run.cases()[name])
+        return self._engines[name]
 
     def generate(self, name: str, case: Case) -> list[list[int]]:
         """The new tokens of each row."""
         ids = [str(row) for row in range(len(case.prompts))]
-        made = self.engine(name).generate(
+        made = self._engine(name).generate(
             case.prompts, ids, seed=0, max_new_tokens=case.new
         )
         return [one.tokens for one in made]
 
     def usage(self, name: str) -> str:
         """How the slots were used in a case, all its turns together."""
-        return str(self.engine(name).usage)
+        return str(self._engine(name).usage)
 
     def matmul(self, width: int) -> Callable[[], Any]:
         """A product of two square matrices of this width."""

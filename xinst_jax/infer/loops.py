@@ -2,7 +2,8 @@
 
 XLA:GPU by itself has the host launch every turn of a loop and wait for its condition,
 and nothing can be put in line behind a loop. As nodes of a CUDA graph, loops and
-branches are decided on the device.
+branches are decided on the device; those that exchange numbers with other devices stay
+the host's.
 """
 
 import ctypes
@@ -13,13 +14,15 @@ _OPTION = "xla_gpu_enable_command_buffer"
 _IN_A_GRAPH = (
     "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
 )
-"""What XLA has in graphs by its own choice, and branches and loops."""
+"""What XLA has in graphs by its own choice, and branches and loops: an option of one
+program replaces the whole list."""
 
 _NESTED = 12090
-"""The first CUDA whose driver is known to run loops in loops of a graph."""
+"""CUDA from whose driver on loops in loops are put into a graph. They ran under 13.0,
+and are said to end the process under 12.8, though XLA allows them from 12.3 on."""
 
 
-def compiler_options(driver: int, flags: str) -> dict[str, str | bool | int | float]:
+def compiler_options(driver: int, flags: str) -> dict[str, str]:
     """Options of `jax.jit` for programs with loops; none where loops stay the host's.
 
     Args:

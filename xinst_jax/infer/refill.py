@@ -107,16 +107,16 @@ def parted(joined_bx: jax.Array, stops: int, rules: ShardingRules) -> Read[jax.A
     rows = rules.spec("batch")
     joined_bx = jax.reshard(joined_bx, jax.P(*rows, None))
 
-    def column_b(number: int) -> jax.Array:
-        # Of a single row, newer JAX takes the column to be divided over nothing.
+    def of_rows(number: int) -> jax.Array:
+        # JAX from 0.11 on takes a single row's number to be divided over nothing.
         return jax.reshard(joined_bx[:, number], rows)
 
     return Read(
-        column_b=column_b(0),
-        token_b=column_b(1),
-        position_b=column_b(2),
-        limit_b=column_b(3),
-        hash_b=jax.lax.bitcast_convert_type(column_b(4), jnp.uint32),
+        column_b=of_rows(0),
+        token_b=of_rows(1),
+        position_b=of_rows(2),
+        limit_b=of_rows(3),
+        hash_b=jax.lax.bitcast_convert_type(of_rows(4), jnp.uint32),
         stops_bn=joined_bx[:, 5 : 5 + stops],
         history_bs=joined_bx[:, 5 + stops :],
     )

@@ -23,8 +23,9 @@ Cache = TypeVar("Cache")
 Stacked = TypeVar("Stacked")
 
 _FEWEST = 16
-"""Rows that the matrix units of a GPU multiply at once. Products of fewer are no less
-work to them, and XLA:GPU takes slower ways for some."""
+"""Rows that the matrix units of a GPU multiply at once. Fewer are no less work to them,
+and XLA:GPU takes slower ways for the products of one row in a block; the head's, which
+is as fast as memory, may have fewer."""
 
 _Carry = tuple[jax.Array, jax.Array, jax.Array]
 """Activations, and all keys and values so far."""
@@ -146,8 +147,9 @@ def read_token(
       Final-normed hidden states (B, 1, D), and the cache with the tokens.
     """
     config, flags = decoder.config, decoder.config.windowed_layers
-    count = len(token_b)
-    if platform() == "gpu" and devices(decoder.rules.batch) == 1 and count < _FEWEST:
+    count, whole = len(token_b), devices(decoder.rules.batch) == 1
+    few = platform() == "gpu" and whole and count < _FEWEST
+    if few:
         token_b, position_b = (filled(a, 0, _FEWEST) for a in (token_b, position_b))
     turns = {
         windowed: rotation(
@@ -169,11 +171,13 @@ def read_token(
         x_b1d, cache = carry
         state = blocks[int(layer)] if blocks else _of_layer(stacked, layer)
 
-        def over(*heads: jax.Array) -> tuple[jax.Array, Cache]:
-            if len(token_b) == count:
-                return attend(cache, windowed, number, *heads)
-            here = (a[:count] for a in heads)
-            context_bn1h, grown = attend(cache, windowed, number, *here)
+        def over(
+            q_bn1h: jax.Array, k_bk1h: jax.Array, v_bk1h: jax.Array
+        ) -> tuple[jax.Array, Cache]:
+            if not few:
+                return attend(cache, windowed, number, q_bn1h, k_bk1h, v_bk1h)
+            heads = (a[:count] for a in (q_bn1h, k_bk1h, v_bk1h))
+            context_bn1h, grown = attend(cache, windowed, number, *heads)
             return filled(context_bn1h, 0, _FEWEST), grown
 
         return nnx.merge(graphdef, state).through(x_b1d, turns[windowed], over)
@@ -202,7 +206,8 @@ def read_token(
             jnp.arange(groups),
         )
     x_b1d, cache = read(carry, groups, rest)
-    return decoder.final_norm(x_b1d)[:count], cache
+    x_b1d = decoder.final_norm(x_b1d)
+    return (x_b1d[:count] if few else x_b1d), cache
 
 
 def _of_layer(stacked: Stacked, layer: jax.Array | int) -> Stacked:

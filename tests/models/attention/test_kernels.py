@@ -17,7 +17,7 @@ from xinst_jax.models.attention.blockwise import blockwise_attention
 from xinst_jax.models.attention.dense import dense_attention
 from xinst_jax.models.attention.masks import PackedRows, segment_mask
 from xinst_jax.models.attention.splash import splash_attention
-from xinst_jax.models.attention.triton import _unmasked, triton_attention
+from xinst_jax.models.attention.triton import _seen_whole, triton_attention
 
 RULES = ShardingRules()
 SCALE = 0.3
@@ -122,7 +122,8 @@ def test_the_gpu_kernel_equals_dense_attention():
     ],
     ids=["one", "many", "again", "short"],
 )
-def test_the_gpu_kernel_undifferentiated_equals_dense_attention(segments):
+@pytest.mark.parametrize("scale", [SCALE, 1, 0.25, 64**-0.5, 128**-0.5])
+def test_the_gpu_kernel_undifferentiated_equals_dense_attention(segments, scale):
     ids, lengths = zip(*segments, strict=True)
     segments_1t = np.repeat(ids, lengths)[None].astype(np.int32)
     rng = np.random.default_rng(0)
@@ -142,11 +143,14 @@ def test_the_gpu_kernel_undifferentiated_equals_dense_attention(segments):
     )
     with jax.set_mesh(mesh):
         seen = PackedRows(segments_1t, segments_1t, 0)
-        found = np.asarray(triton(q_bnth, k_bksh, v_bksh, seen, RULES))
+        heads = q_bnth, k_bksh, v_bksh
+        found = np.asarray(
+            triton_attention(*heads, seen, RULES, scale=scale, interpret=True)
+        )
         mask = segment_mask(*seen)
-        expected = np.asarray(dense(q_bnth, k_bksh, v_bksh, mask, RULES))
+        expected = np.asarray(dense_attention(*heads, mask, RULES, scale=scale))
     kept = np.asarray(segments_1t[0]) > 0
-    np.testing.assert_allclose(found[:, :, kept], expected[:, :, kept], atol=2e-6)
+    np.testing.assert_allclose(found[:, :, kept], expected[:, :, kept], atol=5e-6)
 
 
 @pytest.mark.parametrize(
@@ -161,8 +165,8 @@ def test_the_gpu_kernel_undifferentiated_equals_dense_attention(segments):
 )
 def test_blocks_that_need_no_mask(ids, expected):
     segments_1t = jnp.asarray([ids], jnp.int32)
-    visible_1i = visible(segments_1t, segments_1t, 0, 0, 2)
-    found = _unmasked(segments_1t, *visible_1i, 2)
+    first_1i, _ = visible(segments_1t, segments_1t, 0, 0, 2)
+    found = _seen_whole(segments_1t, first_1i, 2)
     assert [a[0].tolist() for a in found] == list(expected)
 
 
