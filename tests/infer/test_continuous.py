@@ -16,7 +16,7 @@ from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer import cache_attention, cache_mosaic, refill
 from xinst_jax.infer import decode as decode_lib
 from xinst_jax.infer.engine import Engine
-from xinst_jax.infer.slots import empty_slots
+from xinst_jax.infer.slots import Sizes, empty_slots
 from xinst_jax.mesh import ShardingRules, make_mesh
 from xinst_jax.models.decoder import abstract_params
 from xinst_jax.models.presets import tiny, tiny_of
@@ -212,11 +212,12 @@ def test_nothing_of_a_slots_earlier_row_or_of_a_prompts_neighbour_is_left(engine
     columns = shape.columns
     row = np.full((*keys, 128 + columns, MODEL.head_dim), np.nan, np.float32)
     row[:, :, :, 64:100] = 1
-    rows = refill.no_rows(slots, 4, 0)
+    sizes = Sizes(new=8, stops=4, history=0)
+    rows = refill.no_rows(slots, sizes)
     rows.column_b[2], rows.position_b[2], rows.limit_b[2] = 64, 36, 5
     of = {"model": MODEL, "rules": RULES, "shape": shape}
     with jax.set_mesh(make_mesh(MeshConfig(fsdp=1), jax.devices()[:1])):
-        empty = empty_slots(**of, new=8, stops=4, history=0)
+        empty = empty_slots(**of, sizes=sizes)
         before = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), empty.cache)
         order_b = np.array([2, 0, 0, 0], np.int32)
         made = refill.insert(

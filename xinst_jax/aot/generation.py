@@ -10,13 +10,11 @@ from xinst_jax.aot import build
 from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer import decode as decode_lib
+from xinst_jax.infer.refill import joined, no_rows
 from xinst_jax.infer.rows import buckets, widths
-from xinst_jax.infer.slots import empty_slots
+from xinst_jax.infer.slots import empty_slots, sizes_for
 from xinst_jax.mesh import ShardingRules
 from xinst_jax.models import decoder
-
-_STOPS = 4
-"""Stop ids of a row that programs have room for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +81,7 @@ def compiled(
         width = widths(decode, lengths, mesh.shape["sequence"])[0][-1]
         longest = lengths[-1] + decode.max_new_tokens
         shape = cache_lib.layout(model, slots, longest, decode.cache_dtype)
-        history = shape.columns if decode.no_repeat_ngram else 0
-        sizes = {"new": decode.max_new_tokens, "stops": _STOPS, "history": history}
+        sizes = sizes_for(decode, shape)
         devices = mesh.shape["slice"] * mesh.shape["fsdp"]
         rows_bt = jax.ShapeDtypeStruct((devices, width), "int32")
         names = ("layers", "batch", "kv_heads", None, "head_dim")
@@ -111,9 +108,9 @@ def compiled(
             params,
             blocks,
             jax.eval_shape(
-                lambda: empty_slots(model=model, rules=rules, shape=shape, **sizes)
+                lambda: empty_slots(model=model, rules=rules, shape=shape, sizes=sizes)
             ),
-            (keys, keys, np.zeros((slots, 5 + _STOPS + history), np.int32)),
+            (keys, keys, joined(no_rows(slots, sizes))),
             np.zeros(slots, bool),
             np.int32(0),
             np.int32(0),

@@ -17,7 +17,7 @@ from xinst_jax.infer import refill
 from xinst_jax.infer.decode import Report
 from xinst_jax.infer.requests import Request
 from xinst_jax.infer.rows import Row, arrays
-from xinst_jax.infer.slots import Made, Slots
+from xinst_jax.infer.slots import Made, Sizes, Slots
 from xinst_jax.infer.stop_strings import cut
 from xinst_jax.infer.usage import Usage
 
@@ -53,7 +53,7 @@ class Programs(NamedTuple):
     Attributes:
       slots: empty ones, or those of an earlier call, whose rows are given up.
       devices: over how many devices (or groups of them) rows are divided.
-      sizes: widths of the slots' arrays, as `slots.empty_slots` takes them.
+      sizes: widths of the slots' arrays.
       widest: columns of the rows that can be queued.
       read: reads one row of prompts a device: keys and values.
       insert: puts prompts that were read into slots.
@@ -63,7 +63,7 @@ class Programs(NamedTuple):
 
     slots: Slots
     devices: int
-    sizes: dict[str, int]
+    sizes: Sizes
     widest: int
     read: Callable[..., _Keys]
     insert: Callable[[Slots, _Keys, np.ndarray, np.ndarray], Slots]
@@ -250,7 +250,7 @@ class _Run:
     def _joined(self, places: Mapping[int, _Waiting]) -> np.ndarray:
         """What the devices are told of rows at these places."""
         sizes = self.programs.sizes
-        made = refill.no_rows(self.count, sizes["stops"], sizes["history"])
+        made = refill.no_rows(self.count, sizes)
         for place, one in places.items():
             request, prompt = self.requests[one.request], self.prompts[one.prompt]
             made.column_b[place] = one.column
@@ -259,7 +259,7 @@ class _Run:
             made.limit_b[place] = request.limit
             made.hash_b[place] = request.hash
             made.stops_bn[place, : len(request.stop_ids)] = request.stop_ids
-            if sizes["history"]:
+            if sizes.history:
                 made.history_bs[place, : len(prompt)] = prompt
         return refill.joined(made)
 

@@ -100,7 +100,7 @@ class Engine:
             )
         self.buckets = buckets(decode, model)
         self.usage = Usage()
-        self._kept: tuple[dict[str, int], slots_lib.Slots] | None = None
+        self._kept: tuple[slots_lib.Sizes, slots_lib.Slots] | None = None
         self.replica, self.replicas = placed.replica, placed.replicas
         self.leads = placed.leads
         self._params = placed.params
@@ -203,12 +203,7 @@ class Engine:
         decode, shape = self._decode, self._shape
         model, rules = self._model, self._rules
         most_stops = max(len(request.stop_ids) for request in requests)
-        sizes = {
-            "new": decode.max_new_tokens,
-            # In fours, so that few programs serve many sets of stop ids.
-            "stops": max(4, -(-most_stops // 4) * 4),
-            "history": shape.columns if decode.no_repeat_ngram else 0,
-        }
+        sizes = slots_lib.sizes_for(decode, shape, most_stops)
 
         # On a CPU prefill gains nothing by blocks apart.
         read_blocks = self._blocks if platform() == "gpu" else ()
@@ -263,7 +258,7 @@ class Engine:
         else:
             del kept  # before others are made
             slots = slots_lib.empty_slots(
-                model=model, rules=rules, shape=shape, **sizes
+                model=model, rules=rules, shape=shape, sizes=sizes
             )
         widest = self._widths()[0][-1]
         return Programs(

@@ -12,7 +12,7 @@ from xinst_jax.config import ModelConfig
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer.cache import Cache, Layout, Store
 from xinst_jax.infer.loops import LOOPS
-from xinst_jax.infer.slots import Made, Slots, made
+from xinst_jax.infer.slots import Made, Sizes, Slots, made
 from xinst_jax.mesh import ShardingRules, axis_names, platform
 
 A = TypeVar("A")
@@ -82,7 +82,7 @@ class Turns(NamedTuple):
     before: Made
 
 
-def no_rows(count: int, stops: int, history: int) -> Read[np.ndarray]:
+def no_rows(count: int, sizes: Sizes) -> Read[np.ndarray]:
     """So many places without a row, on the host, to be filled in."""
     return Read(
         column_b=np.zeros(count, np.int32),
@@ -90,8 +90,8 @@ def no_rows(count: int, stops: int, history: int) -> Read[np.ndarray]:
         position_b=np.zeros(count, np.int32),
         limit_b=np.zeros(count, np.int32),
         hash_b=np.zeros(count, np.uint32),
-        stops_bn=np.full((count, stops), -1, np.int32),
-        history_bs=np.zeros((count, history), np.int32),
+        stops_bn=np.full((count, sizes.stops), -1, np.int32),
+        history_bs=np.zeros((count, sizes.history), np.int32),
     )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xinst_jax.config import ModelConfig
+from xinst_jax.config import DecodeConfig, ModelConfig
 from xinst_jax.infer import cache as cache_lib
 from xinst_jax.infer.cache import Cache, Layout
 from xinst_jax.mesh import ShardingRules
@@ -53,17 +53,32 @@ class Made(NamedTuple):
     logprobs_bg: jax.Array
 
 
-@functools.partial(
-    jax.jit, static_argnames=("model", "rules", "shape", "new", "stops", "history")
-)
+class Sizes(NamedTuple):
+    """Widths of the slots' arrays.
+
+    Attributes:
+      new: most generated tokens G of a row.
+      stops: most stop ids N of a row.
+      history: columns S of what is remembered of a row's tokens.
+    """
+
+    new: int
+    stops: int
+    history: int
+
+
+def sizes_for(decode: DecodeConfig, shape: Layout, stops: int = 0) -> Sizes:
+    """The widths for rows of at most so many stop ids.
+
+    There is room for stop ids in fours, so that few programs serve many sets of them.
+    """
+    history = shape.columns if decode.no_repeat_ngram else 0
+    return Sizes(decode.max_new_tokens, max(4, -(-stops // 4) * 4), history)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "rules", "shape", "sizes"))
 def empty_slots(
-    *,
-    model: ModelConfig,
-    rules: ShardingRules,
-    shape: Layout,
-    new: int,
-    stops: int,
-    history: int,
+    *, model: ModelConfig, rules: ShardingRules, shape: Layout, sizes: Sizes
 ) -> Slots:
     """Slots without rows; called under `jax.set_mesh`.
 
@@ -71,9 +86,7 @@ def empty_slots(
       model: the decoder's shape.
       rules: how arrays are divided.
       shape: the cache's.
-      new: most generated tokens G of a row.
-      stops: most stop ids N of a row.
-      history: columns S of what is remembered of a row's tokens.
+      sizes: of the other arrays.
     """
 
     def zeros(dtype: str, *widths: int) -> jax.Array:
@@ -87,12 +100,12 @@ def empty_slots(
         count_b=zeros("int32"),
         limit_b=zeros("int32"),
         hash_b=zeros("uint32"),
-        stops_bn=zeros("int32", stops),
+        stops_bn=zeros("int32", sizes.stops),
         live_b=zeros("bool"),
         stopped_b=zeros("bool"),
-        tokens_bg=zeros("int32", new),
-        logprobs_bg=zeros("float32", new),
-        history_bs=zeros("int32", history),
+        tokens_bg=zeros("int32", sizes.new),
+        logprobs_bg=zeros("float32", sizes.new),
+        history_bs=zeros("int32", sizes.history),
     )
 
 
