@@ -112,17 +112,18 @@ def test_the_gpu_kernel_equals_dense_attention():
 
 
 @pytest.mark.parametrize(
-    "segments",
+    ("segments", "scale"),
     [
-        [(1, 700), (0, 68)],
-        [(0, 5), (1, 60), (2, 500), (3, 130), (0, 73)],
-        # Ids out of order, and one that comes again: no run of whole blocks.
-        [(2, 300), (1, 140), (2, 328)],
-        [(1, 20), (2, 30), (3, 20)],
+        ([(1, 700), (0, 68)], 64**-0.5),
+        ([(0, 5), (1, 60), (2, 500), (3, 130), (0, 73)], 128**-0.5),
+        # Ids out of order, and one that comes again: no run of whole blocks, and first
+        # blocks of which a query sees nothing.
+        ([(2, 300), (1, 140), (2, 328)], SCALE),
+        ([(2, 300), (1, 140), (2, 328)], H**-0.5),
+        ([(1, 20), (2, 30), (3, 20)], 64**-0.5),
     ],
-    ids=["one", "many", "again", "short"],
+    ids=["one", "many", "again", "again, of these heads", "short"],
 )
-@pytest.mark.parametrize("scale", [SCALE, 1, 0.25, 64**-0.5, 128**-0.5])
 def test_the_gpu_kernel_undifferentiated_equals_dense_attention(segments, scale):
     ids, lengths = zip(*segments, strict=True)
     segments_1t = np.repeat(ids, lengths)[None].astype(np.int32)
