@@ -94,7 +94,7 @@ def _told(place: str, act: Callable[[], Any]) -> Any:
         RuntimeError,
         tokenize.TokenError,
     ) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0].rstrip(".")
         hint = ""
         if "malformed node" in reason or isinstance(error, SyntaxError):
             hint = " Text needs quotes inside the shell's: --gin.NAME=\"'text'\"."

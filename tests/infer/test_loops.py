@@ -7,6 +7,7 @@ import pytest
 from xinst_jax.infer.loops import compiler_options
 
 
+@pytest.mark.filterwarnings("ignore:NVIDIA's driver")
 @pytest.mark.parametrize(
     ("driver", "flags", "on_device"),
     [
@@ -21,6 +22,11 @@ from xinst_jax.infer.loops import compiler_options
 def test_where_loops_are_nodes_of_a_graph(driver, flags, on_device):
     options = compiler_options(driver, flags)
     assert any("WHILE" in str(value) for value in options.values()) == on_device
+
+
+def test_an_old_driver_is_said_to_be_the_reason():
+    with pytest.warns(UserWarning, match="CUDA 12.8; below 12.9"):
+        compiler_options(12080, "")
 
 
 def test_the_compiler_knows_the_options():

@@ -8,6 +8,7 @@ the host's.
 
 import ctypes
 import os
+import warnings
 
 _OPTION = "xla_gpu_enable_command_buffer"
 
@@ -25,11 +26,21 @@ and are said to end the process under 12.8, though XLA allows them from 12.3 on.
 def compiler_options(driver: int, flags: str) -> dict[str, str]:
     """Options of `jax.jit` for programs with loops; none where loops stay the host's.
 
+    Warns where an old driver is the reason.
+
     Args:
       driver: the CUDA version of NVIDIA's driver, 12090 for 12.9; 0 without one.
       flags: XLA_FLAGS; who names the option there has chosen.
     """
-    if driver < _NESTED or _OPTION in flags:
+    if _OPTION in flags:
+        return {}
+    if driver < _NESTED:
+        if driver:
+            warnings.warn(
+                f"NVIDIA's driver is for CUDA {driver // 1000}.{driver % 1000 // 10}; "
+                "below 12.9 the host asks after every generated token, which is slower",
+                stacklevel=2,
+            )
         return {}
     return {_OPTION: _IN_A_GRAPH}
 

@@ -14,9 +14,9 @@ from xinst_jax.data import prompts
 from xinst_jax.errors import UserError
 from xinst_jax.eval import answers as answers_lib
 from xinst_jax.eval import judge as judge_lib
-from xinst_jax.eval import verdicts
+from xinst_jax.eval import tables, verdicts
 from xinst_jax.eval.answers import Answer, AnswerAll, Answerer, Question
-from xinst_jax.eval.endpoint import Endpoint
+from xinst_jax.eval.endpoint import Endpoint, Request
 from xinst_jax.eval.judge import Judge
 from xinst_jax.pipeline.workspace import Workspace
 
@@ -119,6 +119,21 @@ def endpoint(workspace: Workspace, role: str) -> Endpoint:
         "translator": run.seed_pairs.translate.endpoint,
     }
     return Endpoint(configs[role], workspace.path("completions") / role)
+
+
+def print_estimate(
+    workspace: Workspace, role: str, requests: Sequence[Request], basis: str = ""
+) -> None:
+    """Prints what requests to an endpoint would cost; sends nothing.
+
+    Args:
+      workspace: the run.
+      role: as for `endpoint`.
+      requests: what would be asked.
+      basis: what the estimate rests on, to be said behind it.
+    """
+    estimate = endpoint(workspace, role).estimate(requests)
+    tables.console().print(f"  {role}: {estimate}{basis}", highlight=False)
 
 
 def judge(workspace: Workspace) -> Judge:

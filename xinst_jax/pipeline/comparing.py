@@ -70,8 +70,7 @@ def run(
     if config.judge == ENDPOINT:
         shown = judge.comparisons([p for part in put.values() for p in part], languages)
         asked = judge.requests(config.prompt, shown)
-        estimate = answering.endpoint(workspace, "judge").estimate(asked)
-        console.print(f"  judge: {estimate}", highlight=False)
+        answering.print_estimate(workspace, "judge", asked)
     if dry:
         return
     stage = manifest.StageDirectory(

@@ -73,6 +73,7 @@ def run(
       UserError: before any work, no language has a file, a file is empty or has none
         of the fields; later, too many bad rows, or the translator refuses.
     """
+    assert bool(config.translate.path) == (translator is not None)
     given = _given(config, languages)
     index = _compared(config, languages)
     decontamination.write_coverage(stage.path, index)
@@ -165,7 +166,7 @@ def _language(
         clear = (_clear(pair, index) for pair in pairs)
         kept, dropped = _selected(_numbered(clear, numbers), config)
         found = dataclasses.replace(found, kept=kept, dropped=dropped)
-    if translator is not None and config.translate.path:
+    if translator is not None:
         made = list(_translated(config, language, translator, found.kept))
         found.notes["translated"] = sum(isinstance(pair, Pair) for pair in made)
         clear = (_clear(pair, index) for pair in made)

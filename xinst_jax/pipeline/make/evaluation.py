@@ -13,7 +13,6 @@ from xinst_jax.pipeline.runner import Made
 from xinst_jax.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
-    from xinst_jax.eval.endpoint import Request
     from xinst_jax.eval.judge import Pair
     from xinst_jax.eval.likelihood import ResponseLogprobs
 
@@ -173,7 +172,7 @@ def print_opponent_estimate(workspace: Workspace) -> None:
             question_files.sets(run), code, language, run.evaluate.samples
         )
     ]
-    _print_estimate(workspace, "opponent", asked)
+    answering.print_estimate(workspace, "opponent", asked)
 
 
 def print_judge_estimate(workspace: Workspace, *, evaluated: bool) -> None:
@@ -200,16 +199,7 @@ def print_judge_estimate(workspace: Workspace, *, evaluated: bool) -> None:
         basis = "; answers are not made yet: taken at their longest, nothing planted"
     shown = judge.comparisons(pairs, languages)
     asked = judge.requests(run.judge.prompt, shown)
-    _print_estimate(workspace, "judge", asked, basis)
-
-
-def _print_estimate(
-    workspace: Workspace, role: str, requests: "list[Request]", basis: str = ""
-) -> None:
-    from xinst_jax.eval import tables
-
-    estimate = answering.endpoint(workspace, role).estimate(requests)
-    tables.console().print(f"  {role}: {estimate}{basis}", highlight=False)
+    answering.print_estimate(workspace, "judge", asked, basis)
 
 
 def _longest_pairs(workspace: Workspace) -> "list[Pair]":

@@ -30,21 +30,22 @@ def seed(workspace: Workspace, stage: StageDirectory) -> Made:
     from xinst_jax.pipeline import seed as seed_lib
 
     config, languages = _seed_pairs(workspace), workspace.run.language_table
-    translator = answering.endpoint(workspace, "translator")
+    translator = None
+    if config.translate.path:
+        translator = answering.endpoint(workspace, "translator")
     return Made(seed_lib.run(stage, config, languages, translator))
 
 
 def print_translator_estimate(workspace: Workspace) -> None:
     """Prints what the translator's endpoint costs, if there is one; sends nothing."""
-    from xinst_jax.eval import tables
     from xinst_jax.pipeline import seed as seed_lib
 
     config = _seed_pairs(workspace)
     if not config.translate.path:
+        print("  nothing is translated: TranslateConfig.path is empty", flush=True)
         return
     asked = seed_lib.requests(config, workspace.run.language_table)
-    estimate = answering.endpoint(workspace, "translator").estimate(asked)
-    tables.console().print(f"  translator: {estimate}", highlight=False)
+    answering.print_estimate(workspace, "translator", asked)
 
 
 def _seed_pairs(workspace: Workspace) -> SeedConfig:
